@@ -1,0 +1,102 @@
+"""The command line: ``python main.py``, ``curator-audio`` and ``python -m curator_audio`` are the same."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from curator_audio.errors import ConfigurationError, CuratorError
+
+DESCRIPTION = "Turn recordings into training data for audio language models."
+EPILOG = """\
+examples:
+  %(prog)s --config-name pipeline manifest_path=manifest.jsonl output_dir=out
+  %(prog)s --config-name pipeline manifest_path=s3://bucket/manifests/ output_dir=s3://bucket/out executor=ray_data
+  %(prog)s --config-name pipeline manifest_path=manifest.jsonl stages.1.min_speakers=3 dry_run=true
+  %(prog)s --config-path my/pipelines --config-name mine manifest_path=manifest.jsonl
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a pipeline; returns the exit status: 0 done, 1 something failed, 2 the command is wrong."""
+    options, overrides = _parse(arguments)
+    _log_plainly()
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return _run(options.config_name, options.config_path, overrides)
+    except CuratorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on where it was", file=sys.stderr)
+        return 1
+
+
+def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) -> int:
+    from curator_audio.pipeline.config import build_executor, build_pipeline, load_config
+
+    sys.path.insert(0, "")  # a stage of one's own is found from the current directory
+    config = load_config(config_name, config_path, overrides)
+    flags = {name: _flag(config, name) for name in ("overwrite", "dry_run")}
+    executor = build_executor(config)
+    pipeline = build_pipeline(config)
+    run_options: dict[str, Any] = {
+        "output_dir": str(config.get("output_dir") or pipeline.default_output_dir()),
+        "on_error": str(config.get("on_error", "quarantine")),
+        "overwrite": flags["overwrite"],
+        "storage_options": _mapping(config, "storage_options"),
+    }
+    if flags["dry_run"]:
+        from curator_audio.report.dry_run import dry_run
+
+        print(dry_run(pipeline, executor, run_options["output_dir"], run_options["storage_options"]))
+        return 0
+    from curator_audio.report.summary import summary
+
+    result = pipeline.run(executor, progress=True, **run_options)
+    print(summary(result))
+    if result.is_all_bad:
+        print("error: every record was quarantined; see the reasons above", file=sys.stderr)
+    return result.exit_status
+
+
+def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    from curator_audio import __version__
+
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-name", "-cn", default="pipeline", help="the pipeline's name (default: pipeline)")
+    parser.add_argument("--config-path", "-cp", help="the folder of a pipeline of your own")
+    parser.add_argument("--version", action="version", version=f"curator_audio {__version__}")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to change")
+    options = parser.parse_intermixed_args(arguments)
+    return options, options.overrides
+
+
+def _flag(config: dict[str, Any], name: str) -> bool:
+    value = config.get(name, False)
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name} is {value!r}; give true or false")
+    return value
+
+
+def _mapping(config: dict[str, Any], name: str) -> dict[str, Any]:
+    value = config.get(name) or {}
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{name} is {value!r}; give a mapping such as {{endpoint_url: http://host:9000}}")
+    return value
+
+
+def _log_plainly() -> None:
+    from loguru import logger
+
+    logger.remove()
+    logger.add(sys.stderr, format="{level.name}: {message}", level="INFO")
+
+
+def _terminated(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt

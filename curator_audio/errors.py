@@ -1,0 +1,50 @@
+"""The errors this package raises on purpose: one line each, naming the thing, the value and the remedy."""
+
+from __future__ import annotations
+
+
+class CuratorError(Exception):
+    """Base of every error a user can cause or mend. The command line prints its message and no traceback."""
+
+    exit_status = 1
+
+
+class ConfigurationError(CuratorError):
+    """The command, the pipeline or a parameter is wrong; running the same again cannot help."""
+
+    exit_status = 2
+
+
+class StorageError(CuratorError):
+    """Something could not be read or written this time; a later try may succeed."""
+
+
+class AccessError(StorageError):
+    """A path does not exist, or may not be read or written: trying again cannot help."""
+
+    exit_status = 2
+
+
+class StorageFullError(StorageError):
+    """There is no room left where the output goes; every further write would fail too."""
+
+
+class RecordError(CuratorError):
+    """One record cannot be processed; it is quarantined, or stops the run under ``on_error=raise``.
+
+    Args:
+        reason: a short fixed identifier that the summary counts by, such as ``missing_field``.
+        message: what is wrong with this very record, naming field and value.
+
+    Example:
+        >>> str(RecordError("missing_field", "segments[3] has no 'start'"))
+        "missing_field: segments[3] has no 'start'"
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"

@@ -1,0 +1,65 @@
+"""What every worker of a run is told, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
+from curator_audio.storage.ledger import LedgerEntry, LedgerPaths, StageMetrics
+from curator_audio.tasks import Partition, Task
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What is the same for all workers of a run.
+
+    Args:
+        worker: what stages are told.
+        on_error: ``quarantine`` or ``raise``.
+    """
+
+    worker: WorkerInfo
+    on_error: str = "quarantine"
+
+    @property
+    def paths(self) -> LedgerPaths:
+        return LedgerPaths(self.worker.output_dir)
+
+
+@dataclass
+class WorkItem:
+    """A partition on its way through the groups of a plan.
+
+    Args:
+        partition: what it is.
+        tasks: what the last group made of it.
+        metrics: what each stage so far did, by stage name.
+        quarantined: the records set aside so far.
+        content_sha256: the hash of what was read.
+    """
+
+    partition: Partition
+    tasks: list[Task]
+    metrics: dict[str, StageMetrics] = field(default_factory=dict)
+    quarantined: list[QuarantinedRecord] = field(default_factory=list)
+    content_sha256: str = ""
+
+    @classmethod
+    def start(cls, partition: Partition) -> WorkItem:
+        return cls(partition, [partition])
+
+    def fresh(self) -> WorkItem:
+        """The same item for one attempt at it, which may fail half-way and be repeated."""
+        return replace(self, tasks=list(self.tasks), metrics=dict(self.metrics), quarantined=list(self.quarantined))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A partition that could not be processed, although it was tried again."""
+
+    partition: str
+    message: str
+
+
+Outcome = LedgerEntry | Failure
+"""What becomes of a partition."""

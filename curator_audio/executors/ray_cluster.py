@@ -1,0 +1,101 @@
+"""Connecting to a Ray cluster, or starting Ray on this machine and stopping it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.executors.base import machine_capacity
+from curator_audio.pipeline.plan import Capacity
+
+
+class RayCluster:
+    """Ray for the length of a run.
+
+    Args:
+        address: a running cluster (``auto``, ``ray://host:10001``, ``host:6379``); None starts Ray here.
+        num_cpus: logical CPUs of a Ray started here; None for one a core, more where the plan needs them.
+        num_gpus: GPUs of a Ray started here; None for those there are.
+        dashboard: whether a Ray started here has its dashboard.
+    """
+
+    def __init__(
+        self,
+        address: str | None,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        dashboard: bool = False,
+    ) -> None:
+        self._address = address
+        self._num_cpus = num_cpus
+        self._num_gpus = num_gpus
+        self._dashboard = dashboard
+        self._started = False
+
+    def capacity(self) -> Capacity:
+        """What the cluster has; connects only where there is one to connect to."""
+        if self._address is None and not _is_connected():
+            here = machine_capacity(self._num_gpus)
+            if self._num_cpus is None:
+                return here
+            return Capacity(self._num_cpus, here.gpus, here.gpu_memory_gb, here.memory_gb)
+        self.start()
+        import ray
+
+        there = ray.cluster_resources()
+        return Capacity(
+            cpus=there.get("CPU", 0.0),
+            gpus=there.get("GPU", 0.0),
+            gpu_memory_gb=machine_capacity().gpu_memory_gb,
+            memory_gb=there.get("memory", 0.0) / 1e9,
+        )
+
+    def start(self, num_cpus: float = 0.0) -> None:
+        """Connect, or start Ray with at least ``num_cpus`` logical CPUs; nothing if that is done.
+
+        Raises:
+            ConfigurationError: the cluster cannot be reached.
+        """
+        if _is_connected():
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        arguments: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": True}
+        if self._address is None:
+            here = self.capacity()
+            arguments |= {
+                "num_cpus": max(1, here.cpus, -(-num_cpus // 1)),
+                "num_gpus": here.gpus,
+                "include_dashboard": self._dashboard,
+            }
+        else:
+            arguments["address"] = self._address
+        try:
+            ray.init(**arguments)
+        except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+            if self._address is None:
+                raise
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ConfigurationError(
+                f"cannot connect to the Ray cluster at ray_address={self._address}: {reason}; "
+                "check the address, or leave ray_address out to run on this machine"
+            ) from None
+        self._started = True
+
+    def stop(self) -> None:
+        """Disconnect, and stop Ray if it was started here."""
+        if self._started:
+            import ray
+
+            ray.shutdown()
+            self._started = False
+
+
+def _is_connected() -> bool:
+    import sys
+
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())

@@ -1,0 +1,64 @@
+"""Running on Ray Data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from curator_audio.executors.base import outcome
+from curator_audio.executors.carried import CarriedGroup, arrived, carried, windows
+from curator_audio.executors.context import Outcome, RunContext
+from curator_audio.executors.ray_executor import RayExecutor
+from curator_audio.pipeline.plan import Plan, StageGroup
+from curator_audio.tasks import Partition
+
+
+class RayDataExecutor(RayExecutor):
+    """Runs a plan as a Ray Data dataset of partitions, a pool of actors a group of stages."""
+
+    name = "ray_data"
+
+    def execute(self, plan: Plan, partitions: Iterator[Partition], context: RunContext) -> Iterator[Outcome]:
+        self._cluster.start(plan.num_cpus)
+        import ray.data
+
+        settings = ray.data.DataContext.get_current()
+        settings.enable_progress_bars = False
+        settings.print_on_execution_start = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        for window in windows(partitions):
+            rows = [{"item": carried(partition)} for partition in window]
+            dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+            for group in plan.groups:
+                dataset = dataset.map_batches(_Body, **_arguments(group, context))
+            for row in dataset.iter_rows():
+                yield outcome(arrived(row["item"]))
+
+
+class _Body:
+    """What Ray Data's actors call."""
+
+    def __init__(self, group: StageGroup, context: RunContext) -> None:
+        self._run = CarriedGroup(group, context)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        import pyarrow as pa
+
+        return {"item": pa.array(self._run([bytes(data) for data in batch["item"]]), pa.large_binary())}
+
+
+def _arguments(group: StageGroup, context: RunContext) -> dict[str, Any]:
+    import ray.data
+
+    arguments: dict[str, Any] = {
+        "fn_constructor_args": (group, context),
+        "batch_size": group.batch_size,
+        "compute": ray.data.ActorPoolStrategy(size=group.num_workers),
+        "num_cpus": group.resources.cpus,
+    }
+    if group.resources.gpus:
+        arguments["num_gpus"] = group.resources.gpus
+    if group.resources.memory_gb:
+        arguments["memory"] = group.resources.memory_gb * 1e9
+    return arguments

@@ -1,0 +1,200 @@
+"""A group of stages at work in one process; the same for every executor."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from curator_audio.errors import CuratorError
+from curator_audio.executors.context import RunContext, WorkItem
+from curator_audio.executors.quarantine import one_line, quarantine_lines
+from curator_audio.pipeline.plan import StageGroup
+from curator_audio.stages.base import ProcessingStage
+from curator_audio.stages.writer import WriterStage
+from curator_audio.storage.ledger import LedgerEntry, StageMetrics, relative_to
+from curator_audio.storage.storage import is_local, join, local_path
+from curator_audio.tasks import Part, Task
+
+Stage = ProcessingStage[Any, Any]
+
+
+class BadRecord(CuratorError):
+    """A record could not be processed and ``on_error`` is ``raise``."""
+
+
+class Worker:
+    """Sets up the stages of a group and drives partitions through them.
+
+    Inside the group a partition streams as a chain of generators: a batch passes all stages before the next one is
+    read, so a worker holds a few batches, not a partition.
+
+    Args:
+        group: the stages.
+        context: what the run says.
+    """
+
+    def __init__(self, group: StageGroup, context: RunContext) -> None:
+        self._group = group
+        self._context = context
+        last = group.stages[-1]
+        self._writer = last if isinstance(last, WriterStage) else None
+        self._stages: Sequence[Stage] = group.stages[:-1] if self._writer else group.stages
+
+    def setup(self) -> None:
+        for stage in self._group.stages:
+            if type(stage).setup_on_node is not ProcessingStage.setup_on_node:
+                self._once_on_this_node(stage)
+            stage.setup(self._context.worker)
+
+    def teardown(self) -> None:
+        for stage in self._group.stages:
+            stage.teardown()
+
+    def run(self, items: Sequence[WorkItem]) -> list[WorkItem] | list[LedgerEntry]:
+        """Drive partitions through the group; the last group commits them and gives their ledger entries."""
+        for stage in self._group.stages:
+            stage.take_observations()  # whatever a failed attempt left
+        if self._group.batch_size > 1:
+            return self._run_together(items)
+        if self._writer is not None:
+            return [self._commit(item, self._stream(item)) for item in items]
+        for item in items:
+            item.tasks = list(self._stream(item))
+            self._raise_bad_record(item)
+        return list(items)
+
+    # One partition after the other ----------------------------------------------------------------------------
+
+    def _stream(self, item: WorkItem) -> Iterator[Task]:
+        tasks = iter(item.tasks)
+        item.tasks = []
+        for stage in self._stages:
+            tasks = self._through(stage, tasks, item)
+        return tasks
+
+    def _through(self, stage: Stage, tasks: Iterator[Task], item: WorkItem) -> Iterator[Task]:
+        metrics = item.metrics.setdefault(stage.name, StageMetrics())
+        metrics.num_tasks = 1
+        for task in tasks:
+            metrics.items_in += 0 if task is item.partition else task.num_items
+            started = time.perf_counter()
+            results = iter(_as_tasks(stage.process(task)))
+            while True:
+                result = next(results, None)
+                metrics.process_time += time.perf_counter() - started
+                if result is None:
+                    break
+                metrics.items_out += result.num_items
+                self._observe(stage, item, metrics)
+                yield result
+                started = time.perf_counter()
+            self._observe(stage, item, metrics)
+
+    # Several partitions at once -------------------------------------------------------------------------------
+
+    def _run_together(self, items: Sequence[WorkItem]) -> Any:
+        for stage in self._stages:
+            for begin in range(0, len(items), stage.batch_size):
+                self._batch_through(stage, items[begin : begin + stage.batch_size])
+        if self._writer is not None:
+            return [self._commit(item, iter(item.tasks)) for item in items]
+        return list(items)
+
+    def _batch_through(self, stage: Stage, items: Sequence[WorkItem]) -> None:
+        tasks = [task for item in items for task in item.tasks]
+        started = time.perf_counter()
+        results = iter(stage.process_batch(tasks)) if tasks else iter(())
+        for item in items:
+            metrics = item.metrics.setdefault(stage.name, StageMetrics(num_tasks=1))
+            metrics.items_in += sum(task.num_items for task in item.tasks if task is not item.partition)
+            item.tasks = [done for _ in item.tasks for done in _as_tasks(next(results))]
+            metrics.items_out += sum(task.num_items for task in item.tasks)
+        # What was logged for the whole batch is noted with its first partition: totals are what counts.
+        items[0].metrics[stage.name].process_time += time.perf_counter() - started
+        self._observe(stage, items[0], items[0].metrics[stage.name])
+
+    # The end of a partition -----------------------------------------------------------------------------------
+
+    def _commit(self, item: WorkItem, tasks: Iterator[Task]) -> LedgerEntry:
+        """Write part, quarantine and ledger entry, in this order: an entry never names what is not there."""
+        assert self._writer is not None
+        partition, paths, storage = item.partition, self._context.paths, self._context.worker.storage
+        metrics = StageMetrics(num_tasks=1)
+        upstream_before = sum(m.process_time for m in item.metrics.values())
+        started = time.perf_counter()
+        folder = paths.parts if self._writer.is_single_file else self._writer.output_path
+        path = join(folder, partition.name + self._writer.suffix)
+        parts = self._writer.write(storage, path, tasks)
+        metrics.process_time = time.perf_counter() - started
+        metrics.process_time -= sum(m.process_time for m in item.metrics.values()) - upstream_before
+        metrics.items_in = sum(part.num_records for part in parts)
+        item.metrics[self._writer.name] = metrics
+        self._observe(self._writer, item, metrics)
+        entry = LedgerEntry(
+            partition=partition.name,
+            source_path=partition.source_path,
+            start=partition.start,
+            end=partition.end,
+            version=partition.version,
+            last=partition.last,
+            content_sha256=item.content_sha256,
+            parts=[self._relative(part) for part in parts],
+            quarantine=[self._relative(part) for part in self._write_quarantine(item)],
+            quarantined=dict(Counter(record.reason for record in item.quarantined)),
+            metrics=item.metrics,
+        )
+        storage.write(paths.entry(partition.name), entry.to_json())
+        return entry
+
+    def _write_quarantine(self, item: WorkItem) -> list[Part]:
+        path = join(self._context.paths.quarantine, f"part-{item.partition.name}.jsonl")
+        storage = self._context.worker.storage
+        if not item.quarantined:
+            if is_local(path) and os.path.exists(local_path(path)):  # left by a run that was killed before its entry
+                storage.delete([path])
+            return []
+        data = quarantine_lines(item.quarantined)
+        storage.write(path, data)
+        return [Part(path, len(data), "", len(item.quarantined))]
+
+    def _relative(self, part: Part) -> Part:
+        part.path = relative_to(self._context.worker.output_dir, part.path)
+        return part
+
+    # What stages tell -----------------------------------------------------------------------------------------
+
+    def _observe(self, stage: Stage, item: WorkItem, metrics: StageMetrics) -> None:
+        observed = stage.take_observations()
+        for name, value in observed.metrics.items():
+            metrics.custom[name] = metrics.custom.get(name, 0) + value
+        item.content_sha256 = observed.content_sha256 or item.content_sha256
+        if observed.quarantined:
+            item.quarantined += observed.quarantined
+            metrics.num_quarantined += len(observed.quarantined)
+            self._raise_bad_record(item)
+
+    def _raise_bad_record(self, item: WorkItem) -> None:
+        if item.quarantined and self._context.on_error == "raise":
+            raise BadRecord(one_line(item.quarantined[0], self._context.worker.storage))
+
+    def _once_on_this_node(self, stage: Stage) -> None:
+        import fcntl
+
+        run_id = self._context.worker.run_id
+        marker = os.path.join(tempfile.gettempdir(), f"curator_audio-{os.getuid()}-{run_id}-{stage.name}")
+        with open(marker, "a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if file.tell() == 0:
+                stage.setup_on_node(self._context.worker)
+                file.write("done")
+
+
+def _as_tasks(result: Any) -> Any:
+    """What ``process`` returned, as something to iterate over."""
+    if result is None:
+        return ()
+    return (result,) if isinstance(result, Task) else result

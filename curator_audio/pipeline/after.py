@@ -1,0 +1,40 @@
+"""Steps that need all parts of a run at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from curator_audio.pipeline.plan import Plan
+from curator_audio.storage.ledger import Ledger, LedgerEntry
+from curator_audio.storage.storage import Storage
+
+
+@dataclass(frozen=True)
+class AfterContext:
+    """What a step is given.
+
+    Args:
+        plan: the plan that was run.
+        entries: the finished partitions in input order.
+        ledger: where the parts are, and where the step notes what it did.
+        storage: the files of the run.
+    """
+
+    plan: Plan
+    entries: list[LedgerEntry]
+    ledger: Ledger
+    storage: Storage
+
+
+class AfterStep(ABC):
+    """A step after the map; it is run when all partitions are done, and skipped when its inputs have not changed."""
+
+    name: str = ""
+
+    def check(self, plan: Plan) -> None:
+        """Raise ConfigurationError if the step cannot follow this plan."""
+
+    @abstractmethod
+    def run(self, context: AfterContext) -> None:
+        """Do it, and note it in the ledger; must be skipped inside if the ledger says it is done."""

@@ -1,0 +1,263 @@
+"""Pipelines from YAML: finding, composing and checking a configuration, and building what it describes."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from curator_audio.errors import ConfigurationError, CuratorError
+from curator_audio.executors.base import Executor
+from curator_audio.pipeline.after import AfterStep
+from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.stages.base import ProcessingStage
+from curator_audio.stages.general.call_function import imported
+from curator_audio.stages.resources import Resources
+
+STAGE_KEYS = ("name", "resources", "num_workers", "batch_size")
+"""What may stand on any stage besides its own parameters."""
+
+Config = dict[str, Any]
+
+
+def pipelines_folder() -> Path:
+    """The folder of the pipelines that come with the package, in a wheel or in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "pipelines"
+    return installed if installed.is_dir() else package.parent / "pipelines"
+
+
+def available(folder: Path) -> list[str]:
+    """The names of the pipelines in a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load_config(name: str, config_path: str | None, overrides: Sequence[str]) -> Config:
+    """Compose a pipeline's configuration.
+
+    Args:
+        name: the YAML file's name without ``.yaml``.
+        config_path: the folder it is in, from the current directory; None for the pipelines of the package.
+        overrides: ``key=value``, as Hydra writes them.
+
+    Raises:
+        ConfigurationError: there is no such pipeline or key, or a value is missing or cannot be read.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    folder = Path(os.path.abspath(os.path.expanduser(config_path))) if config_path else pipelines_folder()
+    name = name.removesuffix(".yaml").removesuffix(".yml")
+    _check_there(folder, name)
+    search = f"hydra.searchpath=[{_quoted('file://' + str(pipelines_folder()))}]"
+    try:
+        with initialize_config_dir(str(folder), version_base=None):
+            groups, values = _split(overrides, folder)
+            base = compose(name, overrides=[search, *groups])
+            return OmegaConf.to_container(  # type: ignore[return-value]
+                compose(name, overrides=[search, *groups, *(_checked(base, value) for value in values)]),
+                resolve=True,
+                throw_on_missing=True,
+            )
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigurationError(_explained(error, name)) from None
+
+
+def build_pipeline(config: Config) -> Pipeline:
+    """The pipeline a configuration describes.
+
+    Raises:
+        ConfigurationError: something in it is not a stage, or has a parameter that does not exist or does not fit.
+    """
+    stages = config.get("stages")
+    if not isinstance(stages, list) or not stages:
+        raise ConfigurationError("the configuration has no stages; list them under 'stages:'")
+    built = [_build_stage(f"stages.{index}", node) for index, node in enumerate(stages)]
+    after = [_build(f"after.{index}", node, AfterStep) for index, node in enumerate(config.get("after") or [])]
+    return Pipeline(str(config.get("name", "pipeline")), built, after)
+
+
+def build_executor(config: Config) -> Executor:
+    """The executor a configuration names."""
+    node = config.get("executor")
+    if not isinstance(node, dict):
+        raise ConfigurationError(f"executor is {node!r}; put 'executor: ray_actors' under 'defaults:'")
+    executor: Executor = _build("executor", node, Executor)
+    return executor
+
+
+def _build_stage(place: str, node: Any) -> ProcessingStage[Any, Any]:
+    common = {key: node[key] for key in STAGE_KEYS if isinstance(node, dict) and node.get(key) is not None}
+    if isinstance(node, dict):
+        node = {key: value for key, value in node.items() if key not in STAGE_KEYS or key in _parameters(node)}
+    stage: ProcessingStage[Any, Any] = _build(place, node, ProcessingStage)
+    if "resources" in common:
+        resources = common["resources"]
+        known = list(inspect.signature(Resources).parameters)
+        if not isinstance(resources, dict):
+            raise ConfigurationError(f"{place}.resources is {resources!r}; give any of {', '.join(known)}")
+        for key in resources:
+            if key not in known:
+                raise ConfigurationError(f"{place}.resources.{key} is not known{nearest(key, known)}")
+        common["resources"] = Resources(**resources)
+    done: ProcessingStage[Any, Any] = stage.with_(**common)
+    return done
+
+
+def _build(place: str, node: Any, base: type) -> Any:
+    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+        raise ConfigurationError(f"{place} has no _target_; name the class, such as _target_: package.module.Class")
+    target = node["_target_"]
+    try:
+        cls: Any = imported(target)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{place}: {error}") from None
+    if not isinstance(cls, type) or not issubclass(cls, base):
+        raise ConfigurationError(f"{place}: {target} is not a subclass of {base.__name__}; check _target_")
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    parameters = _parameters(node)
+    for key in arguments:
+        if key not in parameters:
+            known = [*parameters, *(STAGE_KEYS if base is ProcessingStage else ())]
+            raise ConfigurationError(f"{place}: {cls.__name__} has no parameter '{key}'{nearest(key, known)}")
+    missing = [key for key, p in parameters.items() if p.default is p.empty and key not in arguments]
+    if missing:
+        raise ConfigurationError(f"{place}: {cls.__name__} needs '{missing[0]}'; set {place}.{missing[0]}")
+    try:
+        return cls(**arguments)
+    except CuratorError as error:
+        raise ConfigurationError(f"{place}: {error}") from None
+    except TypeError as error:
+        raise ConfigurationError(f"{place}: {cls.__name__} cannot be made: {error}") from None
+
+
+def _parameters(node: Config) -> dict[str, inspect.Parameter]:
+    try:
+        signature = inspect.signature(imported(str(node.get("_target_"))))
+    except (ConfigurationError, ValueError):
+        return {}
+    return {name: p for name, p in signature.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; did you mean …`` for a name that is not known.
+
+    Example:
+        >>> nearest("min_speekers", ["min_speakers", "tolerance"])
+        "; did you mean 'min_speakers'?"
+    """
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean '{close[0]}'?" if close else f"; there are {', '.join(known)}" if known else ""
+
+
+def _check_there(folder: Path, name: str) -> None:
+    if not folder.is_dir():
+        raise ConfigurationError(f"--config-path {folder} is not a folder; check it")
+    if not (folder / f"{name}.yaml").is_file():
+        names = available(folder)
+        raise ConfigurationError(f"there is no pipeline '{name}' in {folder}{nearest(name, names)}")
+
+
+def _split(overrides: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:
+    """Overrides that choose from a group (``executor=local``), and those that set values."""
+    groups: list[str] = []
+    values: list[str] = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals and not key.startswith("~"):
+            raise ConfigurationError(f"'{override}' is not an override; write key=value, options begin with --")
+        options = [f for f in (folder / key, pipelines_folder() / key) if key and f.is_dir()]
+        if not options:
+            values.append(override)
+            continue
+        names = sorted({name for option in options for name in available(option)})
+        if value not in names:
+            raise ConfigurationError(f"{key}={value}: there is no such {key}{nearest(value, names)}")
+        groups.append(override)
+    return groups, values
+
+
+def _checked(base: Any, override: str) -> str:
+    """The override, if its key exists; a parameter of a stage may be set although the YAML does not list it."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    key, _, value = override.partition("=")
+    parser = OverridesParser.create()
+    try:
+        parser.parse_override(override)
+    except HydraException:  # a path with characters that Hydra's grammar gives a meaning
+        override = f"{key}={_quoted(value)}"
+        try:
+            parser.parse_override(override)
+        except HydraException as error:
+            raise ConfigurationError(f"'{override}' cannot be read: {_first_line(error)}") from None
+    if key.startswith(("+", "~")):
+        return override
+    return override if _exists(base, key, override) else f"++{override}"
+
+
+def _exists(base: Any, key: str, override: str) -> bool:
+    from omegaconf import DictConfig, ListConfig
+
+    node, place = base, ""
+    steps = key.split(".")
+    for depth, step in enumerate(steps):
+        if isinstance(node, ListConfig):
+            if not step.isdigit() or int(step) >= len(node):
+                raise ConfigurationError(f"{override}: '{place}' has the items 0 to {len(node) - 1}, not '{step}'")
+            node = node[int(step)]
+        elif isinstance(node, DictConfig):
+            if step not in node:
+                known = _settable(node)
+                if step in known or place == "storage_options" or (depth and steps[depth - 1] in ("resources",)):
+                    return False
+                raise ConfigurationError(f"{override}: there is no '{step}'{' in ' + place if place else ''}{nearest(step, known)}")
+            node = node._get_node(step)
+            node = None if node is not None and node._is_missing() else base_value(node)
+        elif node is None and depth:
+            return False
+        else:
+            raise ConfigurationError(f"{override}: '{place}' is a value and has no '{step}'")
+        place = f"{place}.{step}" if place else step
+    return True
+
+
+def base_value(node: Any) -> Any:
+    """A node as it can be walked into; a plain value as itself."""
+    from omegaconf import Container
+
+    return node if isinstance(node, Container) else "value"
+
+
+def _settable(node: Any) -> list[str]:
+    """The keys of a node, and the parameters of the class it names."""
+    keys = [str(key) for key in node if key != "_target_"]
+    target = node.get("_target_")
+    if isinstance(target, str):
+        keys += [key for key in (*_parameters({"_target_": target}), *STAGE_KEYS) if key not in keys]
+    return keys
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _explained(error: Exception, name: str) -> str:
+    from omegaconf.errors import MissingMandatoryValue
+
+    if isinstance(error, MissingMandatoryValue):
+        key = str(getattr(error, "full_key", "") or "")
+        return f"{key} is not set; add {key}=… to the command"
+    return f"pipeline '{name}': {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

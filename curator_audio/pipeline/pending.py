@@ -1,0 +1,71 @@
+"""Which partitions of a source are still to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from curator_audio.stages.source import SourceStage
+from curator_audio.storage.ledger import Ledger, LedgerEntry
+from curator_audio.tasks import Partition
+
+CHECKS_AT_ONCE = 16
+
+
+@dataclass
+class Pending:
+    """The partitions of a source as a run meets them.
+
+    Args:
+        source: what lists them.
+        ledger: what was done before.
+    """
+
+    source: SourceStage[Any]
+    ledger: Ledger
+    names: list[str] = field(default_factory=list)
+    num_done_before: int = 0
+    num_bytes_done_before: int = 0
+
+    def __iter__(self) -> Iterator[Partition]:
+        """The partitions to be done, in order; fills in ``names`` (all of them) on the way."""
+        with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
+            for partition, is_done in self._checked(pool):
+                self.names.append(partition.name)
+                if is_done:
+                    self.num_done_before += 1
+                    self.num_bytes_done_before += partition.end - partition.start
+                else:
+                    yield partition
+
+    def _checked(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Partition, bool]]:
+        window: list[tuple[Partition, Any]] = []
+        for partition in self.source.partitions():
+            entry = self.ledger.entries.get(partition.name)
+            if entry is None or not self.ledger.is_there(entry):
+                window.append((partition, None))
+            elif _same(entry, partition):
+                window.append((partition, True))
+            else:  # the file was written again: does this piece of it still hold the same?
+                window.append((partition, pool.submit(self._unchanged, entry, partition)))
+            if len(window) >= 2 * CHECKS_AT_ONCE or partition.data is not None:
+                yield from ((p, _result(check)) for p, check in window)
+                window = []
+        yield from ((p, _result(check)) for p, check in window)
+
+    def _unchanged(self, entry: LedgerEntry, partition: Partition) -> bool:
+        if self.source.content_sha256(partition) != entry.content_sha256:
+            return False
+        self.ledger.refreshed(entry, partition)
+        return True
+
+
+def _same(entry: LedgerEntry, partition: Partition) -> bool:
+    found = (partition.source_path, partition.version, partition.start, partition.end)
+    return (entry.source_path, entry.version, entry.start, entry.end) == found
+
+
+def _result(check: Any) -> bool:
+    return bool(check.result()) if hasattr(check, "result") else bool(check)

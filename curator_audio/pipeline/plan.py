@@ -1,0 +1,287 @@
+"""What will run: checked, decomposed, fused into groups of stages that share a worker, and fitted to a cluster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.pipeline.types import task_types
+from curator_audio.stages.base import CompositeStage, ProcessingStage
+from curator_audio.stages.fields import Fields
+from curator_audio.stages.resources import Resources
+from curator_audio.stages.source import SourceStage
+from curator_audio.stages.writer import WriterStage
+
+Stage = ProcessingStage[Any, Any]
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a machine or cluster has.
+
+    Args:
+        cpus: CPU cores.
+        gpus: GPUs.
+        gpu_memory_gb: memory of one GPU, 0 if not known.
+        memory_gb: main memory.
+        oversubscribed: whether more workers than cores may be started where that is asked for.
+    """
+
+    cpus: float
+    gpus: float = 0.0
+    gpu_memory_gb: float = 0.0
+    memory_gb: float = math.inf
+    oversubscribed: bool = False
+
+
+@dataclass(frozen=True)
+class StageGroup:
+    """Neighbouring stages that ask for the same kind of worker, and run in one as function calls."""
+
+    stages: tuple[Stage, ...]
+    resources: Resources
+    wanted_workers: int | None = None
+    num_workers: int = 1
+
+    @property
+    def name(self) -> str:
+        return " → ".join(stage.name for stage in self.stages)
+
+    @property
+    def batch_size(self) -> int:
+        """How many partitions a worker is given at once."""
+        return max(stage.batch_size for stage in self.stages)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked pipeline.
+
+    Args:
+        name: the pipeline's.
+        groups: what each kind of worker does, in order.
+        fields: the record fields after each stage.
+    """
+
+    name: str
+    groups: tuple[StageGroup, ...]
+    fields: tuple[Fields, ...] = field(default=(), repr=False)
+
+    @property
+    def stages(self) -> list[Stage]:
+        return [stage for group in self.groups for stage in group.stages]
+
+    @property
+    def source(self) -> SourceStage[Any]:
+        source = self.stages[0]
+        assert isinstance(source, SourceStage)  # checked by make_plan
+        return source
+
+    @property
+    def writer(self) -> WriterStage[Any]:
+        writer = self.stages[-1]
+        assert isinstance(writer, WriterStage)  # checked by make_plan
+        return writer
+
+    @property
+    def num_cpus(self) -> float:
+        """The CPUs that all workers together ask for."""
+        return sum(group.num_workers * group.resources.cpus for group in self.groups)
+
+    def fitted(self, capacity: Capacity, default_workers: int | None = None) -> Plan:
+        """The plan with the number of workers of every group, for what a cluster has.
+
+        Args:
+            capacity: what the cluster has.
+            default_workers: workers of each group that asks for no number.
+
+        Raises:
+            ConfigurationError: a stage asks for what the cluster cannot give.
+        """
+        groups = [replace(group, resources=_in_gpus(group, capacity)) for group in self.groups]
+        for group in groups:
+            _check_one_worker_fits(group, capacity)
+        fixed = [group.wanted_workers or (default_workers if not group.resources.wants_gpu else None) for group in groups]
+        counts = _num_workers(groups, fixed, capacity)
+        return replace(self, groups=tuple(replace(group, num_workers=n) for group, n in zip(groups, counts)))
+
+
+def make_plan(name: str, stages: Sequence[Stage]) -> Plan:
+    """Check and fuse the stages of a pipeline.
+
+    Raises:
+        ConfigurationError: something in the list is not a stage, two neighbours do not fit together, a field is
+            missing, or the list does not go from a source to a writer.
+    """
+    flat = _decomposed(name, stages)
+    _check_ends(name, flat)
+    _check_names(name, flat)
+    _check_types(flat)
+    return Plan(name, _fused(flat), _checked_fields(flat))
+
+
+def _decomposed(pipeline: str, stages: Sequence[Any]) -> list[Stage]:
+    flat: list[Stage] = []
+    for index, stage in enumerate(stages):
+        if not isinstance(stage, ProcessingStage):
+            what = f"the class {stage.__name__}, not an instance of it" if isinstance(stage, type) else f"a {type(stage).__name__}"
+            raise ConfigurationError(
+                f"stage {index} of pipeline '{pipeline}' is {what}; give an instance of a subclass of ProcessingStage"
+            )
+        flat += _decomposed(stage.name, stage.decompose()) if isinstance(stage, CompositeStage) else [stage]
+    return flat
+
+
+def _check_ends(pipeline: str, stages: list[Stage]) -> None:
+    if not stages:
+        raise ConfigurationError(f"pipeline '{pipeline}' has no stages; start with a reader and end with a writer")
+    first, last = stages[0], stages[-1]
+    if not isinstance(first, SourceStage):
+        raise ConfigurationError(
+            f"pipeline '{pipeline}' starts with '{first.name}', which reads no source; "
+            "put a reader such as ManifestReaderStage first"
+        )
+    if not isinstance(last, WriterStage):
+        raise ConfigurationError(
+            f"pipeline '{pipeline}' ends with '{last.name}', which writes nothing; "
+            "put a writer such as ManifestWriterStage last"
+        )
+    for stage in stages[1:-1]:
+        if isinstance(stage, (SourceStage, WriterStage)):
+            place = "first" if isinstance(stage, SourceStage) else "last"
+            raise ConfigurationError(f"'{stage.name}' stands in the middle of pipeline '{pipeline}'; it must be {place}")
+
+
+def _check_names(pipeline: str, stages: list[Stage]) -> None:
+    seen: set[str] = set()
+    for stage in stages:
+        if stage.name in seen:
+            raise ConfigurationError(f"pipeline '{pipeline}' has two stages named '{stage.name}'; give one another name")
+        seen.add(stage.name)
+
+
+def _check_types(stages: list[Stage]) -> None:
+    for before, after in zip(stages, stages[1:]):
+        given, taken = task_types(type(before))[1], task_types(type(after))[0]
+        if not (issubclass(given, taken) or issubclass(taken, given)):
+            raise ConfigurationError(
+                f"'{after.name}' takes {taken.__name__}, but '{before.name}' before it gives {given.__name__}; "
+                "change their order, or put a stage between them that turns one into the other"
+            )
+        for attribute in after.inputs()[0]:
+            if attribute not in given.__dataclass_fields__ and not hasattr(given, attribute):
+                raise ConfigurationError(
+                    f"'{after.name}' needs '{attribute}' of its task, which {given.__name__} from '{before.name}' lacks"
+                )
+
+
+def _checked_fields(stages: list[Stage]) -> tuple[Fields, ...]:
+    fields = Fields.any()
+    all_fields: list[Fields] = []
+    sampled: Fields | None = None
+    for index, stage in enumerate(stages):
+        for name in stage.inputs()[1]:
+            removed_by = next((s.name for s, f in zip(stages, all_fields) if name not in f), None)
+            if removed_by is not None and name not in fields:
+                raise ConfigurationError(
+                    f"'{stage.name}' needs the field '{name}', which '{removed_by}' has removed; change their order"
+                )
+            if name in fields.known:
+                continue
+            provider = next((later.name for later in stages[index + 1 :] if name in later.outputs()[1]), None)
+            source = stages[0]
+            assert isinstance(source, SourceStage)
+            sampled = sampled or source.sampled_fields()
+            if name in sampled:
+                continue
+            if provider is not None:
+                raise ConfigurationError(
+                    f"'{stage.name}' needs the field '{name}', which '{provider}' adds only after it; change their order"
+                )
+            raise ConfigurationError(
+                f"'{stage.name}' needs the field '{name}', which no stage before it adds and no record at the start of "
+                f"the source has; add a stage that makes it, or check the input"
+            )
+        fields = stage.fields_after(fields)
+        all_fields.append(fields)
+    return tuple(all_fields)
+
+
+def _fused(stages: list[Stage]) -> tuple[StageGroup, ...]:
+    groups: list[StageGroup] = []
+    for stage in stages:
+        workers = stage.num_workers()
+        if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+            raise ConfigurationError(f"num_workers of '{stage.name}' is {workers!r}; give a whole number of at least 1")
+        if groups and (groups[-1].resources, groups[-1].wanted_workers) == (stage.resources, workers):
+            groups[-1] = replace(groups[-1], stages=(*groups[-1].stages, stage))
+        else:
+            groups.append(StageGroup((stage,), stage.resources, workers))
+    return tuple(groups)
+
+
+def _in_gpus(group: StageGroup, capacity: Capacity) -> Resources:
+    """GPU memory as a share of a GPU."""
+    asked = group.resources
+    if not asked.gpu_memory_gb:
+        return asked
+    if capacity.gpus and not capacity.gpu_memory_gb:
+        raise ConfigurationError(
+            f"'{group.name}' asks for {asked.gpu_memory_gb:g} GB of GPU memory, and how much a GPU here has is not known; "
+            "give resources.gpus instead"
+        )
+    share = asked.gpu_memory_gb / capacity.gpu_memory_gb if capacity.gpu_memory_gb else 1.0
+    gpus = math.ceil(share) if share > 1 else math.ceil(share * 1000) / 1000
+    return replace(asked, gpus=gpus, gpu_memory_gb=0.0)
+
+
+def _check_one_worker_fits(group: StageGroup, capacity: Capacity) -> None:
+    asked = group.resources
+    for what, wanted, there in (
+        ("GPUs", asked.gpus, capacity.gpus),
+        ("CPUs", asked.cpus, capacity.cpus),
+        ("GB of memory", asked.memory_gb, capacity.memory_gb),
+    ):
+        if wanted > there:
+            raise ConfigurationError(
+                f"'{group.name}' asks for {wanted:g} {what} a worker, and there are {there:g}; "
+                "lower its resources, or run on a cluster that has them (ray_address)"
+            )
+
+
+def _num_workers(groups: list[StageGroup], fixed: list[int | None], capacity: Capacity) -> list[int]:
+    """Fixed numbers as asked; GPU groups share the GPUs, the others what is left of the CPUs, at least one each."""
+    counts = [n or 1 for n in fixed]
+    open_groups = [i for i, n in enumerate(fixed) if n is None]
+
+    def left(resource: str) -> float:
+        there: float = getattr(capacity, resource)
+        return there - sum(n * getattr(g.resources, resource) for g, n in zip(groups, counts))
+
+    lacks_cpus = left("cpus") < -1e-9 and not capacity.oversubscribed
+    if lacks_cpus or left("gpus") < -1e-9:
+        what = "CPUs" if lacks_cpus else "GPUs"
+        there = capacity.cpus if what == "CPUs" else capacity.gpus
+        asked = ", ".join(
+            f"'{g.name}' {n} × {g.resources.cpus if what == 'CPUs' else g.resources.gpus:g}" for g, n in zip(groups, counts)
+        )
+        raise ConfigurationError(
+            f"all stages run at once, and together they ask for more {what} than the {there:g} there are ({asked}); "
+            "lower num_workers or resources"
+        )
+    # One more worker for the group with the fewest, as long as any still fits.
+    while open_groups:
+        open_groups = [i for i in open_groups if _fits(groups[i].resources, left("cpus"), left("gpus"))]
+        if open_groups:
+            smallest = min(open_groups, key=lambda i: counts[i])
+            counts[smallest] += 1
+    return counts
+
+
+def _fits(resources: Resources, cpus: float, gpus: float) -> bool:
+    if not resources.cpus and not resources.gpus:
+        return False  # it takes nothing, so nothing bounds how many there could be: one is enough
+    return resources.cpus <= cpus + 1e-9 and resources.gpus <= gpus + 1e-9

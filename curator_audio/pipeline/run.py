@@ -1,0 +1,147 @@
+"""A run from start to end: lock, ledger, partitions, steps after, report."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from loguru import logger
+
+from curator_audio.errors import ConfigurationError, CuratorError
+from curator_audio.pipeline.after import AfterContext
+from curator_audio.pipeline.pending import Pending
+from curator_audio.pipeline.pipeline import configuration
+from curator_audio.pipeline.plan import Plan
+from curator_audio.report.progress import Progress
+from curator_audio.report.result import RunResult
+from curator_audio.stages.base import WorkerInfo
+from curator_audio.storage.ledger import Ledger, LedgerEntry, log_vanished
+from curator_audio.storage.lock import RunLock
+from curator_audio.storage.storage import Storage, absolute, join
+from curator_audio.tasks import Partition
+
+if TYPE_CHECKING:
+    from curator_audio.executors.base import Executor
+    from curator_audio.pipeline.pipeline import Pipeline
+
+ON_ERROR = ("quarantine", "raise")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a pipeline; see ``Pipeline.run``."""
+
+    output_dir: str
+    on_error: str = "quarantine"
+    overwrite: bool = False
+    storage_options: dict[str, Any] = field(default_factory=dict)
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ON_ERROR:
+            raise ConfigurationError(f"on_error is {self.on_error!r}; give one of {', '.join(ON_ERROR)}")
+        object.__setattr__(self, "output_dir", absolute(self.output_dir).rstrip("/"))
+
+
+def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResult:
+    """Do what is not done yet, then the steps after; see ``Pipeline.run``."""
+    started = time.perf_counter()
+    storage = Storage(options.storage_options)
+    storage.prepare(options.output_dir)
+    plan = pipeline.plan(storage)
+    ledger = Ledger(storage, options.output_dir)
+    with executor:
+        plan = plan.fitted(executor.capacity(), executor.num_workers)
+        with RunLock(storage, ledger.paths.lock) as lock:
+            pending = Pending(plan.source, ledger)
+            partitions = _prepare(ledger, plan, pending, options)
+            failures = _map(executor, plan, partitions, pending, options, lock)
+            result = _finish(pipeline, executor, plan, pending, failures)
+            result.time_sec = time.perf_counter() - started
+            metrics = json.dumps(result.to_json(), indent=1, ensure_ascii=False)
+            storage.write(join(options.output_dir, "metrics.json"), metrics.encode())
+    return result
+
+
+def _prepare(ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions) -> Iterator[Partition]:
+    """Make the folder ready; returns the partitions to be done. A source that cannot be read leaves all as it was."""
+    configured = configuration(plan, options.output_dir)
+    if not options.overwrite:
+        ledger.check_configuration(configured)
+        ledger.load()
+    partitions = iter(pending)
+    first = next(partitions, None)
+    if options.overwrite:
+        ledger.erase()
+    ledger.claim(configured)
+    shards = [] if plan.writer.is_single_file else [plan.writer.output_path]
+    ledger.sweep(ledger.paths.parts, ledger.paths.quarantine, *shards)
+    return partitions if first is None else chain([first], partitions)
+
+
+def _map(
+    executor: Executor,
+    plan: Plan,
+    partitions: Iterator[Partition],
+    pending: Pending,
+    options: RunOptions,
+    lock: RunLock,
+) -> dict[str, str]:
+    """Run all pending partitions; returns the reasons of those that failed."""
+    from curator_audio.executors.context import Failure, RunContext
+
+    first = next(partitions, None)
+    if first is None:
+        return {}
+    ledger = pending.ledger
+    context = RunContext(WorkerInfo(uuid.uuid4().hex[:12], options.output_dir, ledger.storage), options.on_error)
+    failures: dict[str, str] = {}
+    workers = {stage.name: group.num_workers for group in plan.groups for stage in group.stages}
+    num_bytes = plan.source.num_bytes() if options.progress else None
+    with Progress(workers, num_bytes and num_bytes - pending.num_bytes_done_before, options.progress) as progress:
+        for outcome in executor.execute(plan, chain([first], partitions), context):
+            if isinstance(outcome, Failure):
+                failures[outcome.partition] = outcome.message
+                logger.error(f"partition {outcome.partition} failed: {outcome.message}")
+            else:
+                ledger.add(outcome)
+                progress.done(outcome)
+            if lock.lost:
+                raise CuratorError(f"the lock of {options.output_dir} was taken by another run; this one stops")
+    return failures
+
+
+def _finish(
+    pipeline: Pipeline,
+    executor: Executor,
+    plan: Plan,
+    pending: Pending,
+    failures: dict[str, str],
+) -> RunResult:
+    ledger = pending.ledger
+    listed = set(pending.names)
+    sources = {ledger.entries[name].source_path for name in listed if name in ledger.entries}
+    unlisted = [entry for name, entry in ledger.entries.items() if name not in listed]
+    kept = [entry for entry in unlisted if entry.source_path not in sources]
+    ledger.forget(entry for entry in unlisted if entry.source_path in sources)  # the file has become shorter
+    log_vanished(kept)
+    entries: list[LedgerEntry] = [ledger.entries[name] for name in pending.names if name in ledger.entries] + kept
+    if not failures:
+        for step in pipeline.after:
+            step.run(AfterContext(plan, entries, ledger, ledger.storage))
+    ledger.gather()
+    return RunResult(
+        pipeline=pipeline.name,
+        executor=executor.name,
+        output_path=plan.writer.output_path,
+        entries=entries,
+        stages=[stage.name for stage in plan.stages],
+        failures=failures,
+        num_done_before=pending.num_done_before,
+        num_kept=len(kept),
+    )

@@ -1,0 +1,61 @@
+"""What a run would do, without doing it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from curator_audio.executors.base import Executor
+from curator_audio.pipeline.pending import Pending
+from curator_audio.pipeline.pipeline import Pipeline, configuration
+from curator_audio.pipeline.plan import Plan
+from curator_audio.pipeline.types import task_types
+from curator_audio.storage.ledger import Ledger
+from curator_audio.storage.storage import Storage, absolute
+
+
+def dry_run(pipeline: Pipeline, executor: Executor, output_dir: str, storage_options: dict[str, Any]) -> str:
+    """The plan as a table, and how much there is to do.
+
+    Raises:
+        CuratorError: whatever would stop the run before it begins.
+    """
+    storage = Storage(storage_options)
+    plan = pipeline.plan(storage)
+    with executor:
+        plan = plan.fitted(executor.capacity(), executor.num_workers)
+    ledger = Ledger(storage, absolute(output_dir).rstrip("/"))
+    ledger.check_configuration(configuration(plan, ledger.paths.output_dir))
+    ledger.load()
+    pending = Pending(plan.source, ledger)
+    num_pending = sum(1 for _ in pending)
+    steps = "".join(f"\nthen: {step.name}" for step in pipeline.after)
+    return (
+        f"pipeline {pipeline.name} on {executor.name}, output in {ledger.paths.output_dir}\n{_table(plan)}{steps}\n"
+        f"partitions: {num_pending} to do, {pending.num_done_before} done before\ndry run: nothing was run or written"
+    )
+
+
+def _table(plan: Plan) -> str:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("group", "stage", "takes", "gives", "adds fields", "CPUs", "GPUs", "workers")
+    for number, group in enumerate(plan.groups):
+        for stage in group.stages:
+            taken, given = task_types(type(stage))
+            first = stage is group.stages[0]
+            table.add_row(
+                str(number) if first else "",
+                stage.name,
+                taken.__name__,
+                given.__name__,
+                ", ".join(stage.outputs()[1]),
+                f"{group.resources.cpus:g}" if first else "",
+                f"{group.resources.gpus:g}" if first else "",
+                str(group.num_workers) if first else "",
+            )
+        table.add_section()
+    buffer = io.StringIO()
+    Console(file=buffer, width=120).print(table)
+    return buffer.getvalue().rstrip()

@@ -1,0 +1,111 @@
+"""How far a run is, while it runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+from curator_audio.storage.ledger import LedgerEntry, StageMetrics
+
+LINE_INTERVAL_SEC = 10.0
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """Counts what is done and says so: a live display on a terminal, a line now and then elsewhere.
+
+    Args:
+        stages: how many workers each stage has, by its name.
+        num_bytes: how many bytes of input there are to do, if that is known.
+        shown: whether to say anything at all.
+    """
+
+    def __init__(self, stages: dict[str, int], num_bytes: int | None, shown: bool) -> None:
+        self._workers = stages
+        self._shown = shown
+        self._totals = {stage: StageMetrics() for stage in stages}
+        self._done_bytes = 0
+        self._total_bytes = num_bytes
+        self._started = time.monotonic()
+        self._last_line = self._started
+        self._live: Any = None
+        self.num_partitions = 0
+
+    def __enter__(self) -> Progress:
+        if self._shown and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(stderr=True)
+            self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def done(self, entry: LedgerEntry) -> None:
+        """Count a finished partition."""
+        self.num_partitions += 1
+        self._done_bytes += entry.end - entry.start
+        for stage, metrics in entry.metrics.items():
+            if stage in self._totals:
+                self._totals[stage].add(metrics)
+        now = time.monotonic()
+        if self._shown and self._live is None and now - self._last_line >= LINE_INTERVAL_SEC:
+            self._last_line = now
+            print(self._line(), file=sys.stderr, flush=True)
+
+    def _rates(self) -> tuple[float, float, float | None]:
+        """Items a second, audio hours a second, seconds left."""
+        elapsed = max(1e-6, time.monotonic() - self._started)
+        first = next(iter(self._totals.values()))
+        left = None
+        if self._total_bytes and self._done_bytes:
+            left = elapsed * (self._total_bytes - self._done_bytes) / self._done_bytes
+        return first.items_processed / elapsed, first.custom.get("audio_duration", 0.0) / 3600 / elapsed, left
+
+    def _busy(self, stage: str) -> float:
+        elapsed = max(1e-6, time.monotonic() - self._started)
+        return min(1.0, self._totals[stage].process_time / elapsed / max(1, self._workers[stage]))
+
+    def _line(self) -> str:
+        items, hours, left = self._rates()
+        busy = ", ".join(f"{stage} {self._busy(stage):.0%}" for stage in self._workers)
+        done = f"{100 * self._done_bytes / self._total_bytes:.0f} % · " if self._total_bytes else ""
+        rest = "" if left is None else f" · {clock(left)} left"
+        return f"{done}{self.num_partitions} partitions · {items:.0f} items/s · {hours:.2f} audio h/s{rest} · busy: {busy}"
+
+    def _table(self) -> Any:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        items, hours, left = self._rates()
+        rest = "" if left is None else f" · {clock(left)} left"
+        head = Text(f"{self.num_partitions} partitions · {items:.0f} items/s · {hours:.2f} audio h/s{rest}")
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for column in ("stage", "items", "busy", "workers"):
+            table.add_column(column, justify="left" if column == "stage" else "right")
+        for stage, metrics in self._totals.items():
+            workers = self._workers[stage]
+            table.add_row(stage, f"{metrics.items_processed}", f"{self._busy(stage):.0%}", f"{workers}")
+        return Group(head, ProgressBar(self._total_bytes, self._done_bytes, width=60), table)
+
+
+def clock(seconds: float) -> str:
+    """A length of time as people read it.
+
+    Example:
+        >>> clock(3725)
+        '1:02:05'
+    """
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+

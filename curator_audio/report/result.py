@@ -1,0 +1,102 @@
+"""What came of a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from curator_audio.storage.ledger import LedgerEntry, StageMetrics
+
+
+@dataclass
+class RunResult:
+    """What came of a run, over all of its output: also what earlier runs of the same folder had done.
+
+    Args:
+        pipeline: the pipeline's name.
+        executor: the executor's name.
+        output_path: where the output is.
+        entries: the finished partitions in input order.
+        stages: the stages' names in order.
+        failures: partition name and reason of what could not be done.
+        num_done_before: partitions that an earlier run had done.
+        num_kept: partitions whose source is gone, and whose output is kept.
+        time_sec: wall-clock seconds of this run.
+    """
+
+    pipeline: str
+    executor: str
+    output_path: str
+    entries: list[LedgerEntry]
+    stages: list[str]
+    failures: dict[str, str] = field(default_factory=dict)
+    num_done_before: int = 0
+    num_kept: int = 0
+    time_sec: float = 0.0
+
+    @property
+    def num_output_records(self) -> int:
+        return sum(entry.num_records for entry in self.entries)
+
+    @property
+    def quarantined(self) -> dict[str, int]:
+        """How many records were set aside, by reason, the most frequent first."""
+        counts: Counter[str] = Counter()
+        for entry in self.entries:
+            counts.update(entry.quarantined)
+        return dict(counts.most_common())
+
+    @property
+    def metrics(self) -> dict[str, StageMetrics]:
+        """What each stage did, over all partitions."""
+        totals = {stage: StageMetrics() for stage in self.stages}
+        for entry in self.entries:
+            for stage, metrics in entry.metrics.items():
+                if stage in totals:
+                    totals[stage].add(metrics)
+        return totals
+
+    @property
+    def is_all_bad(self) -> bool:
+        """Whether every record that was read had to be set aside."""
+        reader = self.metrics[self.stages[0]]
+        num_quarantined = sum(self.quarantined.values())
+        return 0 < reader.items_out + reader.num_quarantined <= num_quarantined and not self.num_output_records
+
+    @property
+    def exit_status(self) -> int:
+        """0 all done; 1 something failed, or not one record could be used."""
+        return 1 if self.failures or self.is_all_bad else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``metrics.json``."""
+        return {
+            "pipeline": self.pipeline,
+            "executor": self.executor,
+            "output_path": self.output_path,
+            "time_sec": round(self.time_sec, 3),
+            "num_output_records": self.num_output_records,
+            "num_quarantined": sum(self.quarantined.values()),
+            "quarantined": self.quarantined,
+            "partitions": {
+                "done": len(self.entries),
+                "done_before": self.num_done_before,
+                "failed": len(self.failures),
+                "kept_of_vanished_sources": self.num_kept,
+            },
+            "failures": self.failures,
+            "stages": {
+                stage: {
+                    "process_time_mean_sec": metrics.process_time / max(1, metrics.num_tasks),
+                    "process_time_total_sec": metrics.process_time,
+                    "num_tasks": metrics.num_tasks,
+                    "items_processed": metrics.items_processed,
+                    "items_in": metrics.items_in,
+                    "items_out": metrics.items_out,
+                    "num_quarantined": metrics.num_quarantined,
+                    **metrics.custom,
+                }
+                for stage, metrics in self.metrics.items()
+            },
+        }

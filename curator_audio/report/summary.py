@@ -1,0 +1,44 @@
+"""What a run prints when it is over."""
+
+from __future__ import annotations
+
+from curator_audio.report.result import RunResult
+from curator_audio.storage.ledger import StageMetrics
+
+SHOWN_FAILURES = 5
+
+
+def summary(result: RunResult) -> str:
+    """The run in a few lines: how much came out, what each stage did, what was set aside, what failed."""
+    lines = ["PIPELINE COMPLETE" if not result.failures else "PIPELINE INCOMPLETE"]
+    lines.append(f"  Output entries: {result.num_output_records}")
+    width = max(len(stage) for stage in result.stages) + 2
+    for stage, metrics in result.metrics.items():
+        lines.append(f"  {f'[{stage}]':{width}}  {_stage_line(metrics)}")
+    if result.num_done_before:
+        lines.append(f"  Partitions: {len(result.entries)} done, {result.num_done_before} of them by an earlier run")
+    for name, message in list(result.failures.items())[:SHOWN_FAILURES]:
+        lines.append(f"  Failed: {name}: {message}")
+    if result.failures:
+        lines.append(f"  {len(result.failures)} partition(s) failed; run the same command again to try them again")
+    if result.quarantined:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in result.quarantined.items())
+        lines.append(f"  Quarantined records: {sum(result.quarantined.values())} ({reasons}), see quarantine/")
+    return "\n".join(lines)
+
+
+def _stage_line(metrics: StageMetrics) -> str:
+    mean = metrics.process_time / max(1, metrics.num_tasks)
+    pieces = [
+        f"process_time: mean={mean:.3f}s, total={metrics.process_time:.3f}s",
+        f"items_processed: {metrics.items_processed}",
+    ]
+    pieces += [f"{name}: {_figure(name, value)}" for name, value in metrics.custom.items()]
+    return " · ".join(pieces)
+
+
+def _figure(name: str, value: float) -> str:
+    """Counts as whole numbers, durations in seconds."""
+    if "duration" in name or name.endswith(("_sec", "_time")):
+        return f"{value:.1f}s"
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.3f}"

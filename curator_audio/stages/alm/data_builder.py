@@ -1,0 +1,120 @@
+"""Builds training windows from the segments of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.stages.alm.columns import hertz
+from curator_audio.stages.alm.parameters import check_count, check_flag, check_number, field_names
+from curator_audio.stages.alm.windows import WindowRules, build_windows, reject_for_sample_rate
+from curator_audio.stages.fields import Fields
+from curator_audio.stages.record_stage import RecordStage
+from curator_audio.tasks import Record
+
+
+@dataclass
+class ALMDataBuilderStage(RecordStage):
+    """Finds the runs of segments that make a window of the wanted length with the wanted number of speakers.
+
+    Every segment is tried as a window start. A record gains ``windows``, ``stats`` (what was lost, and to
+    what) and ``truncation_events``; the segment dicts of its windows are shared between them.
+
+    Args:
+        target_window_duration: the wanted window length in seconds, above 0.
+        tolerance: how far from it a window may be, as a fraction of it, 0 to 1.
+        min_sample_rate: recordings below it, in Hz, yield no windows.
+        min_bandwidth: segments below it, in Hz, are in no window.
+        min_speakers: the fewest distinct speakers in a window.
+        max_speakers: the most distinct speakers in a window.
+        truncation: whether a segment that reaches past the longest window is shortened, at a word, to fit.
+        drop_fields: fields removed from every emitted segment, as a comma-separated string or a list.
+        drop_fields_top_level: fields removed from the record, likewise.
+
+    Raises:
+        ConfigurationError: a parameter is of the wrong type or out of its range.
+
+    Example:
+        >>> stage = ALMDataBuilderStage(target_window_duration=10.0)
+        >>> ann = {"start": 0.0, "end": 4.0, "speaker": "ann", "metrics": {"bandwidth": 9000}}
+        >>> bob = {"start": 4.0, "end": 10.0, "speaker": "bob", "metrics": {"bandwidth": 9000}}
+        >>> record = stage.process_record({"audio_sample_rate": 16000, "segments": [ann, bob]})
+        >>> [window["speaker_durations"] for window in record["windows"]]
+        [[6.0, 4.0, 0.0, 0.0, 0.0]]
+    """
+
+    target_window_duration: float = 120.0
+    tolerance: float = 0.1
+    min_sample_rate: float = 16000
+    min_bandwidth: float = 8000
+    min_speakers: int = 2
+    max_speakers: int = 5
+    truncation: bool = True
+    drop_fields: str | Sequence[str] = "words"
+    drop_fields_top_level: str | Sequence[str] = "words,segments"
+
+    name = "alm_data_builder"
+
+    def __post_init__(self) -> None:
+        check_number("target_window_duration", self.target_window_duration, "above 0", 0, above=True)
+        check_number("tolerance", self.tolerance, "between 0 and 1", 0, 1)
+        check_number("min_sample_rate", self.min_sample_rate, "of at least 0", 0)
+        check_number("min_bandwidth", self.min_bandwidth, "of at least 0", 0)
+        check_count("min_speakers", self.min_speakers, "of at least 0", 0)
+        check_count("max_speakers", self.max_speakers, "of at least 0", 0)
+        if self.min_speakers > self.max_speakers:
+            message = f"min_speakers is {self.min_speakers}; give at most max_speakers, which is {self.max_speakers}"
+            raise ConfigurationError(message)
+        check_flag("truncation", self.truncation)
+        slack = self.target_window_duration * self.tolerance
+        self._rules = WindowRules(
+            min_duration=self.target_window_duration - slack,
+            max_duration=self.target_window_duration + slack,
+            min_bandwidth=self.min_bandwidth,
+            min_speakers=self.min_speakers,
+            max_speakers=self.max_speakers,
+            truncation=self.truncation,
+            drop_fields=field_names("drop_fields", self.drop_fields),
+        )
+        self._drop_top_level = field_names("drop_fields_top_level", self.drop_fields_top_level)
+
+    def inputs(self) -> tuple[list[str], list[str]]:
+        """Records need ``segments``."""
+        return [], ["segments"]
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        """Records gain ``windows``, ``stats`` and ``truncation_events``."""
+        return [], ["windows", "stats", "truncation_events"]
+
+    def fields_after(self, fields: Fields) -> Fields:
+        """The fields before, less ``drop_fields_top_level``, and the new ones."""
+        return fields.minus(self._drop_top_level).plus(self.outputs()[1])
+
+    def process_record(self, record: Record) -> Record:
+        """The record with its windows.
+
+        Raises:
+            RecordError: the sample rate or something in ``segments`` is malformed.
+        """
+        segments: list[dict[str, Any]] = record["segments"]
+        sample_rate = hertz(record.get("audio_sample_rate"), "audio_sample_rate")
+        if sample_rate < self.min_sample_rate:
+            built = reject_for_sample_rate(segments)
+        else:
+            built = build_windows(segments, self._rules)
+
+        result = {name: value for name, value in record.items() if name not in self._drop_top_level}
+        result["windows"] = built.windows
+        result["stats"] = {
+            "total_segments": len(segments),
+            "total_dur": built.total_duration,
+            "swift_path": record.get("swift_audio_filepath", ""),
+            "audio_sample_rate": sample_rate,
+            **built.losses.as_stats(),
+        }
+        result["truncation_events"] = built.truncation_events
+        self.log_metric("windows_created", len(built.windows))
+        self.log_metric("truncation_events", built.truncation_events)
+        return result

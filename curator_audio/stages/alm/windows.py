@@ -1,0 +1,304 @@
+"""Windows over the segments of one recording: which runs of segments make one, and what the others are lost to.
+
+A window is a run of neighbouring segments of which only the last may be shortened. All runs share the segment
+dicts, and finding them all costs little more than one pass: as long as starts do not go backwards, the run from
+one start reaches at least as far as the run from the start before, so one queue of durations per speaker slides
+over the recording. Where a start does go backwards, the queues begin anew.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import NoneType
+from typing import Any
+
+from curator_audio.errors import RecordError
+from curator_audio.stages.alm.columns import Segment, bandwidths, in_order_sum, second, shown, speakers, times
+
+NO_SPEAKER = "no-speaker"
+"""The name that diarisation gives to speech it could assign to nobody; it never enters a window."""
+
+TOP_SPEAKERS = 5
+"""How many values ``speaker_durations`` has."""
+
+LOSS_CAUSES = ("bw", "sr", "spk", "win", "no_spkr", "next_seg_bm")
+"""Bandwidth, sample rate, number of speakers, window length; of the last, those that met no speaker or low bandwidth."""
+
+
+@dataclass(frozen=True)
+class WindowRules:
+    """What makes a window.
+
+    Args:
+        min_duration: the shortest window, in seconds.
+        max_duration: the longest window, in seconds.
+        min_bandwidth: segments below it, in Hz, are in no window.
+        min_speakers: the fewest distinct speakers.
+        max_speakers: the most distinct speakers.
+        truncation: whether a segment that reaches past the longest window is shortened to fit.
+        drop_fields: fields removed from every emitted segment.
+    """
+
+    min_duration: float
+    max_duration: float
+    min_bandwidth: float
+    min_speakers: int
+    max_speakers: int
+    truncation: bool
+    drop_fields: frozenset[str] = frozenset()
+
+
+@dataclass
+class Losses:
+    """How many segments, and how many seconds of them, start no window, by cause."""
+
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LOSS_CAUSES, 0))
+    durations: dict[str, float] = field(default_factory=lambda: dict.fromkeys(LOSS_CAUSES, 0.0))
+    window_data: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, cause: str, duration: float) -> None:
+        """Count one segment of ``duration`` seconds as lost to ``cause``."""
+        self.counts[cause] += 1
+        self.durations[cause] += duration
+
+    def as_stats(self) -> dict[str, Any]:
+        """The losses as fields of ``stats``, zeros included.
+
+        Example:
+            >>> list(Losses().as_stats())[:3]
+            ['lost_bw', 'dur_lost_bw', 'lost_sr']
+        """
+        stats: dict[str, Any] = {}
+        for cause in LOSS_CAUSES:
+            stats[f"lost_{cause}"] = self.counts[cause]
+            stats[f"dur_lost_{cause}"] = self.durations[cause]
+        stats["lost_win_full_data"] = self.window_data
+        return stats
+
+
+@dataclass
+class Built:
+    """The windows of one recording, what was lost on the way, and how often a segment reached past the longest window."""
+
+    windows: list[dict[str, Any]]
+    losses: Losses
+    truncation_events: int
+    total_duration: float
+
+
+def reject_for_sample_rate(segments: list[Segment]) -> Built:
+    """What a recording of too low a sample rate yields: no windows, and every segment lost to the sample rate.
+
+    Raises:
+        RecordError: a segment or its times are malformed.
+
+    Example:
+        >>> reject_for_sample_rate([{"start": 0.0, "end": 2.5}]).losses.durations["sr"]
+        2.5
+    """
+    total_duration = times(segments)[3]
+    losses = Losses()
+    losses.counts["sr"] = len(segments)
+    losses.durations["sr"] = total_duration
+    return Built([], losses, 0, total_duration)
+
+
+def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
+    """Try every segment as the start of a window.
+
+    Args:
+        segments: the recording's segments, in the order given; they are shared, not changed.
+        rules: what makes a window.
+
+    Raises:
+        RecordError: something in ``segments`` is malformed; the message names the place.
+
+    Example:
+        >>> rules = WindowRules(9.0, 11.0, 8000, 2, 5, truncation=True)
+        >>> ann = {"start": 0.0, "end": 4.0, "speaker": "ann", "metrics": {"bandwidth": 9000}}
+        >>> bob = {"start": 4.0, "end": 10.0, "speaker": "bob", "metrics": {"bandwidth": 9000}}
+        >>> build_windows([ann, bob], rules).windows[0]["speaker_durations"]
+        [6.0, 4.0, 0.0, 0.0, 0.0]
+    """
+    starts, ends, durations, total_duration = times(segments)
+    names = speakers(segments)
+    low = [bandwidth < rules.min_bandwidth for bandwidth in bandwidths(segments)]
+    emitted = without_fields(segments, rules.drop_fields)
+    cutter = SegmentCutter(segments, emitted, rules.drop_fields)
+    min_duration, max_duration = rules.min_duration, rules.max_duration
+    min_speakers, max_speakers = rules.min_speakers, rules.max_speakers
+
+    windows: list[dict[str, Any]] = []
+    losses = Losses()
+    truncation_events = 0
+    num_segments = len(segments)
+    previous_start = float("-inf")
+    stop = 0  # the whole segments of the run from i are i..stop-1 ...
+    spoken: dict[Any, deque[float]] = {}  # ... and these are their durations, by speaker
+    for i, start in enumerate(starts):
+        if stop < i or start < previous_start:
+            spoken.clear()
+            stop = i
+        previous_start = start
+        if low[i]:
+            losses.add("bw", durations[i])
+            continue
+
+        cut_segment: Segment | None = None
+        window_end = 0.0
+        while stop < num_segments and not low[stop]:
+            name = names[stop]
+            has_place = name is None or name in spoken or (len(spoken) < max_speakers and name != NO_SPEAKER)
+            if ends[stop] - start > max_duration:
+                cut = start + max_duration
+                if rules.truncation and starts[stop] < cut:
+                    truncation_events += 1
+                    if has_place:
+                        cut_segment, window_end = cutter.cut(stop, cut)
+                break
+            if not has_place:
+                break
+            if name in spoken:
+                spoken[name].append(durations[stop])
+            elif name is not None:
+                spoken[name] = deque((durations[stop],))
+            stop += 1
+
+        run = emitted[i:stop]
+        if cut_segment is not None:
+            run.append(cut_segment)
+        else:
+            window_end = ends[stop - 1] if run else ends[i]
+        if len(run) < 2 or not min_duration <= window_end - start <= max_duration:
+            _lose_to_window(losses, segments, emitted, i, min(stop, num_segments - 1), run, low, durations[i])
+        else:
+            totals = {name: in_order_sum(spans) for name, spans in spoken.items()}
+            if cut_segment is not None and names[stop] is not None:
+                totals[names[stop]] = totals.get(names[stop], 0.0) + (window_end - starts[stop])
+            if min_speakers <= len(totals) <= max_speakers:
+                windows.append({"segments": run, "speaker_durations": _largest(totals)})
+            else:
+                losses.add("spk", durations[i])
+
+        if stop > i and names[i] is not None:  # segment i leaves the run
+            spans = spoken[names[i]]
+            if len(spans) > 1:
+                spans.popleft()
+            else:
+                del spoken[names[i]]
+    return Built(windows, losses, truncation_events, total_duration)
+
+
+def _lose_to_window(
+    losses: Losses,
+    segments: Sequence[Segment],
+    emitted: Sequence[Segment],
+    index: int,
+    next_index: int,
+    run: list[Segment],
+    low: Sequence[bool],
+    duration: float,
+) -> None:
+    """Count the start ``index``, whose walk stopped at ``next_index``, as lost to the window."""
+    losses.add("win", duration)
+    if segments[next_index].get("speaker", NO_SPEAKER) == NO_SPEAKER:
+        losses.add("no_spkr", duration)
+    elif low[next_index]:
+        losses.add("next_seg_bm", duration)
+    losses.window_data.append(
+        {
+            "index": index,
+            "window_segs": run,
+            "next_seg": emitted[next_index],
+            "prev_seg": emitted[max(index - 1, 0)],
+        }
+    )
+
+
+def _largest(totals: dict[Any, float]) -> list[float]:
+    """The largest values, largest first, padded with 0.0 to ``TOP_SPEAKERS`` values."""
+    values = sorted(totals.values(), reverse=True)[:TOP_SPEAKERS]
+    return values + [0.0] * (TOP_SPEAKERS - len(values))
+
+
+def without_fields(segments: list[Segment], drop_fields: frozenset[str]) -> list[Segment]:
+    """The segments without some of their fields; a segment that has none of them stays the same object.
+
+    Example:
+        >>> without_fields([{"start": 0.0, "words": []}, {"start": 1.0}], frozenset({"words"}))
+        [{'start': 0.0}, {'start': 1.0}]
+    """
+    return [
+        segment
+        if drop_fields.isdisjoint(segment)
+        else {name: value for name, value in segment.items() if name not in drop_fields}
+        for segment in segments
+    ]
+
+
+class SegmentCutter:
+    """Makes shortened copies of the segments of one recording.
+
+    Args:
+        segments: the segments as given.
+        emitted: the same without the dropped fields.
+        drop_fields: the dropped fields; copies do not get them either.
+
+    Example:
+        >>> words = [{"word": "so", "end": 0.5}, {"word": "be", "end": 0.8}, {"word": "it", "end": 1.2}]
+        >>> segments = [{"start": 0.0, "end": 1.2, "words": words}]
+        >>> SegmentCutter(segments, [{"start": 0.0, "end": 1.2}], frozenset({"words"})).cut(0, 1.0)
+        ({'start': 0.0, 'end': 0.8, 'text': 'so be'}, 0.8)
+    """
+
+    def __init__(self, segments: list[Segment], emitted: list[Segment], drop_fields: frozenset[str]) -> None:
+        self._segments = segments
+        self._emitted = emitted
+        self._drop_fields = drop_fields
+        self._word_ends: dict[int, list[float]] = {}
+
+    def cut(self, index: int, latest: float) -> tuple[Segment, float]:
+        """A copy of segment ``index`` with the words that end by ``latest``, and the second at which it ends.
+
+        Raises:
+            RecordError: the segment's words are malformed; the message names the word.
+        """
+        segment = self._segments[index]
+        words: list[Segment] = []
+        text, end = "", segment["start"]
+        if segment.get("words") is not None:
+            kept = [k for k, word_end in enumerate(self._ends_of(index)) if word_end <= latest]
+            words = [segment["words"][k] for k in kept]
+            text = self._text_of(index, kept)
+            end = words[-1]["end"] if words else end
+        copy = self._emitted[index].copy()
+        for name, value in (("words", words), ("text", text), ("end", end)):
+            if name not in self._drop_fields:
+                copy[name] = value
+        return copy, float(end)
+
+    def _ends_of(self, index: int) -> list[float]:
+        """The ends of the segment's words, checked once however many windows end in the segment."""
+        ends = self._word_ends.get(index)
+        if ends is None:
+            words, place = self._segments[index]["words"], f"segments[{index}].words"
+            if not isinstance(words, list):
+                raise RecordError("wrong_type", f"{place} is {shown(words)}; give a list of words")
+            for k, word in enumerate(words):
+                if not isinstance(word, dict):
+                    raise RecordError("wrong_type", f"{place}[{k}] is {shown(word)}; give an object")
+            ends = [second(word, "end", f"{place}[{k}]") for k, word in enumerate(words)]
+            self._word_ends[index] = ends
+        return ends
+
+    def _text_of(self, index: int, kept: list[int]) -> str:
+        """The kept words joined by one space; a missing, null or empty one adds nothing."""
+        words = self._segments[index]["words"]
+        texts = [words[k].get("word") for k in kept]
+        for k, text in zip(kept, texts):
+            if not isinstance(text, (str, NoneType)):
+                place = f"segments[{index}].words[{k}].word"
+                raise RecordError("wrong_type", f"{place} is {shown(text)}; give a string")
+        return " ".join([text for text in texts if text])

@@ -1,0 +1,194 @@
+"""The base class of every stage, and of composites."""
+
+from __future__ import annotations
+
+import copy
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from curator_audio.stages.fields import Fields
+from curator_audio.stages.resources import Resources
+from curator_audio.storage.storage import Storage
+from curator_audio.tasks import Record, Task
+
+In = TypeVar("In", bound=Task, contravariant=True)
+Out = TypeVar("Out", bound=Task, covariant=True)
+
+
+@dataclass
+class QuarantinedRecord:
+    """A record that could not be processed: where it came from, which stage refused it, and why."""
+
+    source_path: str
+    offset: int
+    stage: str
+    reason: str
+    message: str
+    record: Record | bytes | None
+    num_bytes: int = 0
+
+
+@dataclass
+class Observations:
+    """What a stage tells the engine besides its output; the engine takes it after every task."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    quarantined: list[QuarantinedRecord] = field(default_factory=list)
+    content_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """What a stage may know about the worker it is set up in.
+
+    Args:
+        run_id: the same on all workers of a run, new for every run.
+        output_dir: where the run writes.
+        storage: the files of the run, with its options and credentials.
+    """
+
+    run_id: str = ""
+    output_dir: str = ""
+    storage: Storage = field(default_factory=Storage)
+
+
+class ProcessingStage(ABC, Generic[In, Out]):
+    """What is done to a task: ``ProcessingStage[In, Out]`` takes an ``In`` and gives ``Out``.
+
+    A stage is usually a dataclass whose fields are its parameters, in Python and in YAML. Parameters are
+    checked in ``__post_init__``, so that a bad value is an error before anything runs.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from curator_audio.tasks import AudioBatch
+        >>> @dataclass
+        ... class FirstRecords(ProcessingStage[AudioBatch, AudioBatch]):
+        ...     '''Keeps the first records of every batch.'''
+        ...     count: int = 1
+        ...     name = "first_records"
+        ...     def process(self, task: AudioBatch) -> AudioBatch:
+        ...         return AudioBatch(task.records[: self.count], task.source_path, task.offsets[: self.count])
+        >>> FirstRecords(count=2).process(AudioBatch([{"a": 1}, {"a": 2}, {"a": 3}])).num_items
+        2
+    """
+
+    name: str = ""
+    """What messages, metrics and the summary call the stage; the class's name where not set."""
+    resources: Resources = Resources()
+    """What one worker of this stage needs."""
+    batch_size: int = 1
+    """How many tasks ``process_batch`` is given at once."""
+    version: ClassVar[int] = 1
+    """Raised when the stage's output changes for the same parameters, so that old parts are not mixed in."""
+
+    _num_workers: int | None = None
+    _observed: Observations | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
+    @abstractmethod
+    def process(self, task: In) -> Any:
+        """Process one task: return a task, a list or iterator of tasks, or None to drop it."""
+
+    def process_batch(self, tasks: Sequence[In]) -> list[Any]:
+        """Process ``batch_size`` tasks at once; returns one result (as of ``process``) a task, in order."""
+        return [self.process(task) for task in tasks]
+
+    def inputs(self) -> tuple[list[str], list[str]]:
+        """What must be there: (attributes of the task, fields of its records)."""
+        return [], []
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        """What is there afterwards: (attributes of the task, fields of its records)."""
+        return [], []
+
+    def fields_after(self, fields: Fields) -> Fields:
+        """The record fields after this stage, given those before; override where fields are removed."""
+        return fields.plus(self.outputs()[1])
+
+    def num_workers(self) -> int | None:
+        """How many workers to run, or None to let the planner decide."""
+        return self._num_workers
+
+    def setup_on_node(self, worker: WorkerInfo) -> None:
+        """Run once on every node before any worker there is set up (downloads, caches)."""
+
+    def setup(self, worker: WorkerInfo) -> None:
+        """Run once in every worker before its first task (models, connections)."""
+
+    def teardown(self) -> None:
+        """Run once in every worker after its last task."""
+
+    def with_(
+        self,
+        *,
+        name: str | None = None,
+        resources: Resources | None = None,
+        num_workers: int | None = None,
+        batch_size: int | None = None,
+    ) -> Any:
+        """A copy of the stage with another name, other resources, workers or batch size.
+
+        Example:
+            >>> from curator_audio.stages.general import DropFieldsStage
+            >>> DropFieldsStage(["words"]).with_(name="slim", num_workers=4).num_workers()
+            4
+        """
+        stage = copy.copy(self)
+        if name is not None:
+            stage.name = name
+        if resources is not None:
+            stage.resources = resources
+        if num_workers is not None:
+            stage._num_workers = num_workers
+        if batch_size is not None:
+            stage.batch_size = batch_size
+        return stage
+
+    @property
+    def observed(self) -> Observations:
+        if self._observed is None:
+            self._observed = Observations()
+        return self._observed
+
+    def take_observations(self) -> Observations:
+        """What was logged and quarantined since the last call; called by the engine."""
+        observed, self._observed = self.observed, None
+        return observed
+
+    def log_metric(self, name: str, value: float) -> None:
+        """Add ``value`` to the stage's metric ``name``; the summary shows the total over the run."""
+        metrics = self.observed.metrics
+        metrics[name] = metrics.get(name, 0) + value
+
+    def log_metrics(self, metrics: dict[str, float]) -> None:
+        """Add to several metrics at once."""
+        for name, value in metrics.items():
+            self.log_metric(name, value)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the seconds spent in the ``with`` block to the metric ``name``."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.log_metric(name, time.perf_counter() - started)
+
+
+class CompositeStage(ProcessingStage[In, Out]):
+    """A stage made of stages: a name for a chain that is always used together."""
+
+    @abstractmethod
+    def decompose(self) -> list[ProcessingStage[Any, Any]]:
+        """The stages it stands for, in order; composites among them are decomposed in turn."""
+
+    def process(self, task: In) -> Any:
+        raise TypeError(f"composite stage '{self.name}' is decomposed by the planner and processes nothing itself")

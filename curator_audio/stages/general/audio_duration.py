@@ -1,0 +1,95 @@
+"""How long a recording is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from curator_audio.errors import ConfigurationError, CuratorError, RecordError
+from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.record_stage import RecordStage
+from curator_audio.storage.storage import Storage, is_local, join
+from curator_audio.tasks import AudioBatch, Record
+
+
+@dataclass
+class GetAudioDurationStage(RecordStage):
+    """Adds the length of the recording, read from the header of its file; needs the extra ``audio``.
+
+    Reads what libsndfile reads: wav, flac, ogg (vorbis, opus), mp3. A relative path is relative to the folder of
+    the manifest, which it may not leave.
+
+    Args:
+        audio_filepath_key: the field with the path or URL of the recording.
+        duration_key: the field to add, in seconds.
+        audio_dir: the folder of relative paths; None for the manifest's own.
+    """
+
+    audio_filepath_key: str = "audio_filepath"
+    duration_key: str = "duration"
+    audio_dir: str | None = None
+
+    name = "get_audio_duration"
+    _storage: Storage | None = None
+    _folder: str = ""
+
+    def inputs(self) -> tuple[list[str], list[str]]:
+        return [], [self.audio_filepath_key]
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        return [], [self.duration_key]
+
+    def __post_init__(self) -> None:
+        try:
+            import soundfile  # noqa: F401
+        except ImportError:
+            raise ConfigurationError(
+                "GetAudioDurationStage needs soundfile, which is not installed; pip install 'curator-audio[audio]'"
+            ) from None
+
+    def setup(self, worker: WorkerInfo) -> None:
+        self._storage = worker.storage
+
+    def process(self, task: AudioBatch) -> AudioBatch:
+        self._folder = self.audio_dir or task.source_path.rpartition("/")[0]
+        return super().process(task)
+
+    def process_record(self, record: Record) -> Record:
+        path = record[self.audio_filepath_key]
+        if not isinstance(path, str) or not path:
+            raise RecordError("wrong_type", f"{self.audio_filepath_key} is {path!r:.80}; give a path")
+        duration = self._duration_sec(resolved(path, self._folder))
+        self.log_metric("measured_audio_duration", duration)
+        return {**record, self.duration_key: duration}
+
+    def _duration_sec(self, path: str) -> float:
+        import soundfile
+
+        storage = self._storage or Storage()
+        try:
+            if is_local(path):
+                info = soundfile.info(path)
+            else:
+                with storage.open(path) as file:
+                    info = soundfile.info(file)
+        except CuratorError as error:
+            raise RecordError("unreadable_audio", str(error)) from None
+        except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+            raise RecordError("unreadable_audio", f"{path}: {error}") from None
+        return float(info.frames / info.samplerate)
+
+
+def resolved(path: str, folder: str) -> str:
+    """A recording's path, relative ones below ``folder``.
+
+    Raises:
+        RecordError: a relative path that leaves the folder.
+
+    Example:
+        >>> resolved("audio/a.wav", "/data/corpus")
+        '/data/corpus/audio/a.wav'
+    """
+    if "://" in path or path.startswith("/"):
+        return path
+    if ".." in path.split("/"):
+        raise RecordError("path_leaves_root", f"{path} leaves {folder}; give a path below it, an absolute one or a URL")
+    return join(folder, path) if folder else path

@@ -1,0 +1,61 @@
+"""Calling a Python function on every record."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.stages.record_stage import RecordStage
+from curator_audio.tasks import Record
+
+
+@dataclass
+class CallFunctionStage(RecordStage):
+    """Calls a function on every record; it returns the record's replacement, a list of them, or None to drop it.
+
+    Args:
+        function: its dotted name (``my_package.my_module.my_function``), importable where the workers run.
+        arguments: further arguments, by name.
+
+    Raises:
+        ConfigurationError: there is no such function.
+
+    Example:
+        >>> CallFunctionStage("builtins.dict", {"language": "en"}).process_record({"text": "a"})
+        {'text': 'a', 'language': 'en'}
+    """
+
+    function: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    name = "call_function"
+
+    def __post_init__(self) -> None:
+        self._function = imported(self.function)
+
+    def process_record(self, record: Record) -> Record | list[Record] | None:
+        result: Record | list[Record] | None = self._function(record, **self.arguments)
+        return result
+
+
+def imported(name: str) -> Callable[..., Any]:
+    """The function (or class) of a dotted name.
+
+    Raises:
+        ConfigurationError: it cannot be imported, or is nothing that can be called.
+    """
+    module_name, _, attribute = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+    if not module_name:
+        raise ConfigurationError(f"{name!r} is no dotted name; give package.module.function")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigurationError(f"'{name}' cannot be imported: {error}; check the name and the Python path") from None
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        what = "is not there" if found is None else f"is a {type(found).__name__}"
+        raise ConfigurationError(f"'{attribute}' {what} in module {module_name}; give the name of a function")
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,24 @@
+"""Checking lists of field names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curator_audio.errors import ConfigurationError
+
+
+def field_names(parameter: str, names: Any) -> list[str]:
+    """A list of field names, given as one or as text with commas.
+
+    Raises:
+        ConfigurationError: it is neither, or empty.
+
+    Example:
+        >>> field_names("fields", "text, duration")
+        ['text', 'duration']
+    """
+    if isinstance(names, str):
+        names = [name.strip() for name in names.split(",")]
+    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(n, str) and n for n in names):
+        raise ConfigurationError(f"{parameter} is {names!r}; give a list of field names")
+    return list(names)

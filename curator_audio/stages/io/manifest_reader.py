@@ -1,0 +1,215 @@
+"""Reading JSONL manifests."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.stages.base import QuarantinedRecord
+from curator_audio.stages.fields import Fields
+from curator_audio.stages.source import SourceStage
+from curator_audio.storage.byte_ranges import OVERLONG_KEPT_BYTES, Lines, read_blocks, read_lines
+from curator_audio.storage.decompression import CODECS, codec_of, decompressed
+from curator_audio.storage.json_codec import decode_line
+from curator_audio.storage.storage import FileInfo, absolute
+from curator_audio.tasks import AudioBatch, Partition, Record
+
+MANIFEST_SUFFIXES = tuple(
+    suffix + compression for suffix in (".jsonl", ".json", ".ndjson") for compression in ("", *CODECS)
+)
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BATCH_BYTES = 512 * 1024
+SAMPLE_BYTES = 256 * 1024
+
+
+@dataclass
+class ManifestReaderStage(SourceStage[AudioBatch]):
+    """Reads a JSONL manifest, or all manifests of a folder or glob, in pieces of some MB.
+
+    Plain files are cut into byte ranges that workers read in parallel; gzip and zstd files are decompressed
+    once, in order. A line that is not a JSON object is quarantined.
+
+    Args:
+        manifest_path: a manifest, a folder, or a glob of them; a local path or any fsspec URL.
+        partition_size_mb: size of a piece in MB (2**20 bytes) of uncompressed text.
+        max_line_mb: a longer line is quarantined unread.
+
+    Raises:
+        ConfigurationError: a size that is not positive.
+
+    Example:
+        >>> from curator_audio.storage.storage import Storage
+        >>> Storage().write("memory://doc/in.jsonl", b'{"text": "a"}\\n{"text": "b"}\\n')
+        >>> reader = ManifestReaderStage("memory://doc/in.jsonl")
+        >>> [record for part in reader.partitions() for batch in reader.process(part) for record in batch.records]
+        [{'text': 'a'}, {'text': 'b'}]
+    """
+
+    manifest_path: str
+    partition_size_mb: float = 4.0
+    max_line_mb: float = 64.0
+
+    name = "manifest_reader"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.manifest_path, str) or not self.manifest_path:
+            raise ConfigurationError(f"manifest_path is {self.manifest_path!r}; give a manifest, a folder or a glob")
+        for name in ("partition_size_mb", "max_line_mb"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                raise ConfigurationError(f"{name} is {value!r}; give a number of MB above 0")
+        self.manifest_path = absolute(self.manifest_path)
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        return ["records"], []
+
+    def partitions(self) -> Iterator[Partition]:
+        files = self._files()
+        if not any(file.num_bytes for file in files):
+            raise ConfigurationError(f"{self.manifest_path} is empty (0 bytes); give a manifest with a record a line")
+        for file in files:
+            codec = codec_of(file.path)
+            yield from self._ranges(file) if codec is None else self._blocks(file, codec)
+
+    def process(self, task: Partition) -> Iterator[AudioBatch]:
+        lines = self._lines(task)
+        self.observed.content_sha256 = lines.sha256
+        records: list[Record] = []
+        offsets: list[int] = []
+        batch_start = lines.start
+        for offset, line in lines:
+            record = self._record(task, lines, offset, line)
+            if record is not None:
+                records.append(record)
+                offsets.append(offset)
+            if offset - batch_start >= BATCH_BYTES and records:
+                yield self._batch(task, records, offsets)
+                records, offsets, batch_start = [], [], offset
+        if records:
+            yield self._batch(task, records, offsets)
+
+    def num_bytes(self) -> int | None:
+        files = self._files()
+        return None if any(codec_of(file.path) for file in files) else sum(file.num_bytes for file in files)
+
+    def content_sha256(self, partition: Partition) -> str:
+        return self._lines(partition).sha256
+
+    def sampled_fields(self) -> Fields:
+        for file in self._files():
+            codec = codec_of(file.path)
+            if codec is None:
+                data = self.storage.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes))
+            else:
+                with decompressed(self.storage, file.path, codec) as read:
+                    data = read(SAMPLE_BYTES)
+            known: set[str] = set()
+            for line in data.removeprefix(BYTE_ORDER_MARK).split(b"\n")[:-1]:
+                try:
+                    record = decode_line(line)
+                except RecordError:
+                    continue
+                known.update(record if isinstance(record, dict) else ())
+            if known:
+                return Fields(frozenset(known))
+        return Fields.any()
+
+    def _files(self) -> list[FileInfo]:
+        path = self.manifest_path
+        if any(mark in path for mark in "*?[") and not self.storage.exists(path):
+            files = self.storage.glob(path)
+            if not files:
+                raise ConfigurationError(f"no file matches {path}; check the pattern")
+            return files
+        if path.endswith("/") or self.storage.is_folder(path):
+            files = [file for file in self.storage.list_files(path) if file.path.endswith(MANIFEST_SUFFIXES)]
+            if not files:
+                raise ConfigurationError(f"no manifest in {path}; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst")
+            return files
+        return [self.storage.info(path)]
+
+    def _ranges(self, file: FileInfo) -> Iterator[Partition]:
+        step = max(1, int(self.partition_size_mb * 2**20))
+        for start in range(0, file.num_bytes, step):
+            end = min(start + step, file.num_bytes)
+            yield _partition(file, start, end, last=end == file.num_bytes)
+
+    def _blocks(self, file: FileInfo, codec: str) -> Iterator[Partition]:
+        with decompressed(self.storage, file.path, codec) as read:
+            block: Lines | None = None
+            for following in read_blocks(read, int(self.partition_size_mb * 2**20), self._max_line_bytes):
+                if block is not None:
+                    yield _block_partition(file, block, last=False)
+                block = following
+            if block is not None:
+                yield _block_partition(file, block, last=True)
+
+    def _lines(self, partition: Partition) -> Lines:
+        if partition.data is not None:
+            return Lines(partition.start, partition.data, partition.overlong_num_bytes)
+
+        def read(start: int, end: int) -> bytes:
+            end = min(end, partition.source_num_bytes)
+            return self.storage.read_range(partition.source_path, start, end) if start < end else b""
+
+        return read_lines(read, partition.start, partition.end, self._max_line_bytes)
+
+    @property
+    def _max_line_bytes(self) -> int:
+        return int(self.max_line_mb * 2**20)
+
+    def _record(self, task: Partition, lines: Lines, offset: int, line: bytes) -> Record | None:
+        if offset == 0:
+            line = line.removeprefix(BYTE_ORDER_MARK)
+        is_last = offset + len(line) >= lines.start + len(lines.data)
+        num_bytes = lines.overlong_num_bytes if lines.overlong_num_bytes and is_last else len(line)
+        if num_bytes <= self._max_line_bytes and (not line or line.isspace()):
+            return None
+        try:
+            if num_bytes > self._max_line_bytes:
+                limit = f"more than the {self.max_line_mb:g} MB of max_line_mb"
+                raise RecordError("line_too_long", f"the line has {num_bytes / 2**20:.1f} MB, {limit}")
+            record = decode_line(line)
+            if not isinstance(record, dict):
+                raise RecordError("not_an_object", f"the line holds a {type(record).__name__}, not a JSON object")
+            return record
+        except RecordError as error:
+            kept = line[:OVERLONG_KEPT_BYTES]
+            self.observed.quarantined.append(
+                QuarantinedRecord(task.source_path, offset, self.name, error.reason, error.message, kept, num_bytes)
+            )
+            return None
+
+    def _batch(self, task: Partition, records: list[Record], offsets: list[int]) -> AudioBatch:
+        self.log_metric("audio_duration", sum(map(_duration_sec, records)))
+        return AudioBatch(records, task.source_path, offsets)
+
+
+def _partition(file: FileInfo, start: int, end: int, last: bool) -> Partition:
+    """A partition named after its file and first byte, so that names sort as the lines do."""
+    stem = os.path.basename(file.path).split(".")[0]
+    name = f"{stem}-{hashlib.sha256(file.path.encode()).hexdigest()[:8]}-{start:013d}"
+    return Partition(name, file.path, start, end, file.num_bytes, file.version, last=last)
+
+
+def _block_partition(file: FileInfo, block: Lines, last: bool) -> Partition:
+    partition = _partition(file, block.start, block.start + max(len(block.data), block.overlong_num_bytes), last)
+    partition.data = block.data
+    partition.overlong_num_bytes = block.overlong_num_bytes
+    return partition
+
+
+def _duration_sec(record: Record) -> float:
+    """The recording's length for the progress display: its ``duration``, else the end of its last segment."""
+    duration: Any = record.get("duration")
+    if duration is None:
+        segments = record.get("segments")
+        last = segments[-1] if isinstance(segments, list) and segments else None
+        duration = last.get("end") if isinstance(last, dict) else None
+    is_number = isinstance(duration, (int, float)) and not isinstance(duration, bool)
+    return float(duration) if is_number and 0 <= duration < 1e9 else 0.0

@@ -1,0 +1,80 @@
+"""The base of stages that work record by record; the one place that isolates bad records."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from curator_audio.errors import RecordError, StorageError
+from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
+from curator_audio.tasks import AudioBatch, Record
+
+
+class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
+    """A stage that maps one record to one, several or none.
+
+    A record for which ``process_record`` raises is set aside with its source, position and reason, and the
+    others go on. Declared input fields are checked before ``process_record`` is called.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass
+        ... class CountWords(RecordStage):
+        ...     '''Adds the number of words of ``text``.'''
+        ...     name = "count_words"
+        ...     def inputs(self):
+        ...         return [], ["text"]
+        ...     def outputs(self):
+        ...         return [], ["num_words"]
+        ...     def process_record(self, record):
+        ...         return {**record, "num_words": len(record["text"].split())}
+        >>> CountWords().process(AudioBatch([{"text": "so be it"}])).records
+        [{'text': 'so be it', 'num_words': 3}]
+    """
+
+    @abstractmethod
+    def process_record(self, record: Record) -> Record | list[Record] | None:
+        """The record's replacement, several, or None to drop it; must not change ``record`` itself.
+
+        Raises:
+            RecordError: the record cannot be processed.
+        """
+
+    def process(self, task: AudioBatch) -> AudioBatch:
+        records: list[Record] = []
+        offsets: list[int] = []
+        required = self.inputs()[1]
+        for record, offset in zip(task.records, task.offsets):
+            try:
+                for name in required:
+                    if name not in record:
+                        raise RecordError("missing_field", f"the record has no '{name}'")
+                result = self.process_record(record)
+            except (MemoryError, StorageError):
+                raise
+            except RecordError as error:
+                self._set_aside(task, offset, record, error.reason, error.message)
+            except Exception as error:  # a bug or an odd record: it must not stop a run that lasts days
+                self._set_aside(task, offset, record, type(error).__name__, _where(error))
+            else:
+                if isinstance(result, dict):
+                    records.append(result)
+                    offsets.append(offset)
+                elif result is not None:
+                    records.extend(result)
+                    offsets.extend([offset] * len(result))
+        return AudioBatch(records, task.source_path, offsets)
+
+    def _set_aside(self, task: AudioBatch, offset: int, record: Record, reason: str, message: str) -> None:
+        self.observed.quarantined.append(
+            QuarantinedRecord(task.source_path, offset, self.name, reason, message, record)
+        )
+
+
+def _where(error: BaseException) -> str:
+    """The error's message and the line of code it came from, for the author of a stage."""
+    frame: Any = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})" if frame is not None else ""
+    return f"{error}{place}"

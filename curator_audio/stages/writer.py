@@ -1,0 +1,56 @@
+"""The base of the stages a pipeline ends with."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any, ClassVar
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.stages.base import In, ProcessingStage
+from curator_audio.storage.storage import Storage, absolute
+from curator_audio.tasks import Part
+
+
+class WriterStage(ProcessingStage[In, Part]):
+    """A stage that makes one part of every partition; a format is its ``suffix`` and its ``encode``.
+
+    Where ``output_path`` names a file (it ends in ``suffix``), parts are kept aside for ``JoinParts``; else it is a
+    folder in which every part is a shard.
+    """
+
+    output_path: str
+    suffix: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.output_path, str) or not self.output_path:
+            raise ConfigurationError(f"output_path is {self.output_path!r}; give a file (*{self.suffix}) or a folder")
+        self.output_path = absolute(self.output_path)
+
+    @property
+    def is_single_file(self) -> bool:
+        return self.output_path.endswith(self.suffix)
+
+    @abstractmethod
+    def encode(self, task: In) -> bytes:
+        """The task's bytes in the part; a part is its tasks' bytes, one after the other."""
+
+    def write(self, storage: Storage, part_path: str, tasks: Iterable[In]) -> list[Part]:
+        """Write the tasks of one partition to ``part_path``, whole or not at all; no file for no records."""
+        encoded = ((data, task.num_items) for task in tasks if (data := self.encode(task)))
+        first = next(encoded, None)
+        if first is None:
+            return []
+        digest = hashlib.sha256()
+        num_records = 0
+        with storage.create(part_path) as file:
+            for data, num_items in chain([first], encoded):
+                file.write(data)
+                digest.update(data)
+                num_records += num_items
+        return [Part(part_path, file.num_bytes, digest.hexdigest(), num_records)]
+
+    def process(self, task: In) -> Any:
+        raise TypeError(f"writer '{self.name}' writes whole partitions; executors call write()")

@@ -1,0 +1,99 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from abc import ABC, abstractmethod
+from typing import Any
+
+from curator_audio.storage.failures import explained
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+class AtomicFile(ABC):
+    """A file being written aside; ``commit`` makes it appear under its name, ``discard`` forgets it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.num_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        """Append bytes.
+
+        Raises:
+            StorageError: they cannot be written.
+        """
+        with explained(self.path, "write"):
+            self._write(data)
+        self.num_bytes += len(data)
+
+    def commit(self) -> None:
+        """Make the file appear under its name, durably."""
+        with explained(self.path, "write"):
+            self._commit()
+
+    @abstractmethod
+    def _write(self, data: bytes) -> None: ...
+
+    @abstractmethod
+    def _commit(self) -> None: ...
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Leave no trace."""
+
+
+class LocalAtomicFile(AtomicFile):
+    """Written beside its final place, flushed to the disk and renamed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        folder, name = os.path.split(path)
+        os.makedirs(folder or ".", exist_ok=True)
+        self._temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}")
+        self._file = open(self._temporary, "wb", buffering=0)  # noqa: SIM115
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def append_range(self, path: str, start: int, num_bytes: int) -> None:
+        """Append a range of another local file inside the kernel, without passing it through Python."""
+        with open(path, "rb") as source, explained(self.path, "write"):
+            position, left = start, num_bytes
+            while left:
+                copied = os.copy_file_range(source.fileno(), self._file.fileno(), left, offset_src=position)
+                if not copied:
+                    raise OSError(f"{path} ends before byte {start + num_bytes}")
+                position, left = position + copied, left - copied
+        self.num_bytes += num_bytes
+
+    def _commit(self) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._temporary, self.path)
+
+    def discard(self) -> None:
+        self._file.close()
+        os.remove(self._temporary)
+
+
+class RemoteAtomicFile(AtomicFile):
+    """An object: its store shows it only once the upload is complete."""
+
+    def __init__(self, filesystem: Any, path: str) -> None:
+        super().__init__(path)
+        self._file = filesystem.open(path, "wb", autocommit=False, block_size=16 * 2**20)
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def _commit(self) -> None:
+        self._file.close()
+        self._file.commit()
+
+    def discard(self) -> None:
+        self._file.discard()

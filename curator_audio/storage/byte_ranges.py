@@ -1,0 +1,136 @@
+"""Cutting files of lines into byte ranges, and reading the lines of one.
+
+A line belongs to the range in which its first byte lies. Ranges can therefore be cut anywhere without looking
+into the file, and together they hold every line exactly once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+READ_BYTES = 2**20
+OVERLONG_KEPT_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Consecutive lines of a file.
+
+    Args:
+        start: byte offset of the first line.
+        data: the lines with their line ends; of an overlong last line only the first 64 kB.
+        overlong_num_bytes: the whole length of the last line where it is longer than allowed, else 0.
+
+    Example:
+        >>> list(Lines(10, b"one\\ntwo\\n"))
+        [(10, b'one'), (14, b'two')]
+    """
+
+    start: int
+    data: bytes
+    overlong_num_bytes: int = 0
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """Each line's byte offset and its bytes without the line end."""
+        offset = self.start
+        lines = self.data.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        for line in lines:
+            yield offset, line
+            offset += len(line) + 1
+
+    @property
+    def sha256(self) -> str:
+        """The hash by which a later run knows whether these lines have changed."""
+        digest = hashlib.sha256(self.data)
+        digest.update(b"%d" % self.overlong_num_bytes)
+        return digest.hexdigest()
+
+
+def read_lines(read: Callable[[int, int], bytes], start: int, end: int, max_line_bytes: int) -> Lines:
+    """The lines that begin in ``[start, end)``; the last one is followed beyond ``end``.
+
+    Args:
+        read: returns the bytes from a start up to an end, fewer at the end of the file.
+        start: first byte of the range.
+        end: one past its last byte.
+        max_line_bytes: a longer last line is cut short, and its length told.
+
+    Example:
+        >>> text = b"one\\ntwo\\nthree\\n"
+        >>> read_lines(lambda start, end: text[start:end], 2, 8, 100).data
+        b'two\\n'
+    """
+    if start == 0:
+        data, first = read(0, end), 0
+    else:  # the byte before the range tells whether a line begins at its start or runs into it
+        data = read(start - 1, end)
+        newline = data.find(b"\n")
+        if newline < 0:
+            return Lines(end, b"")
+        data, first = data[newline + 1 :], start + newline
+    if not data or data.endswith(b"\n"):
+        return Lines(first, data)
+    last_line = data.rfind(b"\n") + 1
+    rest, num_bytes = _rest_of_line(read, first + len(data), max_line_bytes - (len(data) - last_line))
+    num_bytes += len(data) - last_line
+    if num_bytes > max_line_bytes:
+        return Lines(first, data[: last_line + OVERLONG_KEPT_BYTES], num_bytes)
+    return Lines(first, data + rest)
+
+
+def _rest_of_line(read: Callable[[int, int], bytes], position: int, max_kept_bytes: int) -> tuple[bytes, int]:
+    """The bytes from ``position`` to the line's end (as far as they are worth keeping) and their number."""
+    pieces: list[bytes] = []
+    num_bytes = 0
+    while piece := read(position + num_bytes, position + num_bytes + READ_BYTES):
+        newline = piece.find(b"\n")
+        piece = piece if newline < 0 else piece[: newline + 1]
+        num_bytes += len(piece)
+        if num_bytes <= max_kept_bytes:
+            pieces.append(piece)
+        if newline >= 0:
+            break
+    return b"".join(pieces), num_bytes
+
+
+def read_blocks(read: Callable[[int], bytes], block_bytes: int, max_line_bytes: int) -> Iterator[Lines]:
+    """The lines of a file that can only be read in order, in blocks of about ``block_bytes``.
+
+    Args:
+        read: returns the next bytes, as many as asked for except at the end of the file.
+        block_bytes: the size from which a block is cut at its last line end.
+        max_line_bytes: a longer line is a block of its own, cut short, and its length told.
+
+    Example:
+        >>> import io
+        >>> [lines.data for lines in read_blocks(io.BytesIO(b"one\\ntwo\\n").read, 2, 100)]
+        [b'one\\ntwo\\n']
+    """
+    start = 0
+    buffer = bytearray()
+    while piece := read(READ_BYTES):
+        buffer += piece
+        if len(buffer) < block_bytes:
+            continue
+        cut = buffer.rfind(b"\n") + 1
+        if cut:
+            yield Lines(start, bytes(buffer[:cut]))
+            start += cut
+            del buffer[:cut]
+        elif len(buffer) > max_line_bytes:
+            kept, num_bytes = bytes(buffer[:OVERLONG_KEPT_BYTES]), len(buffer)
+            buffer.clear()
+            while piece := read(READ_BYTES):
+                newline = piece.find(b"\n")
+                num_bytes += len(piece) if newline < 0 else newline + 1
+                if newline >= 0:
+                    buffer += piece[newline + 1 :]
+                    break
+            yield Lines(start, kept, num_bytes)
+            start += num_bytes
+    if buffer:
+        yield Lines(start, bytes(buffer))

@@ -1,0 +1,60 @@
+"""What the many exceptions of many storage libraries mean to a user."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from curator_audio.errors import AccessError, CuratorError, StorageError, StorageFullError
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def explained(path: str, verb: str) -> Iterator[None]:
+    """Turn whatever goes wrong in the block into one line about ``path``.
+
+    Example:
+        >>> with explained("in.jsonl", "read"):
+        ...     raise FileNotFoundError("in.jsonl")
+        Traceback (most recent call last):
+        curator_audio.errors.AccessError: cannot read in.jsonl: there is no such file; check the path
+    """
+    try:
+        yield
+    except (CuratorError, GeneratorExit, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise _translated(error, path, verb) from error
+
+
+def _translated(error: Exception, path: str, verb: str) -> Exception:
+    cannot = f"cannot {verb} {path}:"
+    kind = type(error).__name__
+    if isinstance(error, OSError) and error.errno in FULL:
+        return StorageFullError(f"{cannot} no space left on the device; make room and run again, what is done stays")
+    if kind == "NoSuchBucket" or "NoSuchBucket" in str(error):
+        return AccessError(f"{cannot} there is no such bucket; check its name and the endpoint")
+    if isinstance(error, FileNotFoundError):
+        return AccessError(f"{cannot} there is no such file; check the path")
+    if isinstance(error, IsADirectoryError):
+        return AccessError(f"{cannot} it is a folder; give a file")
+    if isinstance(error, NotADirectoryError):
+        return AccessError(f"{cannot} a part of the path is a file, not a folder")
+    if kind in ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"):
+        return AccessError(f"{cannot} no credentials; set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables")
+    if isinstance(error, PermissionError):
+        remedy = "check credentials and bucket policy" if "://" in path else "check its owner and permissions"
+        return AccessError(f"{cannot} access denied; {remedy}")
+    if kind in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "SSLError"):
+        return StorageError(f"{cannot} the endpoint cannot be reached ({_first_line(error)}); check endpoint_url and TLS")
+    if isinstance(error, (OSError, EOFError)) or type(error).__module__.split(".")[0] in ("botocore", "aiohttp", "s3fs"):
+        return StorageError(f"{cannot} {_first_line(error)}")
+    return error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error) or type(error).__name__).splitlines()[0]

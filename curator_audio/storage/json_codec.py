@@ -1,0 +1,244 @@
+"""One line of JSON to a value and back, with nothing lost on the way.
+
+orjson does nearly all the work. What it would change or refuse takes a slower way to the same result: integers
+beyond 64 bits, floats written with more digits than a double holds, NaN and infinities, lone surrogates. On the
+way out, an object that a record holds many times (the segments of overlapping windows) is serialised once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from curator_audio.errors import RecordError
+
+
+class VerbatimFloat(float):
+    """A number as it was written, where a double holds only a part of it.
+
+    It computes as the nearest double and is written back as the text it was read from.
+
+    Args:
+        text: the JSON number.
+
+    Example:
+        >>> number = VerbatimFloat("0.12345678901234567890123")
+        >>> number == 0.12345678901234568, number.text
+        (True, '0.12345678901234567890123')
+    """
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> VerbatimFloat:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __reduce__(self) -> tuple[type[VerbatimFloat], tuple[str]]:
+        return type(self), (self.text,)
+
+
+# ---- reading
+
+_DIGITS_TO_ZERO = bytes.maketrans(b"123456789E", b"000000000e")
+_MANY_DIGITS = b"0" * 16  # any 15 fit into a double
+_SMALL_EXPONENT = b"e-000"
+_NUMBER_OF_MANY_DIGITS = re.compile(rb"[0-9][0-9.]{15,}(?:[eE][+-]?[0-9]+)?")
+_NUMBER_OF_SMALL_EXPONENT = re.compile(rb"[0-9][0-9.]*[eE]-[0-9]{3,}")
+_BEFORE_NUMBERS = b":[,- \t\r\n"
+
+
+def decode_line(line: bytes) -> Any:
+    """The value of one line of JSON.
+
+    Args:
+        line: UTF-8 text, with or without its line end; a byte order mark in front is ignored.
+
+    Raises:
+        RecordError: ``invalid_utf8`` or ``invalid_json``.
+
+    Example:
+        >>> decode_line(b'{"id": 123456789012345678901234567890, "start": 0.5}')
+        {'id': 123456789012345678901234567890, 'start': 0.5}
+    """
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return _decode_slowly(line)
+    digits = line.translate(_DIGITS_TO_ZERO, b".")
+    if _MANY_DIGITS in digits and not _holds_all(_NUMBER_OF_MANY_DIGITS, line):
+        return _decode_slowly(line)
+    if _SMALL_EXPONENT in digits and not _holds_all(_NUMBER_OF_SMALL_EXPONENT, line):
+        return _decode_slowly(line)
+    return value
+
+
+def _holds_all(pattern: re.Pattern[bytes], line: bytes) -> bool:
+    """Whether orjson's type holds every number that the pattern finds in the line, none of its digits lost."""
+    for match in pattern.finditer(line):
+        start = match.start()
+        if line[start - 1 : start] in _BEFORE_NUMBERS:  # else it is in a string
+            text = match.group().decode()
+            if not (int(text) < 2**63 if text.isdigit() and len(text) < 20 else type(_float(text)) is float):
+                return False
+    return True
+
+
+def _decode_slowly(line: bytes) -> Any:
+    try:
+        return json.loads(line.decode("utf-8-sig"), parse_int=_int, parse_float=_float, parse_constant=VerbatimFloat)
+    except UnicodeDecodeError as error:
+        message = f"byte {error.start} of the line (0x{line[error.start]:02x}) is not UTF-8; save the file as UTF-8"
+        raise RecordError("invalid_utf8", message) from None
+    except RecursionError:
+        raise RecordError("invalid_json", "lists and objects are nested too deeply; flatten the record") from None
+    except ValueError as error:
+        raise RecordError("invalid_json", f"{error}; give one complete JSON value a line") from None
+
+
+def _int(text: str) -> int | VerbatimFloat:
+    try:
+        return int(text)
+    except ValueError:  # more digits than Python converts
+        return VerbatimFloat(text)
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if repr(number) == text:
+        return number
+    try:
+        same = math.isfinite(number) and Decimal(text) == Decimal(repr(number))
+    except InvalidOperation:  # an exponent beyond what Decimal knows
+        same = False
+    return number if same else VerbatimFloat(text)
+
+
+# ---- writing
+
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+
+
+def encode_record(record: dict[str, Any]) -> bytes:
+    """The record as one line of JSON, without a line end.
+
+    The text is compact UTF-8, and the same whichever objects the record holds several times.
+
+    Args:
+        record: the record; its values are JSON values.
+
+    Raises:
+        RecordError: ``not_serializable``: a value has no JSON form, or contains itself.
+
+    Example:
+        >>> encode_record({"text": "naïve", "id": 2**70, "score": float("nan")}).decode()
+        '{"text":"naïve","id":1180591620717411303424,"score":NaN}'
+    """
+    return encode_value(record)
+
+
+def encode_value(value: Any) -> bytes:
+    """Any JSON value, written as ``encode_record`` writes it.
+
+    Raises:
+        RecordError: ``not_serializable``: something in it has no JSON form, or contains itself.
+
+    Example:
+        >>> encode_value([0.5, None, "a"])
+        b'[0.5,null,"a"]'
+    """
+    try:
+        return orjson.dumps(value, _fragment, _OPTIONS)
+    except orjson.JSONEncodeError:
+        return _encode_slowly(value)
+
+
+def _fragment(value: Any) -> orjson.Fragment:
+    """What orjson asks about an object it does not know."""
+    if isinstance(value, float):
+        return orjson.Fragment(_encode_scalar(value))
+    raise TypeError
+
+
+# ---- writing what orjson refuses
+
+_VALUE, _TEXT, _END = range(3)
+
+
+def _encode_slowly(value: Any) -> bytes:
+    """Any value: as orjson would write it, and where orjson refuses. Nesting may be as deep as memory allows."""
+    pieces: list[bytes] = []
+    open_ids: dict[int, None] = {}
+    todo: list[tuple[int, Any]] = [(_VALUE, value)]
+    while todo:
+        kind, item = todo.pop()
+        if kind == _TEXT:
+            pieces.append(item)
+        elif kind == _END:
+            pieces.append(item)
+            open_ids.popitem()
+        elif isinstance(item, (dict, list, tuple)):
+            if id(item) in open_ids:
+                raise RecordError("not_serializable", "a list or object contains itself; give a copy of it")
+            open_ids[id(item)] = None
+            todo += reversed(_steps(item))
+        else:
+            pieces.append(_encode_scalar(item))
+    return b"".join(pieces)
+
+
+def _steps(container: Any) -> list[tuple[int, Any]]:
+    """What is to be written for a list or object, its items still as values."""
+    steps: list[tuple[int, Any]] = []
+    if isinstance(container, dict):
+        steps.append((_TEXT, b"{"))
+        for key, item in container.items():
+            if len(steps) > 1:
+                steps.append((_TEXT, b","))
+            steps += ((_TEXT, _encode_key(key)), (_VALUE, item))
+        steps.append((_END, b"}"))
+    else:
+        steps.append((_TEXT, b"["))
+        for item in container:
+            if len(steps) > 1:
+                steps.append((_TEXT, b","))
+            steps.append((_VALUE, item))
+        steps.append((_END, b"]"))
+    return steps
+
+
+def _encode_scalar(value: Any) -> bytes:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")  # \ud800 for a surrogate
+    if isinstance(value, VerbatimFloat):
+        return value.text.encode()
+    if isinstance(value, float):
+        return orjson.dumps(float(value))
+    try:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return int.__repr__(value).encode()
+        return orjson.dumps(value, None, _OPTIONS)
+    except (ValueError, TypeError):  # more digits than Python writes, or no JSON at all
+        kind = type(value).__name__
+        raise RecordError("not_serializable", f"a value of type {kind} has no JSON form; give a JSON value") from None
+
+
+_encoded_keys: dict[str, bytes] = {}
+
+
+def _encode_key(key: str) -> bytes:
+    """The key and its colon."""
+    data = _encoded_keys.get(key)
+    if data is None:
+        if not isinstance(key, str):
+            raise RecordError("not_serializable", f"a key is {key!r}; give a string")
+        data = _encode_scalar(key) + b":"
+        if len(_encoded_keys) < 1000:  # field names are few; keys made of data would pile up
+            _encoded_keys[key] = data
+    return data

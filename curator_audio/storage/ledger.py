@@ -1,0 +1,375 @@
+"""What of a run is done: one entry a partition, in the output folder, readable with ``ls`` and ``cat``.
+
+    _ledger/configuration.json   what the output was made with
+    _ledger/lock.json            held by a run in progress
+    _ledger/entries/NAME.json    one a finished partition, written by the worker that finished it
+    _ledger/entries.jsonl        the same, gathered when a run ends
+    _ledger/after/NAME.json      one a finished step after the map
+    _ledger/parts/               parts that wait to be joined
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from loguru import logger
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.storage.atomic_file import TEMPORARY_SUFFIX
+from curator_audio.storage.storage import Storage, is_local, join
+from curator_audio.tasks import Part, Partition
+
+FORMAT = 1
+SHOWN_DIFFERENCES = 5
+ANNOUNCED = ".announced"
+
+
+@dataclass
+class StageMetrics:
+    """What one stage did: seconds, records in and out, and what it logged itself."""
+
+    process_time: float = 0.0
+    num_tasks: int = 0
+    items_in: int = 0
+    items_out: int = 0
+    num_quarantined: int = 0
+    custom: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def items_processed(self) -> int:
+        """Records taken in; for a reader, which takes in none, records given out."""
+        return self.items_in or self.items_out
+
+    def add(self, other: StageMetrics) -> None:
+        self.process_time += other.process_time
+        self.num_tasks += other.num_tasks
+        self.items_in += other.items_in
+        self.items_out += other.items_out
+        self.num_quarantined += other.num_quarantined
+        for name, value in other.custom.items():
+            self.custom[name] = self.custom.get(name, 0) + value
+
+
+@dataclass
+class LedgerEntry:
+    """A finished partition: what it was made from, what came of it, and what the stages counted."""
+
+    partition: str
+    source_path: str
+    start: int
+    end: int
+    version: str
+    last: bool
+    content_sha256: str
+    parts: list[Part]
+    quarantine: list[Part]
+    quarantined: dict[str, int]
+    metrics: dict[str, StageMetrics]
+
+    @property
+    def num_records(self) -> int:
+        return sum(part.num_records for part in self.parts)
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> LedgerEntry:
+        values = json.loads(data)
+        values["parts"] = [Part(**part) for part in values["parts"]]
+        values["quarantine"] = [Part(**part) for part in values["quarantine"]]
+        values["metrics"] = {name: StageMetrics(**metrics) for name, metrics in values["metrics"].items()}
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class PartSource:
+    """Where the bytes of a part lie: a file of their own, or a range of a joined one."""
+
+    path: str
+    start: int
+    num_bytes: int
+
+
+@dataclass
+class StepEntry:
+    """A finished step after the map: what it took in, what it wrote, and where in that each part went."""
+
+    inputs_sha256: str
+    outputs: list[Part]
+    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> StepEntry:
+        values = json.loads(data)
+        ranges = {name: (start, num_bytes) for name, (start, num_bytes) in values["ranges"].items()}
+        return cls(values["inputs_sha256"], [Part(**part) for part in values["outputs"]], ranges)
+
+
+@dataclass(frozen=True)
+class LedgerPaths:
+    """Where a run keeps its ledger; all a worker needs to commit a partition."""
+
+    output_dir: str
+
+    @property
+    def folder(self) -> str:
+        return join(self.output_dir, "_ledger")
+
+    @property
+    def configuration(self) -> str:
+        return join(self.folder, "configuration.json")
+
+    @property
+    def lock(self) -> str:
+        return join(self.folder, "lock.json")
+
+    @property
+    def entries(self) -> str:
+        return join(self.folder, "entries")
+
+    @property
+    def gathered(self) -> str:
+        return join(self.folder, "entries.jsonl")
+
+    @property
+    def parts(self) -> str:
+        return join(self.folder, "parts")
+
+    @property
+    def quarantine(self) -> str:
+        return join(self.output_dir, "quarantine")
+
+    def entry(self, partition: str) -> str:
+        return join(self.entries, f"{partition}.json")
+
+    def step(self, name: str) -> str:
+        return join(self.folder, "after", f"{name}.json")
+
+
+class Ledger:
+    """The ledger of one output folder, as the driver of a run sees it.
+
+    Paths in it are relative to the output folder where they lie below it, so that a folder may be moved.
+
+    Args:
+        storage: where the output folder is.
+        output_dir: the output folder.
+    """
+
+    def __init__(self, storage: Storage, output_dir: str) -> None:
+        self.storage = storage
+        self.paths = LedgerPaths(output_dir)
+        self.entries: dict[str, LedgerEntry] = {}
+        self.steps: dict[str, StepEntry] = {}
+        self._sizes: dict[str, int] = {}
+
+    def load(self) -> None:
+        """Read all entries and look which of the files they name exist."""
+        listed = {info.path: info.num_bytes for info in self.storage.list_files(self.paths.folder)}
+        loose = [path for path in listed if path.startswith(self.paths.entries + "/") and path.endswith(".json")]
+        gathered = self.storage.read(self.paths.gathered).splitlines() if self.paths.gathered in listed else []
+        for data in [*gathered, *self.storage.read_many(loose)]:
+            entry = LedgerEntry.from_json(data)
+            self.entries[entry.partition] = entry
+        for path in listed:
+            if path.startswith(join(self.paths.folder, "after") + "/") and path.endswith(".json"):
+                self.steps[path.rsplit("/", 1)[1].removesuffix(".json")] = StepEntry.from_json(self.storage.read(path))
+        folders = {path.rsplit("/", 1)[0] for path in self._files()}
+        for folder in folders:
+            self._sizes |= {info.path: info.num_bytes for info in self.storage.list_files(folder)}
+        self._settle_announced_steps()
+
+    def _settle_announced_steps(self) -> None:
+        """A run killed while a step's output appeared left two entries: keep the one that is true."""
+        for announced in [name for name in self.steps if name.endswith(ANNOUNCED)]:
+            step = self.steps.pop(announced)
+            name = announced.removesuffix(ANNOUNCED)
+            before = self.steps.get(name)
+            if self._has_outputs(step) and before is not None and self._has_outputs(before):
+                del self.steps[name]  # sizes alone do not tell them apart
+            elif self._has_outputs(step):
+                self.steps[name] = step
+
+    def _has_outputs(self, step: StepEntry) -> bool:
+        return all(self._size(part.path) == part.num_bytes for part in step.outputs)
+
+    def _files(self) -> Iterator[str]:
+        for entry in self.entries.values():
+            yield from (self.absolute(part.path) for part in [*entry.parts, *entry.quarantine])
+        for step in self.steps.values():
+            yield from (self.absolute(part.path) for part in step.outputs)
+
+    # Configuration ------------------------------------------------------------------------------------------
+
+    def check_configuration(self, configuration: Mapping[str, Any]) -> None:
+        """Check that what the folder holds was made with the same configuration, if it holds anything.
+
+        Raises:
+            ConfigurationError: the folder holds output of another configuration; names what differs.
+        """
+        there = self.stored_configuration()
+        if there is None:
+            return
+        differences = list(_differences(there, json.loads(json.dumps(configuration)), ""))
+        if differences:
+            shown = "; ".join(differences[:SHOWN_DIFFERENCES])
+            more = f" (and {len(differences) - SHOWN_DIFFERENCES} more)" if len(differences) > SHOWN_DIFFERENCES else ""
+            raise ConfigurationError(
+                f"{self.paths.output_dir} holds the output of another configuration: {shown}{more}; "
+                "choose another output_dir, or overwrite=true to replace it"
+            )
+
+    def claim(self, configuration: Mapping[str, Any]) -> None:
+        """Note what the output of the folder is made with."""
+        data = {"format": FORMAT, "configuration": configuration}
+        self.storage.write(self.paths.configuration, json.dumps(data, indent=1, ensure_ascii=False).encode())
+
+    def stored_configuration(self) -> Any:
+        if not self.storage.exists(self.paths.configuration):
+            return None
+        stored = json.loads(self.storage.read(self.paths.configuration))
+        if stored.get("format") != FORMAT:
+            raise ConfigurationError(
+                f"{self.paths.folder} has format {stored.get('format')!r}, this version reads {FORMAT}; "
+                "use the version that wrote it, another output_dir, or overwrite=true"
+            )
+        return stored["configuration"]
+
+    def erase(self) -> None:
+        """Delete what the ledger lists, and the ledger; nothing else."""
+        self.load()
+        self.storage.delete(list(self._files()))
+        keep = {self.paths.lock}
+        self.storage.delete([info.path for info in self.storage.list_files(self.paths.folder) if info.path not in keep])
+        self.entries, self.steps, self._sizes = {}, {}, {}
+
+    # Partitions ---------------------------------------------------------------------------------------------
+
+    def is_there(self, entry: LedgerEntry) -> bool:
+        """Whether everything the entry lists still exists with the sizes noted."""
+        quarantine = all(self._size(part.path) == part.num_bytes for part in entry.quarantine)
+        return quarantine and all(self.part_source(part) is not None for part in entry.parts)
+
+    def part_source(self, part: Part) -> PartSource | None:
+        """Where the bytes of a part are now, or None if they are gone."""
+        if self._size(part.path) == part.num_bytes:
+            return PartSource(self.absolute(part.path), 0, part.num_bytes)
+        for step in self.steps.values():
+            start, num_bytes = step.ranges.get(part.key, (0, -1))
+            if num_bytes == part.num_bytes and self._has_outputs(step):
+                return PartSource(self.absolute(step.outputs[0].path), start, num_bytes)
+        return None
+
+    def refreshed(self, entry: LedgerEntry, partition: Partition) -> None:
+        """Note a file's new version for a partition whose content is the same as before."""
+        entry.version, entry.end, entry.last = partition.version, partition.end, partition.last
+
+    def add(self, entry: LedgerEntry) -> None:
+        """Take up what a worker has committed."""
+        self.entries[entry.partition] = entry
+        for part in [*entry.parts, *entry.quarantine]:
+            self._sizes[self.absolute(part.path)] = part.num_bytes
+
+    def forget(self, entries: Iterable[LedgerEntry]) -> None:
+        """Delete the parts and entries of partitions that are no longer part of a source."""
+        for entry in list(entries):
+            files = [self.absolute(part.path) for part in [*entry.parts, *entry.quarantine]]
+            self.storage.delete([*files, self.paths.entry(entry.partition)])
+            del self.entries[entry.partition]
+
+    def gather(self) -> None:
+        """Put all entries into one file, so that the next run need not read one a partition."""
+        lines = [entry.to_json() for _, entry in sorted(self.entries.items())]
+        self.storage.write(self.paths.gathered, b"\n".join([*lines, b""]))
+        loose = [info.path for info in self.storage.list_files(self.paths.entries)]
+        self.storage.delete(loose)
+        self.storage.delete_empty_folder(self.paths.entries)
+
+    def sweep(self, *folders: str) -> None:
+        """Remove what a killed run left behind: temporary files, and parts that were never entered."""
+        listed = set(self._files())
+        for folder in folders:
+            files = [info.path for info in self.storage.list_files(folder)]
+            own = folder.startswith(self.paths.folder)
+            self.storage.delete(
+                [
+                    path
+                    for path in files
+                    if path not in listed and (own or (path.endswith(TEMPORARY_SUFFIX) and is_local(path)))
+                ]
+            )
+
+    # Steps after the map ------------------------------------------------------------------------------------
+
+    def announce_step(self, name: str, step: StepEntry) -> None:
+        """Note what a step's output will be, just before it replaces an older one."""
+        self.storage.write(self.paths.step(name + ANNOUNCED), step.to_json())
+
+    def finish_step(self, name: str, step: StepEntry) -> None:
+        """Note that a step is done and its output in place."""
+        self.storage.write(self.paths.step(name), step.to_json())
+        self.storage.delete([self.paths.step(name + ANNOUNCED)])
+        self.steps[name] = step
+        for part in step.outputs:
+            self._sizes[self.absolute(part.path)] = part.num_bytes
+
+    def step_is_done(self, name: str, inputs_sha256: str) -> bool:
+        step = self.steps.get(name)
+        return step is not None and step.inputs_sha256 == inputs_sha256 and self._has_outputs(step)
+
+    def drop_parts(self, parts: Iterable[Part]) -> None:
+        """Delete part files whose bytes a step has taken over."""
+        paths = [self.absolute(part.path) for part in parts]
+        self.storage.delete([path for path in paths if self._sizes.pop(path, None) is not None])
+        self.storage.delete_empty_folder(self.paths.parts)
+
+    def relative(self, path: str) -> str:
+        return relative_to(self.paths.output_dir, path)
+
+    def absolute(self, path: str) -> str:
+        is_absolute = "://" in path or path.startswith("/")
+        return path if is_absolute else join(self.paths.output_dir, path)
+
+    def _size(self, path: str) -> int | None:
+        return self._sizes.get(self.absolute(path))
+
+
+def relative_to(folder: str, path: str) -> str:
+    """``path`` without ``folder`` in front where it lies below it, else as it is.
+
+    Example:
+        >>> relative_to("s3://bucket/out", "s3://bucket/out/a/b.jsonl")
+        'a/b.jsonl'
+    """
+    prefix = folder.rstrip("/") + "/"
+    return path.removeprefix(prefix) if path.startswith(prefix) and len(path) > len(prefix) else path
+
+
+def sha256_of(values: Any) -> str:
+    """The hash of anything JSON can hold."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _differences(old: Any, new: Any, place: str) -> Iterator[str]:
+    """``stage.parameter: old → new`` for every difference between two configurations."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from _differences(old.get(key), new.get(key), f"{place}.{key}" if place else str(key))
+    elif old != new:
+        yield f"{place}: {json.dumps(old, ensure_ascii=False)} → {json.dumps(new, ensure_ascii=False)}"
+
+
+def log_vanished(entries: list[LedgerEntry]) -> None:
+    """Say which sources an earlier run had that are no longer there; what came of them stays."""
+    sources = sorted({entry.source_path for entry in entries})
+    if sources:
+        shown = ", ".join(sources[:3]) + (" …" if len(sources) > 3 else "")
+        logger.warning(f"{len(sources)} source(s) of an earlier run are gone: {shown}; their output is kept")

@@ -1,0 +1,66 @@
+"""Where S3's options and credentials come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from curator_audio.errors import ConfigurationError
+
+SECRET_OPTIONS = {"key", "secret", "token", "password", "access_key", "secret_key"}
+OPTIONS = {"endpoint_url", "region", "verify", "anon"}
+
+
+def s3_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``s3fs.S3FileSystem`` for our storage options and the environment.
+
+    Credentials come from ``S3_ACCESS_KEY`` and ``S3_SECRET_KEY``, else from wherever AWS's own clients
+    find them (``AWS_ACCESS_KEY_ID``, profiles, instance roles).
+
+    Args:
+        options: ``endpoint_url``, ``region``, ``anon``, and ``verify`` (the path of a CA bundle, or False to
+            leave TLS certificates unchecked).
+
+    Raises:
+        ConfigurationError: an option that does not exist, or a secret among the options.
+
+    Example:
+        >>> s3_arguments({"endpoint_url": "http://127.0.0.1:9000"})["client_kwargs"]["endpoint_url"]
+        'http://127.0.0.1:9000'
+    """
+    if secrets := SECRET_OPTIONS & set(options):
+        raise ConfigurationError(
+            f"storage_options has '{min(secrets)}': secrets belong in the environment "
+            "(S3_ACCESS_KEY and S3_SECRET_KEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+        )
+    if unknown := set(options) - OPTIONS:
+        raise ConfigurationError(f"storage_options.{min(unknown)} is not known; there are {', '.join(sorted(OPTIONS))}")
+    client: dict[str, Any] = {}
+    endpoint = options.get("endpoint_url") or os.environ.get("S3_ENDPOINT_URL")
+    if endpoint:
+        client["endpoint_url"] = endpoint
+    if options.get("region"):
+        client["region_name"] = options["region"]
+    if options.get("verify") is not None:
+        client["verify"] = options["verify"]
+    arguments: dict[str, Any] = {
+        "client_kwargs": client,
+        "config_kwargs": {"retries": {"total_max_attempts": 4, "mode": "standard"}, "connect_timeout": 10},
+        "use_listings_cache": False,
+        "anon": bool(options.get("anon", False)),
+    }
+    key, secret = os.environ.get("S3_ACCESS_KEY"), os.environ.get("S3_SECRET_KEY")
+    if key and secret:
+        arguments |= {"key": key, "secret": secret}
+    return arguments
+
+
+def with_bucket(path: str) -> str:
+    """``s3:///prefix`` with the bucket of ``S3_BUCKET_NAME`` filled in; other paths as they are."""
+    if not path.startswith("s3:///"):
+        return path
+    bucket = os.environ.get("S3_BUCKET_NAME")
+    if not bucket:
+        raise ConfigurationError(f"{path} names no bucket; write s3://bucket/… or set S3_BUCKET_NAME")
+    return f"s3://{bucket}/{path.removeprefix('s3:///')}"

@@ -1,0 +1,263 @@
+"""Reading, listing and atomically writing files at any fsspec URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.storage.atomic_file import AtomicFile, LocalAtomicFile, RemoteAtomicFile
+from curator_audio.storage.failures import explained
+from curator_audio.storage.s3 import s3_arguments, with_bucket
+
+COPY_BLOCK_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file as listed: its path, size in bytes, and a version that changes when it is written again."""
+
+    path: str
+    num_bytes: int
+    version: str
+
+
+class Storage:
+    """Files at local paths and fsspec URLs, with errors that say what to do about them.
+
+    Args:
+        options: see ``s3_arguments`` for ``s3://``; for other protocols they go to fsspec as they are.
+
+    Example:
+        >>> storage = Storage()
+        >>> storage.write("memory://doc/a.txt", b"hello")
+        >>> storage.read("memory://doc/a.txt")
+        b'hello'
+    """
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        self._options = dict(options or {})
+        # Resolved once, where the run is started: workers on other machines need not have the environment.
+        self._s3_arguments: dict[str, Any] | None = None
+        self._filesystems: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return "Storage()"  # the arguments may hold secrets
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_filesystems": {}}
+
+    def prepare(self, *paths: str) -> None:
+        """Check the options for these paths and take the credentials from the environment, once."""
+        for path in paths:
+            self._filesystem(path)
+
+    def info(self, path: str) -> FileInfo:
+        """Size and version of one file.
+
+        Raises:
+            AccessError: there is no such file, or it may not be looked at.
+        """
+        filesystem = self._filesystem(path)
+        with explained(path, "read"):
+            info = filesystem.info(path)
+            if info["type"] == "directory":
+                raise IsADirectoryError(path)
+            return _file_info(path, info)
+
+    def is_folder(self, path: str) -> bool:
+        """Whether the path is a folder (or a prefix that objects start with)."""
+        filesystem = self._filesystem(path)
+        with explained(path, "read"):
+            return bool(filesystem.isdir(path.rstrip("/")))
+
+    def exists(self, path: str) -> bool:
+        filesystem = self._filesystem(path)
+        with explained(path, "read"):
+            return bool(filesystem.exists(path))
+
+    def list_files(self, folder: str) -> list[FileInfo]:
+        """All files below a folder in order of their paths; none where the folder does not exist."""
+        filesystem = self._filesystem(folder)
+        with explained(folder, "list"):
+            try:
+                found = filesystem.find(folder.rstrip("/"), detail=True)
+            except FileNotFoundError:
+                return []
+            return self._listed(filesystem, folder, found)
+
+    def glob(self, pattern: str) -> list[FileInfo]:
+        """All files that match a pattern with ``*``, ``?`` and ``[…]``, in order of their paths."""
+        filesystem = self._filesystem(pattern)
+        with explained(pattern, "list"):
+            return self._listed(filesystem, pattern, filesystem.glob(pattern, detail=True))
+
+    def read(self, path: str) -> bytes:
+        """The whole file."""
+        filesystem = self._filesystem(path)
+        with explained(path, "read"):
+            data: bytes = filesystem.cat_file(path)
+            return data
+
+    def read_range(self, path: str, start: int, end: int) -> bytes:
+        """The bytes from ``start`` up to ``end``; object stores refuse a range that starts beyond the file's end."""
+        with explained(path, "read"):
+            if is_local(path):
+                with open(local_path(path), "rb") as file:
+                    file.seek(start)
+                    return file.read(max(0, end - start))
+            data: bytes = self._filesystem(path).cat_file(path, start=start, end=end)
+            return data
+
+    def read_many(self, paths: list[str]) -> list[bytes]:
+        """Several small files, concurrently where the store allows it."""
+        if not paths:
+            return []
+        if is_local(paths[0]):
+            return [self.read(path) for path in paths]
+        filesystem = self._filesystem(paths[0])
+        with explained(paths[0], "read"):
+            found: Mapping[str, bytes] = filesystem.cat({filesystem._strip_protocol(path): path for path in paths})
+            return [found[filesystem._strip_protocol(path)] for path in paths]
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[IO[bytes]]:
+        """The file, to read in order or to seek in."""
+        filesystem = self._filesystem(path)
+        with explained(path, "read"), filesystem.open(path, "rb") as file:
+            yield file
+
+    @contextmanager
+    def create(self, path: str) -> Iterator[AtomicFile]:
+        """A new file that appears, whole, when the block ends without an exception, replacing any older one."""
+        file: AtomicFile
+        with explained(path, "write"):
+            if is_local(path):
+                file = LocalAtomicFile(local_path(path))
+            else:
+                file = RemoteAtomicFile(self._filesystem(path), path)
+        try:
+            yield file
+            file.commit()
+        except BaseException:
+            with suppress(Exception):
+                file.discard()
+            raise
+
+    def write(self, path: str, data: bytes) -> None:
+        """A whole small file, atomically."""
+        if is_local(path):
+            with self.create(path) as file:
+                file.write(data)
+            return
+        filesystem = self._filesystem(path)
+        with explained(path, "write"):
+            filesystem.pipe_file(path, data)
+
+    def append_range(self, file: AtomicFile, path: str, start: int, num_bytes: int) -> None:
+        """Append a range of another file to one being created; between local files the kernel does it."""
+        with explained(path, "read"):
+            if isinstance(file, LocalAtomicFile) and is_local(path):
+                file.append_range(local_path(path), start, num_bytes)
+                return
+            end = start + num_bytes
+            for position in range(start, end, COPY_BLOCK_BYTES):
+                file.write(self.read_range(path, position, min(end, position + COPY_BLOCK_BYTES)))
+
+    def create_exclusively(self, path: str, data: bytes) -> bool:
+        """Write the file only if there is none; returns whether it was written."""
+        filesystem = self._filesystem(path)
+        with explained(path, "write"):
+            if is_local(path):
+                os.makedirs(os.path.dirname(local_path(path)), exist_ok=True)
+            try:
+                filesystem.pipe_file(path, data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+
+    def delete(self, paths: list[str]) -> None:
+        """Remove files; those that are gone already are passed over."""
+        if not paths:
+            return
+        filesystem = self._filesystem(paths[0])
+        with explained(paths[0], "delete"):
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    if is_local(path):
+                        os.remove(local_path(path))
+                    else:
+                        filesystem.rm_file(path)
+
+    def delete_empty_folder(self, folder: str) -> None:
+        """Remove a folder that holds nothing any more; object stores have none."""
+        if is_local(folder):
+            with suppress(OSError):
+                os.rmdir(local_path(folder))
+
+    def _listed(self, filesystem: Any, asked: str, found: Mapping[str, Any]) -> list[FileInfo]:
+        infos = [(path, info) for path, info in found.items() if info["type"] != "directory"]
+        unstrip = (lambda path: path) if is_local(asked) else filesystem.unstrip_protocol
+        return sorted((_file_info(unstrip(path), info) for path, info in infos), key=lambda info: info.path)
+
+    def _filesystem(self, path: str) -> Any:
+        protocol = "file" if is_local(path) else path.split("://", 1)[0]
+        if protocol not in self._filesystems:
+            self._filesystems[protocol] = self._connect(protocol)
+        return self._filesystems[protocol]
+
+    def _connect(self, protocol: str) -> Any:
+        import fsspec
+
+        if protocol == "file":
+            return fsspec.filesystem("file")
+        if protocol in ("s3", "s3a"):
+            if self._s3_arguments is None:
+                self._s3_arguments = s3_arguments(self._options)
+            filesystem = fsspec.filesystem(protocol, **self._s3_arguments)
+            filesystem.retries = 2  # on top of the client's own, which back off
+            return filesystem
+        try:
+            return fsspec.filesystem(protocol, **self._options)
+        except ValueError:
+            known = "a local path, s3://, gs:// or another protocol of fsspec"
+            raise ConfigurationError(f"'{protocol}://' is not a known protocol; give {known}") from None
+        except ImportError as error:
+            extra = " (pip install 'curator-audio[gcs]')" if protocol in ("gs", "gcs") else ""
+            raise ConfigurationError(f"'{protocol}://' needs a package that is not installed{extra}: {error}") from None
+
+
+def is_local(path: str) -> bool:
+    """Whether a path is on this machine's file system."""
+    return "://" not in path or path.startswith("file://")
+
+
+def local_path(path: str) -> str:
+    return path.removeprefix("file://")
+
+
+def absolute(path: str) -> str:
+    """The path as it is found from any working directory; a trailing slash stays.
+
+    Example:
+        >>> absolute("s3://bucket/folder/")
+        's3://bucket/folder/'
+    """
+    if not is_local(path):
+        return with_bucket(path)
+    path = os.path.expanduser(local_path(path))
+    return os.path.abspath(path) + ("/" if path.endswith("/") and path != "/" else "")
+
+
+def join(folder: str, *names: str) -> str:
+    """``folder/name``, for local paths and URLs alike."""
+    return "/".join([folder.rstrip("/"), *names])
+
+
+def _file_info(path: str, info: Mapping[str, Any]) -> FileInfo:
+    """The store's own mark of a file's version: its etag where it has one, else the time it was written."""
+    mark = info.get("ETag") or info.get("etag") or info.get("mtime") or info.get("LastModified") or info.get("created")
+    return FileInfo(path, int(info["size"] or 0), f"{info['size']}-{str(mark).strip(chr(34))}")

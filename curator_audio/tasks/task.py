@@ -1,0 +1,15 @@
+"""The base of everything that flows between stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Task:
+    """A unit of work: what one stage hands to the next."""
+
+    @property
+    def num_items(self) -> int:
+        """How many records (or other items) the task holds, for progress and metrics."""
+        return 1
