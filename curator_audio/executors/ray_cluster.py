@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from curator_audio.errors import ConfigurationError
@@ -68,6 +70,7 @@ class RayCluster:
         if self._address is None:
             here = self.capacity()
             arguments |= {
+                "address": "local",  # never some other Ray that happens to run here
                 "num_cpus": max(1, here.cpus, -(-num_cpus // 1)),
                 "num_gpus": here.gpus,
                 "include_dashboard": self._dashboard,
@@ -85,6 +88,20 @@ class RayCluster:
                 "check the address, or leave ray_address out to run on this machine"
             ) from None
         self._started = True
+
+    @contextmanager
+    def announced(self) -> Iterator[None]:
+        """Name this Ray in the environment, for libraries that look for one themselves."""
+        import ray
+
+        before = os.environ.get("RAY_ADDRESS")
+        os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+        try:
+            yield
+        finally:
+            del os.environ["RAY_ADDRESS"]
+            if before is not None:
+                os.environ["RAY_ADDRESS"] = before
 
     def stop(self) -> None:
         """Disconnect, and stop Ray if it was started here."""

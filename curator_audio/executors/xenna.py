@@ -31,6 +31,10 @@ class XennaExecutor(RayExecutor):
 
     def execute(self, plan: Plan, partitions: Iterator[Partition], context: RunContext) -> Iterator[Outcome]:
         self._cluster.start(plan.num_cpus)
+        with self._cluster.announced():
+            yield from self._execute(plan, partitions, context)
+
+    def _execute(self, plan: Plan, partitions: Iterator[Partition], context: RunContext) -> Iterator[Outcome]:
         from cosmos_xenna.pipelines import v1 as xenna
 
         config = xenna.PipelineConfig(

@@ -18,21 +18,18 @@ from curator_audio.errors import RecordError
 
 Segment = dict[str, Any]
 
-_ALL_FLOAT = {float}
-_ALL_INT = {int}
+_ONLY_FLOAT = {float}
+_ONLY_INT = {int}
 _PLAIN_SPEAKERS = {str, type(None)}
 
 if sys.version_info >= (3, 12):  # the built-in sum compensates rounding errors from here on
 
-    def in_order_sum(values: Iterable[float]) -> float:
+    def in_order_sum(values: Iterable[float], start: float = 0.0) -> float:
         """The float sum from left to right, each step rounded: the same bits on every version of Python."""
-        return functools.reduce(operator.add, values, 0.0)
+        return functools.reduce(operator.add, values, start)
 
 else:
-
-    def in_order_sum(values: Iterable[float]) -> float:
-        """The float sum from left to right, each step rounded: the same bits on every version of Python."""
-        return sum(values, 0.0)
+    in_order_sum = sum
 
 
 def segment_list(value: Any, place: str) -> list[Segment]:
@@ -70,7 +67,7 @@ def times(segments: Sequence[Segment]) -> tuple[list[float], list[float], list[f
     starts = seconds(segments, "start")
     ends = seconds(segments, "end")
     durations = [end - start for start, end in zip(starts, ends)]
-    total = in_order_sum(durations)
+    total = in_order_sum(durations, 0.0)
     if durations and min(durations) < 0:
         index = next(i for i, duration in enumerate(durations) if duration < 0)
         message = f"segments[{index}] ends at {ends[index]}, before its start {starts[index]}; give an end of at least the start"
@@ -92,11 +89,21 @@ def seconds(segments: Sequence[Segment], key: str) -> list[float]:
     """
     try:
         values = [segment[key] for segment in segments]
-        if set(map(type, values)) == _ALL_FLOAT and all(map(math.isfinite, values)):
+        if all_finite_floats(values):
             return values
     except (KeyError, TypeError, IndexError):
         segment_list(segments, "segments")
     return [second(segment, key, f"segments[{index}]") for index, segment in enumerate(segments)]
+
+
+def all_finite_floats(values: list[Any]) -> bool:
+    """Whether every value is a plain float, and none infinite or NaN.
+
+    Example:
+        >>> all_finite_floats([0.5, 1.0]), all_finite_floats([0.5, True]), all_finite_floats([float("nan")])
+        (True, False, False)
+    """
+    return set(map(type, values)) <= _ONLY_FLOAT and all(map(math.isfinite, values))
 
 
 def second(holder: Segment, key: str, place: str) -> float:
@@ -139,7 +146,7 @@ def bandwidths(segments: Sequence[Segment]) -> list[float]:
     """
     try:
         values = [segment["metrics"]["bandwidth"] for segment in segments]
-        if set(map(type, values)) == _ALL_INT:
+        if set(map(type, values)) == _ONLY_INT:
             return values
     except (KeyError, TypeError, IndexError):
         pass  # most often one that is absent

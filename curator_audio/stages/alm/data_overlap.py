@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import gt
 from typing import Any
 
 from curator_audio.errors import RecordError
-from curator_audio.stages.alm.columns import second, shown
+from curator_audio.stages.alm.columns import all_finite_floats, second, shown
 from curator_audio.stages.alm.overlap import thin_out
 from curator_audio.stages.alm.parameters import check_number
 from curator_audio.stages.record_stage import RecordStage
@@ -105,12 +106,15 @@ def window_spans(windows: Any) -> tuple[list[float], list[float]]:
     """
     if not isinstance(windows, list):
         raise RecordError("wrong_type", f"windows is {shown(windows)}; give a list of objects")
-    starts, ends = [], []
-    for index, window in enumerate(windows):
-        start, end = _span(window, f"windows[{index}]")
-        starts.append(start)
-        ends.append(end)
-    return starts, ends
+    try:
+        starts = [window["segments"][0]["start"] for window in windows]
+        ends = [window["segments"][-1]["end"] for window in windows]
+        if all_finite_floats(starts) and all_finite_floats(ends) and not any(map(gt, starts, ends)):
+            return starts, ends
+    except (KeyError, IndexError, TypeError):
+        pass
+    spans = [_span(window, f"windows[{index}]") for index, window in enumerate(windows)]
+    return [start for start, _ in spans], [end for _, end in spans]
 
 
 def _span(window: Any, place: str) -> tuple[float, float]:

@@ -48,44 +48,46 @@ def thin_out(starts: Sequence[float], ends: Sequence[float], threshold: float, t
         >>> thinned.kept_spans, thinned.kept_windows
         ([[130.0, 10.0], [320.0, 200.0]], [1, 2])
     """
-    order = sorted(range(len(starts)), key=lambda window: (starts[window], ends[window]))
-    kept = _kept(
-        [starts[window] for window in order], [ends[window] for window in order], threshold, target_duration
-    )
     durations = [end - start for start, end in zip(starts, ends)]
-    kept_windows = [order[rank] for rank in kept]
+    spans = list(zip(starts, ends, durations))
+    order = sorted(range(len(spans)), key=spans.__getitem__)
+    kept_windows = [order[rank] for rank in _kept([spans[window] for window in order], threshold, target_duration)]
     kept_durations = [durations[window] for window in kept_windows]
     return Thinned(
         durations=durations,
-        total_duration=in_order_sum(durations),
+        total_duration=in_order_sum(durations, 0.0),
         kept_spans=[[ends[window], starts[window]] for window in kept_windows],
         kept_durations=kept_durations,
-        kept_total=in_order_sum(kept_durations),
+        kept_total=in_order_sum(kept_durations, 0.0),
         kept_windows=_with_equal_spans(kept_windows, starts, ends, order),
     )
 
 
-def _kept(starts: list[float], ends: list[float], threshold: float, target_duration: float) -> list[int]:
-    """The spans, given by start and end, that stay."""
-    durations = [end - start for start, end in zip(starts, ends)]
-    misses = [abs(duration - target_duration) for duration in durations]
-    num_spans = len(starts)
-    following = list(range(1, num_spans + 1))  # the next span not yet removed: removed ones are skipped, not revisited
+def _kept(spans: list[tuple[float, float, float]], threshold: float, target_duration: float) -> list[int]:
+    """Which of the sorted spans (start, end, duration) stay."""
+    misses = [abs(duration - target_duration) for _, _, duration in spans]
+    num_spans = len(spans)
+    following = list(range(1, num_spans + 1))  # the next span that is not removed
     kept = []
     i = 0
     while i < num_spans:
-        end, duration, miss = ends[i], durations[i], misses[i]
+        _, end, duration = spans[i]
+        miss = misses[i]
         before, j = i, following[i]
-        while j < num_spans and starts[j] < end:
-            shorter = duration if duration < durations[j] else durations[j]
-            overlap = (end if end < ends[j] else ends[j]) - starts[j]
+        while j < num_spans:
+            other_start, other_end, other_duration = spans[j]
+            if other_start >= end:
+                kept.append(i)
+                break
+            overlap = (end if end < other_end else other_end) - other_start
+            shorter = duration if duration < other_duration else other_duration
             if (overlap / shorter if shorter else 0.0) >= threshold:
-                if misses[j] < miss or (misses[j] == miss and duration < durations[j]):
-                    break
-                following[before] = following[j]
+                other_miss = misses[j]
+                if other_miss < miss or (other_miss == miss and duration < other_duration):
+                    break  # i is removed
+                j = following[before] = following[j]  # j is removed
             else:
-                before = j
-            j = following[j]
+                before, j = j, following[j]
         else:
             kept.append(i)
         i = following[i]

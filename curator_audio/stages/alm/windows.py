@@ -23,6 +23,10 @@ NO_SPEAKER = "no-speaker"
 TOP_SPEAKERS = 5
 """How many values ``speaker_durations`` has."""
 
+_PADDING = [0.0] * TOP_SPEAKERS
+
+_PADDING = [0.0] * TOP_SPEAKERS
+
 LOSS_CAUSES = ("bw", "sr", "spk", "win", "no_spkr", "next_seg_bm")
 """Bandwidth, sample rate, number of speakers, window length; of the last, those that met no speaker or low bandwidth."""
 
@@ -126,7 +130,7 @@ def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
     names = speakers(segments)
     low = [bandwidth < rules.min_bandwidth for bandwidth in bandwidths(segments)]
     emitted = without_fields(segments, rules.drop_fields)
-    cutter = SegmentCutter(segments, emitted, rules.drop_fields)
+    shortener = SegmentShortener(segments, emitted, rules.drop_fields)
     min_duration, max_duration = rules.min_duration, rules.max_duration
     min_speakers, max_speakers = rules.min_speakers, rules.max_speakers
 
@@ -146,19 +150,19 @@ def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
             losses.add("bw", durations[i])
             continue
 
-        cut_segment: Segment | None = None
+        shortened: Segment | None = None
         window_end = 0.0
         while stop < num_segments and not low[stop]:
             name = names[stop]
-            has_place = name is None or name in spoken or (len(spoken) < max_speakers and name != NO_SPEAKER)
+            may_join = name is None or name in spoken or (len(spoken) < max_speakers and name != NO_SPEAKER)
             if ends[stop] - start > max_duration:
                 cut = start + max_duration
                 if rules.truncation and starts[stop] < cut:
                     truncation_events += 1
-                    if has_place:
-                        cut_segment, window_end = cutter.cut(stop, cut)
+                    if may_join:
+                        shortened, window_end = shortener.shorten(stop, cut)
                 break
-            if not has_place:
+            if not may_join:
                 break
             if name in spoken:
                 spoken[name].append(durations[stop])
@@ -167,18 +171,19 @@ def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
             stop += 1
 
         run = emitted[i:stop]
-        if cut_segment is not None:
-            run.append(cut_segment)
+        if shortened is not None:
+            run.append(shortened)
         else:
             window_end = ends[stop - 1] if run else ends[i]
         if len(run) < 2 or not min_duration <= window_end - start <= max_duration:
             _lose_to_window(losses, segments, emitted, i, min(stop, num_segments - 1), run, low, durations[i])
         else:
-            totals = {name: in_order_sum(spans) for name, spans in spoken.items()}
-            if cut_segment is not None and names[stop] is not None:
-                totals[names[stop]] = totals.get(names[stop], 0.0) + (window_end - starts[stop])
+            totals = list(map(in_order_sum, spoken.values()))
+            if shortened is not None and names[stop] is not None:
+                _add_to_speaker(totals, spoken, names[stop], window_end - starts[stop])
             if min_speakers <= len(totals) <= max_speakers:
-                windows.append({"segments": run, "speaker_durations": _largest(totals)})
+                totals.sort(reverse=True)
+                windows.append({"segments": run, "speaker_durations": (totals + _PADDING)[:TOP_SPEAKERS]})
             else:
                 losses.add("spk", durations[i])
 
@@ -217,10 +222,12 @@ def _lose_to_window(
     )
 
 
-def _largest(totals: dict[Any, float]) -> list[float]:
-    """The largest values, largest first, padded with 0.0 to ``TOP_SPEAKERS`` values."""
-    values = sorted(totals.values(), reverse=True)[:TOP_SPEAKERS]
-    return values + [0.0] * (TOP_SPEAKERS - len(values))
+def _add_to_speaker(totals: list[float], spoken: dict[Any, deque[float]], name: Any, duration: float) -> None:
+    """Add the last, shortened segment to the total of its speaker; ``totals`` are in the order of ``spoken``."""
+    if name in spoken:
+        totals[list(spoken).index(name)] += duration
+    else:
+        totals.append(duration)
 
 
 def without_fields(segments: list[Segment], drop_fields: frozenset[str]) -> list[Segment]:
@@ -238,7 +245,7 @@ def without_fields(segments: list[Segment], drop_fields: frozenset[str]) -> list
     ]
 
 
-class SegmentCutter:
+class SegmentShortener:
     """Makes shortened copies of the segments of one recording.
 
     Args:
@@ -249,17 +256,19 @@ class SegmentCutter:
     Example:
         >>> words = [{"word": "so", "end": 0.5}, {"word": "be", "end": 0.8}, {"word": "it", "end": 1.2}]
         >>> segments = [{"start": 0.0, "end": 1.2, "words": words}]
-        >>> SegmentCutter(segments, [{"start": 0.0, "end": 1.2}], frozenset({"words"})).cut(0, 1.0)
+        >>> SegmentShortener(segments, [{"start": 0.0, "end": 1.2}], frozenset({"words"})).shorten(0, 1.0)
         ({'start': 0.0, 'end': 0.8, 'text': 'so be'}, 0.8)
     """
 
     def __init__(self, segments: list[Segment], emitted: list[Segment], drop_fields: frozenset[str]) -> None:
         self._segments = segments
         self._emitted = emitted
-        self._drop_fields = drop_fields
+        self._set_words = "words" not in drop_fields
+        self._set_text = "text" not in drop_fields
+        self._set_end = "end" not in drop_fields
         self._word_ends: dict[int, list[float]] = {}
 
-    def cut(self, index: int, latest: float) -> tuple[Segment, float]:
+    def shorten(self, index: int, latest: float) -> tuple[Segment, float]:
         """A copy of segment ``index`` with the words that end by ``latest``, and the second at which it ends.
 
         Raises:
@@ -274,9 +283,12 @@ class SegmentCutter:
             text = self._text_of(index, kept)
             end = words[-1]["end"] if words else end
         copy = self._emitted[index].copy()
-        for name, value in (("words", words), ("text", text), ("end", end)):
-            if name not in self._drop_fields:
-                copy[name] = value
+        if self._set_words:
+            copy["words"] = words
+        if self._set_text:
+            copy["text"] = text
+        if self._set_end:
+            copy["end"] = end
         return copy, float(end)
 
     def _ends_of(self, index: int) -> list[float]:

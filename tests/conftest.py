@@ -1,0 +1,112 @@
+"""What the tests share: entries to process, one Ray for the session, an S3 server."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def make_entry(seed: int, num_segments: int = 30) -> dict[str, Any]:
+    """A conversation of a few minutes: two to four speakers taking turns."""
+    rng = random.Random(seed)
+    segments = []
+    time_sec = 0.0
+    for _ in range(num_segments):
+        start = time_sec + rng.choice([0.2, 0.5, 1.0])
+        time_sec = round(start + rng.uniform(2.0, 9.0), 2)
+        segments.append(
+            {
+                "start": round(start, 2),
+                "end": time_sec,
+                "speaker": f"speaker_{rng.randrange(2 + seed % 3)}",
+                "text": f"segment of conversation {seed} — naïve",
+                "metrics": {"bandwidth": rng.choice([8000, 8000, 8000, 12000, 4000])},
+            }
+        )
+    return {"audio_filepath": f"audio/{seed:04d}.wav", "audio_sample_rate": 16000, "segments": segments}
+
+
+@pytest.fixture
+def entries() -> list[dict[str, Any]]:
+    return [make_entry(seed) for seed in range(40)]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, entries: list[dict[str, Any]]) -> Path:
+    """A manifest of 40 conversations, about 160 kB."""
+    path = tmp_path / "manifest.jsonl"
+    path.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries), encoding="utf-8")
+    return path
+
+
+def run_cli(*arguments: object, env: dict[str, str] | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, as a user would."""
+    command = [sys.executable, str(REPOSITORY / "main.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=timeout, cwd=REPOSITORY)
+
+
+@pytest.fixture(name="run_cli")
+def run_cli_fixture() -> Any:
+    return run_cli
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One Ray with four logical CPUs for all tests; executors find it running and leave it running."""
+    import os
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+
+    ray.init(address="local", num_cpus=4, num_gpus=0, include_dashboard=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """A moto server over loopback HTTP, started for the session."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(endpoint, timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield endpoint
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """``s3://`` and a new, empty bucket; endpoint and credentials stand in the environment."""
+    monkeypatch.setenv("S3_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("S3_ACCESS_KEY", "test-access-key")
+    monkeypatch.setenv("S3_SECRET_KEY", "test-secret-key")
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    urllib.request.urlopen(urllib.request.Request(f"{s3_endpoint}/{name}", method="PUT")).close()
+    return f"s3://{name}"
