@@ -10,6 +10,7 @@ sides in turn as processes of their own, and prints a table. README.md beside th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -139,13 +140,16 @@ class Bench:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT if side == "ours" else self.work_dir,
-                env=environment(side),
+                env={**environment(side), "RAY_TMPDIR": str(self.work_dir)},
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
             )
-            status = wait(process, self.timeout)
-            seconds = time.perf_counter() - started
+            try:
+                status = wait(process, self.timeout)
+                seconds = time.perf_counter() - started
+            finally:
+                end_session(process.pid)
         if status != 0:
             tail = "\n".join((tail_of(stdout), tail_of(stderr)))
             raise ComparisonError(f"{' '.join(command)}\nended with status {status}\n{tail}")
@@ -175,7 +179,7 @@ def our_command(run: Run, manifest: Path, output: Path) -> list[str]:
 
 
 def environment(side: str) -> dict[str, str]:
-    """The caller's environment, so that each run starts a Ray of its own and imports its own packages."""
+    """The caller's environment, less what would lend a run another's packages or a Ray that is already there."""
     dropped = ("RAY_ADDRESS", "PYTHONPATH", "PYTHONHOME")
     variables = {name: value for name, value in os.environ.items() if name not in dropped}
     variables["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -193,6 +197,28 @@ def wait(process: subprocess.Popen[bytes], timeout: float) -> int:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def end_session(session: int, patience: float = 10.0) -> None:
+    """End what a run has left behind, as engines may, lest it slow the runs after it."""
+    deadline = time.monotonic() + patience
+    while left := session_members(session):
+        if time.monotonic() > deadline:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+
+
+def session_members(session: int) -> list[int]:
+    """The living processes of a session, read from /proc; none where the system has no such folder."""
+    members = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, found = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:4]
+            if int(found) == session and state != "Z":
+                members.append(int(path.parent.name))
+    return members
 
 
 def tail_of(path: Path, lines: int = 15) -> str:

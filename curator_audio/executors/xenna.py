@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any
+
+from loguru import logger
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.executors.base import Executor, outcome
@@ -12,6 +17,13 @@ from curator_audio.executors.context import Outcome, RunContext
 from curator_audio.executors.ray_executor import RayExecutor
 from curator_audio.pipeline.plan import Plan, StageGroup
 from curator_audio.tasks import Partition
+
+XENNA_ENVIRONMENT = {
+    "RAY_MAX_LIMIT_FROM_API_SERVER": "40000",
+    "RAY_MAX_LIMIT_FROM_DATA_SOURCE": "40000",
+    "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1",
+}
+"""What xenna's monitoring and GPU allocation expect of the Ray they run on."""
 
 
 class XennaExecutor(RayExecutor):
@@ -29,7 +41,17 @@ class XennaExecutor(RayExecutor):
             ) from None
         return super().__enter__()
 
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        monitors = _own_monitors()
+        super().__exit__(kind, error, at)
+        for monitor in monitors:
+            with contextlib.suppress(Exception):  # it may have ended by itself
+                monitor.kill()
+
     def execute(self, plan: Plan, partitions: Iterator[Partition], context: RunContext) -> Iterator[Outcome]:
+        for name, value in XENNA_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        logger.disable("cosmos_xenna")  # its tables every minute; our own progress is shown
         self._cluster.start(plan.num_cpus)
         with self._cluster.announced():
             yield from self._execute(plan, partitions, context)
@@ -53,11 +75,23 @@ class XennaExecutor(RayExecutor):
                 yield outcome(arrived(result))
 
 
+def _own_monitors() -> list[Any]:
+    """The monitoring processes below this one: xenna 0.2 and 0.3 leave them running when Ray stops."""
+    import psutil
+
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.cmdline()[:1] == ["ray::NodeResourceMonitor"]:
+                found.append(process)
+    return found
+
+
 def _body(group: StageGroup, context: RunContext) -> Any:
     """A group as a xenna stage; the class is made here because its base comes from the extra."""
     from cosmos_xenna.pipelines import v1 as xenna
 
-    class Group(xenna.Stage):  # type: ignore[misc, name-defined]
+    class Group(xenna.Stage):  # type: ignore[misc]
         @property
         def stage_batch_size(self) -> int:
             return group.batch_size

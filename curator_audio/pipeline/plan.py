@@ -259,7 +259,8 @@ def _num_workers(groups: list[StageGroup], fixed: list[int | None], capacity: Ca
 
     def left(resource: str) -> float:
         there: float = getattr(capacity, resource)
-        return there - sum(n * getattr(g.resources, resource) for g, n in zip(groups, counts))
+        used: float = sum(n * getattr(g.resources, resource) for g, n in zip(groups, counts))
+        return there - used
 
     lacks_cpus = left("cpus") < -1e-9 and not capacity.oversubscribed
     if lacks_cpus or left("gpus") < -1e-9:

@@ -79,8 +79,7 @@ def _prepare(ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions) 
     if options.overwrite:
         ledger.erase()
     ledger.claim(configured)
-    shards = [] if plan.writer.is_single_file else [plan.writer.output_path]
-    ledger.sweep(ledger.paths.parts, ledger.paths.quarantine, *shards)
+    ledger.sweep(plan.writer.output_path)
     return partitions if first is None else chain([first], partitions)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from abc import ABC, abstractmethod
 from typing import Any
 
 from curator_audio.storage.failures import explained
 
-TEMPORARY_SUFFIX = ".tmp"
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
 class AtomicFile(ABC):
@@ -52,7 +53,7 @@ class LocalAtomicFile(AtomicFile):
         super().__init__(path)
         folder, name = os.path.split(path)
         os.makedirs(folder or ".", exist_ok=True)
-        self._temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}")
+        self._temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.tmp")
         self._file = open(self._temporary, "wb", buffering=0)  # noqa: SIM115
 
     def _write(self, data: bytes) -> None:
@@ -97,3 +98,13 @@ class RemoteAtomicFile(AtomicFile):
 
     def discard(self) -> None:
         self._file.discard()
+
+
+def is_temporary(path: str) -> bool:
+    """Whether a path is that of a file being written aside, of this run or one that was killed.
+
+    Example:
+        >>> is_temporary("out/.a.jsonl.0123456789ab.tmp"), is_temporary("out/a.tmp")
+        (True, False)
+    """
+    return TEMPORARY.fullmatch(os.path.basename(path)) is not None

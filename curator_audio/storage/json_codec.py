@@ -1,8 +1,7 @@
 """One line of JSON to a value and back, with nothing lost on the way.
 
 orjson does nearly all the work. What it would change or refuse takes a slower way to the same result: integers
-beyond 64 bits, floats written with more digits than a double holds, NaN and infinities, lone surrogates. On the
-way out, an object that a record holds many times (the segments of overlapping windows) is serialised once.
+beyond 64 bits, floats written with more digits than a double holds, NaN and infinities, lone surrogates.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class VerbatimFloat(float):
     It computes as the nearest double and is written back as the text it was read from.
 
     Args:
-        text: the JSON number.
+        text: the number; or NaN, Infinity or -Infinity, which are no JSON but are met in it.
 
     Example:
         >>> number = VerbatimFloat("0.12345678901234567890123")
@@ -36,17 +35,20 @@ class VerbatimFloat(float):
     text: str
 
     def __new__(cls, text: str) -> VerbatimFloat:
+        """The nearest double, and the text."""
         number = super().__new__(cls, text)
         number.text = text
         return number
 
     def __reduce__(self) -> tuple[type[VerbatimFloat], tuple[str]]:
+        """Pickle and copy with the text."""
         return type(self), (self.text,)
 
 
 # ---- reading
 
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789E", b"000000000e")
+_BESIDE_NUMBERS = bytes(set(range(256)) - set(b"0123456789eE-,:"))  # and their points, so that all digits adjoin
 _MANY_DIGITS = b"0" * 16  # any 15 fit into a double
 _SMALL_EXPONENT = b"e-000"
 _NUMBER_OF_MANY_DIGITS = re.compile(rb"[0-9][0-9.]{15,}(?:[eE][+-]?[0-9]+)?")
@@ -71,7 +73,7 @@ def decode_line(line: bytes) -> Any:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
         return _decode_slowly(line)
-    digits = line.translate(_DIGITS_TO_ZERO, b".")
+    digits = line.translate(_DIGITS_TO_ZERO, _BESIDE_NUMBERS)
     if _MANY_DIGITS in digits and not _holds_all(_NUMBER_OF_MANY_DIGITS, line):
         return _decode_slowly(line)
     if _SMALL_EXPONENT in digits and not _holds_all(_NUMBER_OF_SMALL_EXPONENT, line):
@@ -128,7 +130,8 @@ _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 def encode_record(record: dict[str, Any]) -> bytes:
     """The record as one line of JSON, without a line end.
 
-    The text is compact UTF-8, and the same whichever objects the record holds several times.
+    The text is compact UTF-8; of all characters beyond ASCII only lone surrogates are escaped. NaN and infinities
+    that were read are written as they were read; computed ones become null, as JSON has no word for them.
 
     Args:
         record: the record; its values are JSON values.
@@ -137,7 +140,7 @@ def encode_record(record: dict[str, Any]) -> bytes:
         RecordError: ``not_serializable``: a value has no JSON form, or contains itself.
 
     Example:
-        >>> encode_record({"text": "naïve", "id": 2**70, "score": float("nan")}).decode()
+        >>> encode_record({"text": "naïve", "id": 2**70, "score": decode_line(b"NaN")}).decode()
         '{"text":"naïve","id":1180591620717411303424,"score":NaN}'
     """
     return encode_value(record)

@@ -19,7 +19,7 @@ from typing import Any
 from loguru import logger
 
 from curator_audio.errors import ConfigurationError
-from curator_audio.storage.atomic_file import TEMPORARY_SUFFIX
+from curator_audio.storage.atomic_file import is_temporary
 from curator_audio.storage.storage import Storage, is_local, join
 from curator_audio.tasks import Part, Partition
 
@@ -195,8 +195,11 @@ class Ledger:
             before = self.steps.get(name)
             if self._has_outputs(step) and before is not None and self._has_outputs(before):
                 del self.steps[name]  # sizes alone do not tell them apart
+                self.storage.delete([self.paths.step(name), self.paths.step(announced)])
             elif self._has_outputs(step):
-                self.steps[name] = step
+                self.finish_step(name, step)
+            else:
+                self.storage.delete([self.paths.step(announced)])
 
     def _has_outputs(self, step: StepEntry) -> bool:
         return all(self._size(part.path) == part.num_bytes for part in step.outputs)
@@ -293,19 +296,15 @@ class Ledger:
         self.storage.delete(loose)
         self.storage.delete_empty_folder(self.paths.entries)
 
-    def sweep(self, *folders: str) -> None:
-        """Remove what a killed run left behind: temporary files, and parts that were never entered."""
+    def sweep(self, output_path: str) -> None:
+        """Remove what a killed run left behind: half-written files, and parts that were never entered."""
         listed = set(self._files())
-        for folder in folders:
-            files = [info.path for info in self.storage.list_files(folder)]
-            own = folder.startswith(self.paths.folder)
-            self.storage.delete(
-                [
-                    path
-                    for path in files
-                    if path not in listed and (own or (path.endswith(TEMPORARY_SUFFIX) and is_local(path)))
-                ]
-            )
+        parts = [info.path for info in self.storage.list_files(self.paths.parts)]
+        self.storage.delete([path for path in parts if path not in listed])
+        for folder in {self.paths.output_dir, output_path.rsplit("/", 1)[0]}:
+            if is_local(folder):
+                files = [info.path for info in self.storage.list_files(folder)]
+                self.storage.delete([path for path in files if is_temporary(path)])
 
     # Steps after the map ------------------------------------------------------------------------------------
 

@@ -70,8 +70,8 @@ def times(segments: Sequence[Segment]) -> tuple[list[float], list[float], list[f
     total = in_order_sum(durations, 0.0)
     if durations and min(durations) < 0:
         index = next(i for i, duration in enumerate(durations) if duration < 0)
-        message = f"segments[{index}] ends at {ends[index]}, before its start {starts[index]}; give an end of at least the start"
-        raise RecordError("negative_duration", message)
+        place = f"segments[{index}] ends at {ends[index]}, before its start {starts[index]}"
+        raise RecordError("negative_duration", f"{place}; give an end of at least the start")
     if not math.isfinite(total):
         raise RecordError("not_finite", "the total duration of the segments is beyond the range of a float")
     return starts, ends, durations, total
@@ -229,5 +229,3 @@ def shown(value: Any) -> str:
     except (TypeError, ValueError):
         text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-

@@ -58,6 +58,7 @@ class ALMDataBuilderStage(RecordStage):
     name = "alm_data_builder"
 
     def __post_init__(self) -> None:
+        """Check the parameters and derive the rules for windows."""
         check_number("target_window_duration", self.target_window_duration, "above 0", 0, above=True)
         check_number("tolerance", self.tolerance, "between 0 and 1", 0, 1)
         check_number("min_sample_rate", self.min_sample_rate, "of at least 0", 0)

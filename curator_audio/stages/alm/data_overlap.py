@@ -56,6 +56,7 @@ class ALMDataOverlapStage(RecordStage):
     name = "alm_data_overlap"
 
     def __post_init__(self) -> None:
+        """Check the parameters."""
         check_number("overlap_percentage", self.overlap_percentage, "between 0 and 100", 0, 100)
         check_number("target_duration", self.target_duration, "above 0", 0, above=True)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import sub
 
 from curator_audio.stages.alm.columns import in_order_sum
 
@@ -99,7 +101,7 @@ def _with_equal_spans(
 ) -> list[int]:
     """The kept windows, and those whose span is the same as a kept one when rounded, ascending."""
     ordered = [starts[window] for window in order]
-    if all(later - earlier > _ROUNDING_REACH for earlier, later in zip(ordered, ordered[1:])):
+    if min(map(sub, ordered[1:], ordered), default=math.inf) > _ROUNDING_REACH:
         return sorted(kept_windows)
     rounded = [(round(end, _DIGITS), round(start, _DIGITS)) for start, end in zip(starts, ends)]
     spans = {rounded[window] for window in kept_windows}

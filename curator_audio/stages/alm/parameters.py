@@ -77,7 +77,7 @@ def field_names(name: str, value: Any) -> frozenset[str]:
     if isinstance(value, str):
         value = value.split(",")
     if not isinstance(value, Sequence) or isinstance(value, bytes) or not all(isinstance(item, str) for item in value):
-        raise ConfigurationError(f"{name} is {value!r}; give field names, as a comma-separated string or a list of strings")
+        raise ConfigurationError(f"{name} is {value!r}; give a comma-separated string or a list of strings")
     return frozenset(item.strip() for item in value if item.strip())
 
 

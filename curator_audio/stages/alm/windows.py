@@ -28,7 +28,7 @@ _PADDING = [0.0] * TOP_SPEAKERS
 _PADDING = [0.0] * TOP_SPEAKERS
 
 LOSS_CAUSES = ("bw", "sr", "spk", "win", "no_spkr", "next_seg_bm")
-"""Bandwidth, sample rate, number of speakers, window length; of the last, those that met no speaker or low bandwidth."""
+"""Bandwidth, sample rate, number of speakers, length; of the last, those before a no-speaker or a low bandwidth."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Losses:
 
 @dataclass
 class Built:
-    """The windows of one recording, what was lost on the way, and how often a segment reached past the longest window."""
+    """The windows of one recording, and what was lost and cut on the way."""
 
     windows: list[dict[str, Any]]
     losses: Losses
@@ -128,11 +128,14 @@ def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
     """
     starts, ends, durations, total_duration = times(segments)
     names = speakers(segments)
-    low = [bandwidth < rules.min_bandwidth for bandwidth in bandwidths(segments)]
+    min_bandwidth = rules.min_bandwidth
+    low = [bandwidth < min_bandwidth for bandwidth in bandwidths(segments)]
+    low.append(True)  # where segments end, every walk stops
     emitted = without_fields(segments, rules.drop_fields)
     shortener = SegmentShortener(segments, emitted, rules.drop_fields)
     min_duration, max_duration = rules.min_duration, rules.max_duration
     min_speakers, max_speakers = rules.min_speakers, rules.max_speakers
+    truncation = rules.truncation
 
     windows: list[dict[str, Any]] = []
     losses = Losses()
@@ -152,21 +155,20 @@ def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
 
         shortened: Segment | None = None
         window_end = 0.0
-        while stop < num_segments and not low[stop]:
+        while not low[stop]:
             name = names[stop]
-            may_join = name is None or name in spoken or (len(spoken) < max_speakers and name != NO_SPEAKER)
             if ends[stop] - start > max_duration:
                 cut = start + max_duration
-                if rules.truncation and starts[stop] < cut:
+                if truncation and starts[stop] < cut:
                     truncation_events += 1
-                    if may_join:
+                    if name is None or name in spoken or (len(spoken) < max_speakers and name != NO_SPEAKER):
                         shortened, window_end = shortener.shorten(stop, cut)
-                break
-            if not may_join:
                 break
             if name in spoken:
                 spoken[name].append(durations[stop])
             elif name is not None:
+                if len(spoken) >= max_speakers or name == NO_SPEAKER:
+                    break
                 spoken[name] = deque((durations[stop],))
             stop += 1
 
@@ -178,9 +180,10 @@ def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
         if len(run) < 2 or not min_duration <= window_end - start <= max_duration:
             _lose_to_window(losses, segments, emitted, i, min(stop, num_segments - 1), run, low, durations[i])
         else:
-            totals = list(map(in_order_sum, spoken.values()))
-            if shortened is not None and names[stop] is not None:
-                _add_to_speaker(totals, spoken, names[stop], window_end - starts[stop])
+            if shortened is None or names[stop] is None:
+                totals = list(map(in_order_sum, spoken.values()))
+            else:
+                totals = _totals_with(spoken, names[stop], window_end - starts[stop])
             if min_speakers <= len(totals) <= max_speakers:
                 totals.sort(reverse=True)
                 windows.append({"segments": run, "speaker_durations": (totals + _PADDING)[:TOP_SPEAKERS]})
@@ -222,12 +225,14 @@ def _lose_to_window(
     )
 
 
-def _add_to_speaker(totals: list[float], spoken: dict[Any, deque[float]], name: Any, duration: float) -> None:
-    """Add the last, shortened segment to the total of its speaker; ``totals`` are in the order of ``spoken``."""
-    if name in spoken:
-        totals[list(spoken).index(name)] += duration
-    else:
-        totals.append(duration)
+def _totals_with(spoken: dict[Any, deque[float]], name: Any, duration: float) -> list[float]:
+    """The total of every speaker, with the duration of a last segment that stays in no other run."""
+    if name not in spoken:
+        return [*map(in_order_sum, spoken.values()), duration]
+    spoken[name].append(duration)
+    totals = list(map(in_order_sum, spoken.values()))
+    spoken[name].pop()
+    return totals
 
 
 def without_fields(segments: list[Segment], drop_fields: frozenset[str]) -> list[Segment]:

@@ -1,0 +1,114 @@
+"""All executors give the same bytes, with any number of workers, on local disk and on S3."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curator_audio.executors.base import Executor
+from curator_audio.executors.local import LocalExecutor
+from curator_audio.executors.ray_actors import RayActorsExecutor
+from curator_audio.executors.ray_data import RayDataExecutor
+from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.stages.after import JoinParts
+from curator_audio.stages.alm import ALMDataBuilderStage, ALMDataOverlapStage
+from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
+from curator_audio.stages.resources import Resources
+from curator_audio.storage.storage import Storage
+
+
+def alm(manifest: Path | str, output_path: str, other_workers: bool = False) -> Pipeline:
+    """The ALM pipeline on pieces of 20 kB; ``other_workers`` puts the middle stages into pools of their own."""
+    builder, overlap = ALMDataBuilderStage(), ALMDataOverlapStage()
+    if other_workers:
+        builder = builder.with_(resources=Resources(cpus=0.5), num_workers=2)
+        overlap = overlap.with_(resources=Resources(cpus=0.25))
+    reader = ManifestReaderStage(str(manifest), partition_size_mb=0.02)
+    return Pipeline("alm", [reader, builder, overlap, ManifestWriterStage(output_path)], after=[JoinParts()])
+
+
+@pytest.fixture
+def expected(manifest: Path, tmp_path: Path) -> bytes:
+    result = alm(manifest, f"{tmp_path}/expected/out.jsonl").run(LocalExecutor())
+    assert len(result.entries) > 5, "the manifest must be cut into several partitions"
+    return Path(result.output_path).read_bytes()
+
+
+RAY_EXECUTORS = [
+    pytest.param(executor(num_workers=num_workers), id=f"{executor.name}-{num_workers}")
+    for executor in (RayActorsExecutor, RayDataExecutor)
+    for num_workers in (1, 4)
+]
+
+
+@pytest.mark.parametrize("executor", RAY_EXECUTORS)
+def test_one_file_on_local_disk(
+    executor: Executor, manifest: Path, tmp_path: Path, expected: bytes, ray_session: None
+) -> None:
+    result = alm(manifest, f"{tmp_path}/out/out.jsonl").run(executor)
+    assert result.exit_status == 0
+    assert Path(result.output_path).read_bytes() == expected
+
+
+@pytest.mark.parametrize("executor", RAY_EXECUTORS)
+def test_one_file_on_s3(executor: Executor, manifest: Path, s3_bucket: str, expected: bytes, ray_session: None) -> None:
+    storage = Storage()
+    storage.write(f"{s3_bucket}/in/manifest.jsonl", manifest.read_bytes())
+    alm(f"{s3_bucket}/in/manifest.jsonl", f"{s3_bucket}/out/out.jsonl").run(executor)
+    assert storage.read(f"{s3_bucket}/out/out.jsonl") == expected
+
+
+@pytest.mark.parametrize("executor", [LocalExecutor(), RayActorsExecutor(), RayDataExecutor()], ids=lambda e: e.name)
+def test_pools_of_several_kinds_of_workers(
+    executor: Executor, manifest: Path, tmp_path: Path, expected: bytes, ray_session: None
+) -> None:
+    result = alm(manifest, f"{tmp_path}/out/out.jsonl", other_workers=True).run(executor)
+    assert Path(result.output_path).read_bytes() == expected
+    assert result.metrics["alm_data_builder"].items_processed == 40
+
+
+def test_shards_have_the_same_names_and_bytes(manifest: Path, tmp_path: Path, expected: bytes, ray_session: None) -> None:
+    def shards(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
+
+    alm(manifest, f"{tmp_path}/a/").run(LocalExecutor())
+    alm(manifest, f"{tmp_path}/b/").run(RayActorsExecutor(num_workers=3))
+    assert shards(tmp_path / "a") == shards(tmp_path / "b")
+    assert b"".join(data for _, data in sorted(shards(tmp_path / "a").items())) == expected
+
+
+def test_xenna(manifest: Path, tmp_path: Path, expected: bytes, run_cli: Any) -> None:
+    pytest.importorskip("cosmos_xenna")
+    for num_workers in (1, 4):
+        done = run_cli(
+            "executor=xenna",
+            f"executor.num_workers={num_workers}",
+            f"manifest_path={manifest}",
+            f"output_dir={tmp_path}/out{num_workers}",
+            "stages.0.partition_size_mb=0.02",
+        )
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / f"out{num_workers}" / "alm_output.jsonl").read_bytes() == expected
+
+
+def test_compressed_manifests_stream_through_every_executor(
+    manifest: Path, tmp_path: Path, expected: bytes, ray_session: None
+) -> None:
+    import gzip
+
+    compressed = tmp_path / "manifest.jsonl.gz"
+    compressed.write_bytes(gzip.compress(manifest.read_bytes()))
+    for executor in (LocalExecutor(), RayActorsExecutor(num_workers=2), RayDataExecutor(num_workers=2)):
+        result = alm(compressed, f"{tmp_path}/{executor.name}/out.jsonl").run(executor)
+        assert Path(result.output_path).read_bytes() == expected
+
+
+def test_metrics_tell_what_the_stages_did(manifest: Path, tmp_path: Path, ray_session: None) -> None:
+    alm(manifest, f"{tmp_path}/out/out.jsonl").run(RayActorsExecutor(num_workers=2))
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    windows = sum(len(json.loads(line)["windows"]) for line in open(tmp_path / "out" / "out.jsonl", encoding="utf-8"))
+    assert metrics["num_output_records"] == 40
+    assert metrics["stages"]["alm_data_builder"]["windows_created"] == windows > 0

@@ -1,0 +1,159 @@
+"""Runs that are killed and started again, and input that grows."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curator_audio.executors.local import LocalExecutor
+from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.stages.after import JoinParts
+from curator_audio.stages.general import CallFunctionStage
+from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
+from tests.conftest import REPOSITORY
+
+KILLED_AT_COMMIT = """
+import os, signal, sys
+from curator_audio.storage import atomic_file
+
+calls, fatal = 0, int(sys.argv[3])
+commit = atomic_file.LocalAtomicFile._commit
+
+def counted(self):
+    global calls
+    calls += 1
+    if calls == fatal and sys.argv[4] == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    commit(self)
+    if calls == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+atomic_file.LocalAtomicFile._commit = counted
+from curator_audio.executors.local import LocalExecutor
+from tests.pipeline.test_resume import noting
+noting(sys.argv[1], sys.argv[2]).run(LocalExecutor())
+"""
+"""Kills itself as the n-th file is about to appear, or just has."""
+
+
+def noting(manifest: Path | str, output_dir: Path | str) -> Pipeline:
+    stage = CallFunctionStage("tests.functions.noted", {"log_path": f"{output_dir}.log"})
+    reader = ManifestReaderStage(str(manifest), partition_size_mb=0.02)
+    return Pipeline("test", [reader, stage, ManifestWriterStage(f"{output_dir}/out.jsonl")], after=[JoinParts()])
+
+
+def processed(output_dir: Path) -> list[str]:
+    log = Path(f"{output_dir}.log")
+    return log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.fixture
+def expected(manifest: Path, tmp_path: Path) -> bytes:
+    noting(manifest, tmp_path / "expected").run(LocalExecutor())
+    return (tmp_path / "expected" / "out.jsonl").read_bytes()
+
+
+# With 9 partitions a run commits the configuration, 9 parts and 9 entries in turn, the joined file and its entries.
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("commit", [1, 2, 9, 18, 20, 21, 22, 23])
+def test_killed_and_started_again(commit: int, when: str, manifest: Path, tmp_path: Path, expected: bytes) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", KILLED_AT_COMMIT, str(manifest), str(out), str(commit), when]
+    killed = subprocess.run(command, capture_output=True, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    entries_before = len(list((out / "_ledger" / "entries").glob("[!.]*.json"))) or _gathered(out)
+    processed_before = len(processed(out))
+
+    result = noting(manifest, out).run(LocalExecutor())
+
+    assert (out / "out.jsonl").read_bytes() == expected
+    assert result.num_done_before == entries_before, "completed partitions must not be processed again"
+    redone = [name for entry in result.entries for name in [entry.partition]][entries_before:]
+    assert len(processed(out)) - processed_before == sum(e.num_records for e in result.entries if e.partition in redone)
+    assert _files(out) == _files(tmp_path / "expected"), "nothing may be left behind"
+
+
+def _gathered(out: Path) -> int:
+    path = out / "_ledger" / "entries.jsonl"
+    return len(path.read_bytes().splitlines()) if path.exists() else 0
+
+
+def _files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_driver_and_workers_killed_on_ray(manifest: Path, tmp_path: Path, expected: bytes) -> None:
+    out, log, gate = tmp_path / "out", tmp_path / "log", tmp_path / "gate"
+    log.touch()
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "test.yaml").write_text(
+        f"""
+defaults: [{{executor: ray_actors}}, _self_]
+output_dir: {out}
+stages:
+  - {{_target_: curator_audio.stages.io.ManifestReaderStage, manifest_path: {manifest}, partition_size_mb: 0.02}}
+  - _target_: curator_audio.stages.general.CallFunctionStage
+    function: tests.functions.waiting_for
+    arguments: {{log_path: {log}, gate_path: {gate}, open_for: 14}}
+  - {{_target_: curator_audio.stages.io.ManifestWriterStage, output_path: {out}/out.jsonl}}
+after: [{{_target_: curator_audio.stages.after.JoinParts}}]
+"""
+    )
+    command = [sys.executable, "main.py", "--config-path", str(tmp_path / "conf"), "--config-name", "test"]
+    run = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    entries = out / "_ledger" / "entries"
+    while run.poll() is None and not (entries.is_dir() and len(list(entries.glob("[!.]*.json"))) >= 2):
+        pass
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    done = len(list(entries.glob("[!.]*.json")))
+    gate.touch()
+    assert not (out / "out.jsonl").exists()
+
+    again = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    done_before = json.loads((out / "metrics.json").read_text())["partitions"]["done_before"]
+    assert done_before >= done >= 2, "a worker may have finished one more before it noticed that its driver was gone"
+    assert (out / "out.jsonl").read_bytes() == expected
+
+
+def test_appending_processes_the_new_tail_only(manifest: Path, tmp_path: Path, entries: list[dict[str, Any]]) -> None:
+    out = tmp_path / "out"
+    first = noting(manifest, out).run(LocalExecutor())
+    before = len(processed(out))
+    with manifest.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**entries[0], "audio_filepath": "audio/new.wav"}) + "\n")
+
+    second = noting(manifest, out).run(LocalExecutor())
+
+    last = [entry for entry in first.entries][-1]
+    assert second.num_done_before == len(first.entries) - 1
+    assert processed(out)[before:] == [*processed(out)[before - last.num_records : before], "audio/new.wav"]
+    lines = (out / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["audio_filepath"] for line in lines] == [e["audio_filepath"] for e in entries] + ["audio/new.wav"]
+
+
+def test_nothing_new_processes_nothing(manifest: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = noting(manifest, out).run(LocalExecutor())
+    before, written = len(processed(out)), (out / "out.jsonl").stat().st_mtime_ns
+    second = noting(manifest, out).run(LocalExecutor())
+    assert len(processed(out)) == before
+    assert second.num_done_before == len(first.entries)
+    assert second.num_output_records == first.num_output_records
+    assert (out / "out.jsonl").stat().st_mtime_ns == written
+
+
+def test_a_lost_output_is_made_again(manifest: Path, tmp_path: Path, expected: bytes) -> None:
+    out = tmp_path / "out"
+    noting(manifest, out).run(LocalExecutor())
+    (out / "out.jsonl").unlink()
+    noting(manifest, out).run(LocalExecutor())
+    assert (out / "out.jsonl").read_bytes() == expected
