@@ -48,3 +48,19 @@ class RecordError(CuratorError):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line; for one we did not foresee, with its type and the line of code it came from."""
+    if isinstance(error, CuratorError):
+        return str(error)
+    first_line = (str(error) or "no message").splitlines()[0]
+    return f"{type(error).__name__}: {first_line}{place_of(error)}"
+
+
+def place_of(error: BaseException) -> str:
+    """The line of code an error came from, in brackets, for the author of a stage."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})" if frame is not None else ""

@@ -200,14 +200,13 @@ def wait(process: subprocess.Popen[bytes], timeout: float) -> int:
 
 
 def end_session(session: int, patience: float = 10.0) -> None:
-    """End what a run has left behind, as engines may, lest it slow the runs after it."""
+    """Let a run's helpers finish, then end what is left of them, lest they slow the runs after it."""
     deadline = time.monotonic() + patience
-    while left := session_members(session):
-        if time.monotonic() > deadline:
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+    while (left := session_members(session)) and time.monotonic() < deadline:
         time.sleep(0.2)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def session_members(session: int) -> list[int]:
@@ -380,6 +379,7 @@ def compare(options: argparse.Namespace, work_dir: Path) -> dict[str, Any]:
     lines = [line + b"\n" for line in options.input_manifest.read_bytes().splitlines() if line.strip()]
     measures = make_measures(options, len(lines))
     runs = unique_runs(measures)
+    load_average = os.getloadavg()[0]
     needs_peer = any(run.side == "theirs" for run in runs)
     versions = ensure_venv(options.venv, options.peer_python) if needs_peer else {}
     # absolute, not resolved: the link's own place is what makes it the environment's Python
@@ -390,7 +390,12 @@ def compare(options: argparse.Namespace, work_dir: Path) -> dict[str, Any]:
     rounds = measure_rounds(bench, measures, options.repeats)
     return {
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": {"platform": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version()},
+        "machine": {
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "python": platform.python_version(),
+            "load_average_at_start": load_average,
+        },
         "peer": versions,
         "entries": {"base": len(lines) * options.repeat_factor, "in-process": len(lines) * options.in_process_factor},
         "measures": [summarize(measure, rounds) for measure in measures],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar
 
-from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageFullError
+from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageFullError, describe
 from curator_audio.executors.context import Failure, Outcome, RunContext, WorkItem
 from curator_audio.executors.worker import BadRecord, Worker
 from curator_audio.pipeline.plan import Capacity, Plan
@@ -48,18 +48,6 @@ class Executor(ABC):
 def is_fatal(error: BaseException) -> bool:
     """Whether an error would meet every other partition too, so that going on is pointless."""
     return isinstance(error, (StorageFullError, AccessError, ConfigurationError, BadRecord))
-
-
-def describe(error: BaseException) -> str:
-    """An error in one line; for one we did not foresee, with its type and the line of code it came from."""
-    if isinstance(error, CuratorError):
-        return str(error)
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})" if frame is not None else ""
-    first_line = (str(error) or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {first_line}{place}"
 
 
 @dataclass

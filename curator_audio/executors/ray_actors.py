@@ -15,11 +15,11 @@ from typing import Any
 
 from loguru import logger
 
-from curator_audio.errors import ConfigurationError
 from curator_audio.executors.base import MAX_ATTEMPTS, WorkerError, outcome
 from curator_audio.executors.context import Failure, Outcome, RunContext, WorkItem
+from curator_audio.executors.ray_cluster import cause_of
 from curator_audio.executors.ray_executor import RayExecutor
-from curator_audio.executors.worker import Worker
+from curator_audio.executors.worker import SetupError, Worker
 from curator_audio.pipeline.plan import Plan, StageGroup
 from curator_audio.tasks import Partition
 
@@ -141,8 +141,8 @@ class _Pool:
         except ray.exceptions.RayActorError as error:
             self._setup_failures += 1
             if self._setup_failures >= MAX_SETUP_FAILURES * self.group.num_workers:
-                cause = _cause(error)
-                raise ConfigurationError(f"no worker of '{self.group.name}' could be set up: {cause}") from None
+                cause = cause_of(error)
+                raise SetupError(f"no worker of '{self.group.name}' could be set up: {cause}") from None
             self._add_actor()
             return
         actor.ready = True
@@ -252,12 +252,7 @@ def _settled(pools: list[_Pool], index: int, job: _Job, note: Any, item: Any) ->
                 index, job.item = 0, WorkItem.start(job.partition)
             pools[index].waiting.append(job)
             return None
-        message = note.message if isinstance(note, WorkerError) else f"its worker died {MAX_ATTEMPTS} times: {_cause(note)}"
+        message = note.message if isinstance(note, WorkerError) else f"its worker died {MAX_ATTEMPTS} times: {cause_of(note)}"
         return Failure(job.partition.name, message)
     return outcome(note)
 
-
-def _cause(error: Exception) -> str:
-    """The line of a Ray error that names what happened in the worker."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from curator_audio.errors import ConfigurationError
+from curator_audio.errors import ConfigurationError, CuratorError
 from curator_audio.executors.base import machine_capacity
 from curator_audio.pipeline.plan import Capacity
 
@@ -76,17 +77,14 @@ class RayCluster:
                 "include_dashboard": self._dashboard,
             }
         else:
+            _check_reachable(self._address)
             arguments["address"] = self._address
         try:
             ray.init(**arguments)
         except (ConnectionError, OSError, ValueError, RuntimeError) as error:
             if self._address is None:
                 raise
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ConfigurationError(
-                f"cannot connect to the Ray cluster at ray_address={self._address}: {reason}; "
-                "check the address, or leave ray_address out to run on this machine"
-            ) from None
+            raise _unreachable(self._address, error) from None
         self._started = True
 
     @contextmanager
@@ -110,6 +108,42 @@ class RayCluster:
 
             ray.shutdown()
             self._started = False
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would wait for minutes for an address that nobody answers at."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise _unreachable(address, error) from None
+
+
+def _unreachable(address: str, error: Exception) -> ConfigurationError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return ConfigurationError(
+        f"cannot connect to the Ray cluster at ray_address={address}: {reason}; "
+        "check the address, or leave ray_address out to run on this machine"
+    )
+
+
+def cause_of(error: BaseException) -> str:
+    """The line of an engine's error that names what happened in the worker."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+@contextmanager
+def engine_errors(engine: str) -> Iterator[None]:
+    """Turn what an engine raises, many lines long, into the one that says what happened."""
+    try:
+        yield
+    except (CuratorError, GeneratorExit, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise CuratorError(f"{engine} stopped: {cause_of(error)}") from error
 
 
 def _is_connected() -> bool:

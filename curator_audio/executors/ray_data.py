@@ -9,6 +9,7 @@ from typing import Any
 from curator_audio.executors.base import outcome
 from curator_audio.executors.carried import CarriedGroup, arrived, carried, windows
 from curator_audio.executors.context import Outcome, RunContext
+from curator_audio.executors.ray_cluster import engine_errors
 from curator_audio.executors.ray_executor import RayExecutor
 from curator_audio.pipeline.plan import Plan, StageGroup
 from curator_audio.tasks import Partition
@@ -32,8 +33,9 @@ class RayDataExecutor(RayExecutor):
             dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
             for group in plan.groups:
                 dataset = dataset.map_batches(_Body, **_arguments(group, context))
-            for row in dataset.iter_rows():
-                yield outcome(arrived(row["item"]))
+            with engine_errors(self.name):
+                for row in dataset.iter_rows():
+                    yield outcome(arrived(row["item"]))
 
 
 class _Body:

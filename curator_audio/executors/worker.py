@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from curator_audio.errors import CuratorError
+from curator_audio.errors import CuratorError, describe
 from curator_audio.executors.context import RunContext, WorkItem
 from curator_audio.executors.quarantine import one_line, quarantine_lines
 from curator_audio.pipeline.plan import StageGroup
@@ -26,6 +26,10 @@ Stage = ProcessingStage[Any, Any]
 
 class BadRecord(CuratorError):
     """A record could not be processed and ``on_error`` is ``raise``."""
+
+
+class SetupError(CuratorError):
+    """A stage could not be made ready to work: weights that are missing, a service that does not answer."""
 
 
 class Worker:
@@ -47,10 +51,18 @@ class Worker:
         self._stages: Sequence[Stage] = group.stages[:-1] if self._writer else group.stages
 
     def setup(self) -> None:
+        """Set up the stages.
+
+        Raises:
+            SetupError: one of them could not be set up.
+        """
         for stage in self._group.stages:
-            if type(stage).setup_on_node is not ProcessingStage.setup_on_node:
-                self._once_on_this_node(stage)
-            stage.setup(self._context.worker)
+            try:
+                if type(stage).setup_on_node is not ProcessingStage.setup_on_node:
+                    self._once_on_this_node(stage)
+                stage.setup(self._context.worker)
+            except Exception as error:
+                raise SetupError(f"stage '{stage.name}' could not be set up: {describe(error)}") from error
 
     def teardown(self) -> None:
         for stage in self._group.stages:

@@ -14,6 +14,7 @@ from curator_audio.errors import ConfigurationError
 from curator_audio.executors.base import Executor, outcome
 from curator_audio.executors.carried import CarriedGroup, arrived, carried, windows
 from curator_audio.executors.context import Outcome, RunContext
+from curator_audio.executors.ray_cluster import engine_errors
 from curator_audio.executors.ray_executor import RayExecutor
 from curator_audio.pipeline.plan import Plan, StageGroup
 from curator_audio.tasks import Partition
@@ -42,18 +43,18 @@ class XennaExecutor(RayExecutor):
         return super().__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        monitors = _own_monitors()
+        workers = _own_workers() if self.ray_address is None else []
         super().__exit__(kind, error, at)
-        for monitor in monitors:
-            with contextlib.suppress(Exception):  # it may have ended by itself
-                monitor.kill()
+        for worker in workers:
+            with contextlib.suppress(Exception):  # most have ended by themselves
+                worker.kill()
 
     def execute(self, plan: Plan, partitions: Iterator[Partition], context: RunContext) -> Iterator[Outcome]:
         for name, value in XENNA_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         logger.disable("cosmos_xenna")  # its tables every minute; our own progress is shown
         self._cluster.start(plan.num_cpus)
-        with self._cluster.announced():
+        with self._cluster.announced(), engine_errors(self.name):
             yield from self._execute(plan, partitions, context)
 
     def _execute(self, plan: Plan, partitions: Iterator[Partition], context: RunContext) -> Iterator[Outcome]:
@@ -75,14 +76,14 @@ class XennaExecutor(RayExecutor):
                 yield outcome(arrived(result))
 
 
-def _own_monitors() -> list[Any]:
-    """The monitoring processes below this one: xenna 0.2 and 0.3 leave them running when Ray stops."""
+def _own_workers() -> list[Any]:
+    """The Ray workers below this process: those of xenna 0.2 and 0.3 outlive Ray's shutdown."""
     import psutil
 
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if process.cmdline()[:1] == ["ray::NodeResourceMonitor"]:
+            if "".join(process.cmdline()[:1]).startswith("ray::"):
                 found.append(process)
     return found
 

@@ -50,6 +50,7 @@ def load_config(name: str, config_path: str | None, overrides: Sequence[str]) ->
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     folder = Path(os.path.abspath(os.path.expanduser(config_path))) if config_path else pipelines_folder()
     name = name.removesuffix(".yaml").removesuffix(".yml")
@@ -64,7 +65,7 @@ def load_config(name: str, config_path: str | None, overrides: Sequence[str]) ->
                 resolve=True,
                 throw_on_missing=True,
             )
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise ConfigurationError(_explained(error, name)) from None
 
 
@@ -256,6 +257,9 @@ def _explained(error: Exception, name: str) -> str:
     if isinstance(error, MissingMandatoryValue):
         key = str(getattr(error, "full_key", "") or "")
         return f"{key} is not set; add {key}=… to the command"
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', '')}; mend the YAML"
     return f"pipeline '{name}': {_first_line(error)}"
 
 

@@ -273,12 +273,11 @@ def _num_workers(groups: list[StageGroup], fixed: list[int | None], capacity: Ca
             f"all stages run at once, and together they ask for more {what} than the {there:g} there are ({asked}); "
             "lower num_workers or resources"
         )
-    # One more worker for the group with the fewest, as long as any still fits.
-    while open_groups:
-        open_groups = [i for i in open_groups if _fits(groups[i].resources, left("cpus"), left("gpus"))]
-        if open_groups:
-            smallest = min(open_groups, key=lambda i: counts[i])
-            counts[smallest] += 1
+    # One more worker for the group with the fewest, as long as any still fits; GPUs must not idle, so theirs first.
+    for wants_gpu in (True, False):
+        growing = [i for i in open_groups if groups[i].resources.wants_gpu is wants_gpu]
+        while growing := [i for i in growing if _fits(groups[i].resources, left("cpus"), left("gpus"))]:
+            counts[min(growing, key=lambda i: counts[i])] += 1
     return counts
 
 

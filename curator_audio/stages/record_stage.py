@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
 
-from curator_audio.errors import RecordError, StorageError
+from curator_audio.errors import RecordError, StorageError, place_of
 from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
 from curator_audio.tasks import AudioBatch, Record
 
@@ -55,7 +54,7 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
             except RecordError as error:
                 self._set_aside(task, offset, record, error.reason, error.message)
             except Exception as error:  # a bug or an odd record: it must not stop a run that lasts days
-                self._set_aside(task, offset, record, type(error).__name__, _where(error))
+                self._set_aside(task, offset, record, type(error).__name__, f"{error}{place_of(error)}")
             else:
                 if isinstance(result, dict):
                     records.append(result)
@@ -70,11 +69,3 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
             QuarantinedRecord(task.source_path, offset, self.name, reason, message, record)
         )
 
-
-def _where(error: BaseException) -> str:
-    """The error's message and the line of code it came from, for the author of a stage."""
-    frame: Any = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})" if frame is not None else ""
-    return f"{error}{place}"

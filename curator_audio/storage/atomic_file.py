@@ -82,6 +82,40 @@ class LocalAtomicFile(AtomicFile):
         os.remove(self._temporary)
 
 
+def create_local_file(path: str, data: bytes) -> bool:
+    """Write a small file only if there is none; returns whether it was written."""
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    try:
+        file = open(path, "xb", buffering=0)  # noqa: SIM115
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            file.write(data)
+    except BaseException:
+        os.remove(path)
+        raise
+    return True
+
+
+class MemoryAtomicFile(AtomicFile):
+    """A file of ``memory://``, which by itself shows what is written at once."""
+
+    def __init__(self, filesystem: Any, path: str) -> None:
+        super().__init__(path)
+        self._filesystem = filesystem
+        self._data = bytearray()
+
+    def _write(self, data: bytes) -> None:
+        self._data += data
+
+    def _commit(self) -> None:
+        self._filesystem.pipe_file(self.path, bytes(self._data))
+
+    def discard(self) -> None:
+        self._data.clear()
+
+
 class RemoteAtomicFile(AtomicFile):
     """An object: its store shows it only once the upload is complete."""
 

@@ -21,7 +21,8 @@ class Lines:
     Args:
         start: byte offset of the first line.
         data: the lines with their line ends; of an overlong last line only the first 64 kB.
-        overlong_num_bytes: the whole length of the last line where it is longer than allowed, else 0.
+        overlong_num_bytes: the whole length of the last line, without its end, where it is longer than allowed and
+            therefore cut, else 0.
 
     Example:
         >>> list(Lines(10, b"one\\ntwo\\n"))
@@ -75,23 +76,21 @@ def read_lines(read: Callable[[int, int], bytes], start: int, end: int, max_line
     if not data or data.endswith(b"\n"):
         return Lines(first, data)
     last_line = data.rfind(b"\n") + 1
-    rest, num_bytes = _rest_of_line(read, first + len(data), max_line_bytes - (len(data) - last_line))
-    num_bytes += len(data) - last_line
-    if num_bytes > max_line_bytes:
-        return Lines(first, data[: last_line + OVERLONG_KEPT_BYTES], num_bytes)
+    begun = len(data) - last_line
+    rest, num_bytes = _rest_of_line(read, first + len(data), max(max_line_bytes, OVERLONG_KEPT_BYTES) - begun)
+    if begun + num_bytes > max_line_bytes:
+        return Lines(first, (data + rest)[: last_line + min(OVERLONG_KEPT_BYTES, begun + num_bytes)], begun + num_bytes)
     return Lines(first, data + rest)
 
 
 def _rest_of_line(read: Callable[[int, int], bytes], position: int, max_kept_bytes: int) -> tuple[bytes, int]:
-    """The bytes from ``position`` to the line's end (as far as they are worth keeping) and their number."""
+    """The bytes from ``position`` to the line's end, as far as they are worth keeping, and the line's length to there."""
     pieces: list[bytes] = []
     num_bytes = 0
     while piece := read(position + num_bytes, position + num_bytes + READ_BYTES):
         newline = piece.find(b"\n")
-        piece = piece if newline < 0 else piece[: newline + 1]
-        num_bytes += len(piece)
-        if num_bytes <= max_kept_bytes:
-            pieces.append(piece)
+        pieces.append((piece if newline < 0 else piece[: newline + 1])[: max(0, max_kept_bytes + 1 - num_bytes)])
+        num_bytes += len(piece) if newline < 0 else newline
         if newline >= 0:
             break
     return b"".join(pieces), num_bytes
@@ -126,11 +125,11 @@ def read_blocks(read: Callable[[int], bytes], block_bytes: int, max_line_bytes: 
             buffer.clear()
             while piece := read(READ_BYTES):
                 newline = piece.find(b"\n")
-                num_bytes += len(piece) if newline < 0 else newline + 1
+                num_bytes += len(piece) if newline < 0 else newline
                 if newline >= 0:
                     buffer += piece[newline + 1 :]
                     break
             yield Lines(start, kept, num_bytes)
-            start += num_bytes
+            start += num_bytes + 1
     if buffer:
         yield Lines(start, bytes(buffer))

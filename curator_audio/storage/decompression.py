@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from curator_audio.errors import StorageError
 from curator_audio.storage.failures import explained
 from curator_audio.storage.storage import Storage
 
@@ -30,12 +31,22 @@ def decompressed(storage: Storage, path: str, codec: str) -> Iterator[Callable[[
     """
     import pyarrow as pa
 
-    with storage.open(path) as file, explained(path, f"decompress ({codec})"):
+    with storage.open(path) as file, explained(path, "decompress"):
         stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), codec)
+
+        def next_piece(num_bytes: int) -> bytes:
+            try:
+                piece: bytes = stream.read(num_bytes)
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                remedy = f"check that the file is whole, and {codec} as its name says"
+                raise StorageError(f"cannot decompress {path}: {error}; {remedy}") from error
+            return piece
 
         def read(num_bytes: int) -> bytes:
             pieces: list[bytes] = []
-            while num_bytes > 0 and (piece := stream.read(num_bytes)):
+            while num_bytes > 0 and (piece := next_piece(num_bytes)):
                 pieces.append(piece)
                 num_bytes -= len(piece)
             return b"".join(pieces)

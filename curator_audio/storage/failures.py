@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from curator_audio.errors import AccessError, CuratorError, StorageError, StorageFullError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
+HOPELESS = {errno.ENAMETOOLONG, errno.EROFS, errno.ELOOP}
 
 
 @contextmanager
@@ -32,29 +33,36 @@ def explained(path: str, verb: str) -> Iterator[None]:
 def _translated(error: Exception, path: str, verb: str) -> Exception:
     cannot = f"cannot {verb} {path}:"
     kind = type(error).__name__
+    is_remote = "://" in path
     if isinstance(error, OSError) and error.errno in FULL:
         return StorageFullError(f"{cannot} no space left on the device; make room and run again, what is done stays")
-    if kind == "NoSuchBucket" or "NoSuchBucket" in str(error):
-        return AccessError(f"{cannot} there is no such bucket; check its name and the endpoint")
     if isinstance(error, FileNotFoundError):
-        return AccessError(f"{cannot} there is no such file; check the path")
+        if is_remote:
+            return AccessError(f"{cannot} there is no such {'bucket' if verb == 'write' else 'file or bucket'}; check the path")
+        return AccessError(f"{cannot} there is no such {'folder' if verb == 'write' else 'file'}; check the path")
     if isinstance(error, IsADirectoryError):
         return AccessError(f"{cannot} it is a folder; give a file")
-    if isinstance(error, NotADirectoryError):
+    if isinstance(error, (NotADirectoryError, FileExistsError)):
         return AccessError(f"{cannot} a part of the path is a file, not a folder")
     if kind in ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"):
         return AccessError(f"{cannot} no credentials; set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables")
     if isinstance(error, PermissionError):
-        remedy = "check credentials and bucket policy" if "://" in path else "check its owner and permissions"
+        remedy = "check credentials and bucket policy" if is_remote else "check its owner and permissions"
         return AccessError(f"{cannot} access denied; {remedy}")
     if kind in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "SSLError"):
         return StorageError(f"{cannot} the endpoint cannot be reached ({_first_line(error)}); check endpoint_url and TLS")
+    if isinstance(error, OSError) and error.errno in HOPELESS:
+        return AccessError(f"{cannot} {_first_line(error)}; choose another path")
     if isinstance(error, (OSError, EOFError)) or type(error).__module__.split(".")[0] in ("botocore", "aiohttp", "s3fs"):
         return StorageError(f"{cannot} {_first_line(error)}")
     return error
 
 
 def _first_line(error: Exception) -> str:
+    answer = getattr(error.__cause__ or error, "response", None)  # botocore's; s3fs keeps only its message
+    if isinstance(answer, dict) and "Error" in answer:
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return f"the store answered {status} ({answer['Error'].get('Code')}: {answer['Error'].get('Message')})"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error) or type(error).__name__).splitlines()[0]

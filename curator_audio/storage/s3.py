@@ -39,11 +39,16 @@ def s3_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     client: dict[str, Any] = {}
     endpoint = options.get("endpoint_url") or os.environ.get("S3_ENDPOINT_URL")
     if endpoint:
+        if not str(endpoint).startswith(("http://", "https://")):
+            raise ConfigurationError(f"endpoint_url is {endpoint!r}; give a URL such as https://host:9000")
         client["endpoint_url"] = endpoint
     if options.get("region"):
         client["region_name"] = options["region"]
-    if options.get("verify") is not None:
-        client["verify"] = options["verify"]
+    verify = options.get("verify")
+    if verify is not None:
+        if not isinstance(verify, bool) and not (isinstance(verify, str) and os.path.exists(verify)):
+            raise ConfigurationError(f"storage_options.verify is {verify!r}; give true, false or the path of a CA bundle")
+        client["verify"] = verify
     arguments: dict[str, Any] = {
         "client_kwargs": client,
         "config_kwargs": {"retries": {"total_max_attempts": 4, "mode": "standard"}, "connect_timeout": 10},
@@ -58,9 +63,9 @@ def s3_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_bucket(path: str) -> str:
     """``s3:///prefix`` with the bucket of ``S3_BUCKET_NAME`` filled in; other paths as they are."""
-    if not path.startswith("s3:///"):
+    if not path.startswith("s3:///") and path != "s3://":
         return path
     bucket = os.environ.get("S3_BUCKET_NAME")
     if not bucket:
         raise ConfigurationError(f"{path} names no bucket; write s3://bucket/… or set S3_BUCKET_NAME")
-    return f"s3://{bucket}/{path.removeprefix('s3:///')}"
+    return f"s3://{bucket}/{path.removeprefix('s3://').lstrip('/')}"

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from curator_audio.errors import ConfigurationError
-from curator_audio.storage.atomic_file import AtomicFile, LocalAtomicFile, RemoteAtomicFile
+from curator_audio.storage.atomic_file import (
+    AtomicFile,
+    LocalAtomicFile,
+    MemoryAtomicFile,
+    RemoteAtomicFile,
+    create_local_file,
+)
 from curator_audio.storage.failures import explained
+from curator_audio.storage.s3 import OPTIONS as S3_OPTIONS
 from curator_audio.storage.s3 import s3_arguments, with_bucket
 
 COPY_BLOCK_BYTES = 16 * 2**20
+REQUESTS_AT_ONCE = 16
+_GLOB = re.compile(r"[*?[]")
+
+Out = TypeVar("Out")
 
 
 @dataclass(frozen=True)
@@ -29,7 +42,7 @@ class Storage:
     """Files at local paths and fsspec URLs, with errors that say what to do about them.
 
     Args:
-        options: see ``s3_arguments`` for ``s3://``; for other protocols they go to fsspec as they are.
+        options: see ``s3_arguments`` for ``s3://``; other protocols get those that are not S3's as they are.
 
     Example:
         >>> storage = Storage()
@@ -93,7 +106,8 @@ class Storage:
         """All files that match a pattern with ``*``, ``?`` and ``[…]``, in order of their paths."""
         filesystem = self._filesystem(pattern)
         with explained(pattern, "list"):
-            return self._listed(filesystem, pattern, filesystem.glob(pattern, detail=True))
+            fixed = _GLOB.split(pattern, maxsplit=1)[0].rpartition("/")[0]
+            return self._listed(filesystem, fixed, filesystem.glob(pattern, detail=True))
 
     def read(self, path: str) -> bytes:
         """The whole file."""
@@ -114,14 +128,7 @@ class Storage:
 
     def read_many(self, paths: list[str]) -> list[bytes]:
         """Several small files, concurrently where the store allows it."""
-        if not paths:
-            return []
-        if is_local(paths[0]):
-            return [self.read(path) for path in paths]
-        filesystem = self._filesystem(paths[0])
-        with explained(paths[0], "read"):
-            found: Mapping[str, bytes] = filesystem.cat({filesystem._strip_protocol(path): path for path in paths})
-            return [found[filesystem._strip_protocol(path)] for path in paths]
+        return self._each(self.read, paths)
 
     @contextmanager
     def open(self, path: str) -> Iterator[IO[bytes]]:
@@ -137,6 +144,8 @@ class Storage:
         with explained(path, "write"):
             if is_local(path):
                 file = LocalAtomicFile(local_path(path))
+            elif path.startswith("memory://"):
+                file = MemoryAtomicFile(self._filesystem(path), path)
             else:
                 file = RemoteAtomicFile(self._filesystem(path), path)
         try:
@@ -172,7 +181,7 @@ class Storage:
         filesystem = self._filesystem(path)
         with explained(path, "write"):
             if is_local(path):
-                os.makedirs(os.path.dirname(local_path(path)), exist_ok=True)
+                return create_local_file(local_path(path), data)
             try:
                 filesystem.pipe_file(path, data, mode="create")
             except FileExistsError:
@@ -181,16 +190,22 @@ class Storage:
 
     def delete(self, paths: list[str]) -> None:
         """Remove files; those that are gone already are passed over."""
-        if not paths:
-            return
-        filesystem = self._filesystem(paths[0])
-        with explained(paths[0], "delete"):
-            for path in paths:
-                with suppress(FileNotFoundError):
-                    if is_local(path):
-                        os.remove(local_path(path))
-                    else:
-                        filesystem.rm_file(path)
+        self._each(self._delete, paths)
+
+    def _delete(self, path: str) -> None:
+        with explained(path, "delete"), suppress(FileNotFoundError):
+            if is_local(path):
+                os.remove(local_path(path))
+            else:
+                self._filesystem(path).rm_file(path)
+
+    def _each(self, do: Callable[[str], Out], paths: list[str]) -> list[Out]:
+        """What ``do`` gives for every path; requests to a store run at the same time."""
+        if len(paths) < 2 or is_local(paths[0]):
+            return [do(path) for path in paths]
+        self._filesystem(paths[0])  # connected once, not once a thread
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            return list(pool.map(do, paths))
 
     def delete_empty_folder(self, folder: str) -> None:
         """Remove a folder that holds nothing any more; object stores have none."""
@@ -198,10 +213,11 @@ class Storage:
             with suppress(OSError):
                 os.rmdir(local_path(folder))
 
-    def _listed(self, filesystem: Any, asked: str, found: Mapping[str, Any]) -> list[FileInfo]:
-        infos = [(path, info) for path, info in found.items() if info["type"] != "directory"]
-        unstrip = (lambda path: path) if is_local(asked) else filesystem.unstrip_protocol
-        return sorted((_file_info(unstrip(path), info) for path, info in infos), key=lambda info: info.path)
+    def _listed(self, filesystem: Any, folder: str, found: Mapping[str, Any]) -> list[FileInfo]:
+        """The files found below ``folder``, each path beginning as ``folder`` is written."""
+        root, num_stripped = folder.rstrip("/"), len(filesystem._strip_protocol(folder).rstrip("/"))
+        files = [(path, info) for path, info in found.items() if info["type"] != "directory"]
+        return sorted((_file_info(root + path[num_stripped:], info) for path, info in files), key=lambda info: info.path)
 
     def _filesystem(self, path: str) -> Any:
         protocol = "file" if is_local(path) else path.split("://", 1)[0]
@@ -221,13 +237,16 @@ class Storage:
             filesystem.retries = 2  # on top of the client's own, which back off
             return filesystem
         try:
-            return fsspec.filesystem(protocol, **self._options)
+            return fsspec.filesystem(protocol, **{k: v for k, v in self._options.items() if k not in S3_OPTIONS})
         except ValueError:
             known = "a local path, s3://, gs:// or another protocol of fsspec"
             raise ConfigurationError(f"'{protocol}://' is not a known protocol; give {known}") from None
         except ImportError as error:
             extra = " (pip install 'curator-audio[gcs]')" if protocol in ("gs", "gcs") else ""
             raise ConfigurationError(f"'{protocol}://' needs a package that is not installed{extra}: {error}") from None
+
+
+_ONE_SLASH = re.compile(r"(s3a?|gs|gcs|memory|file|https?):/*")
 
 
 def is_local(path: str) -> bool:
@@ -248,6 +267,8 @@ def absolute(path: str) -> str:
     """
     if not is_local(path):
         return with_bucket(path)
+    if (slip := _ONE_SLASH.match(path)) and "://" not in path:
+        raise ConfigurationError(f"{path} is no URL; write {slip[1]}://{path[slip.end() :]}")
     path = os.path.expanduser(local_path(path))
     return os.path.abspath(path) + ("/" if path.endswith("/") and path != "/" else "")
 

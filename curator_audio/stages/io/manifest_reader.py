@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +23,12 @@ from curator_audio.tasks import AudioBatch, Partition, Record
 MANIFEST_SUFFIXES = tuple(
     suffix + compression for suffix in (".jsonl", ".json", ".ndjson") for compression in ("", *CODECS)
 )
+MAX_STEM_CHARACTERS = 40  # of at most 4 bytes each, so that file names stay below 255 bytes
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BATCH_BYTES = 512 * 1024
 SAMPLE_BYTES = 256 * 1024
+SAMPLE_RECORDS = 20
+LEDGER_FOLDER = "/_ledger/"
 
 
 @dataclass
@@ -108,15 +112,9 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             else:
                 with decompressed(self.storage, file.path, codec) as read:
                     data = read(SAMPLE_BYTES)
-            known: set[str] = set()
-            for line in data.removeprefix(BYTE_ORDER_MARK).split(b"\n")[:-1]:
-                try:
-                    record = decode_line(line)
-                except RecordError:
-                    continue
-                known.update(record if isinstance(record, dict) else ())
-            if known:
-                return Fields(frozenset(known))
+            records = [record for line in data.split(b"\n")[:-1] if (record := _sampled(line))]
+            if len(records) >= SAMPLE_RECORDS or (records and len(data) < SAMPLE_BYTES):
+                return Fields(frozenset(name for record in records for name in record))
         return Fields.any()
 
     def _files(self) -> list[FileInfo]:
@@ -127,7 +125,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
                 raise ConfigurationError(f"no file matches {path}; check the pattern")
             return files
         if path.endswith("/") or self.storage.is_folder(path):
-            files = [file for file in self.storage.list_files(path) if file.path.endswith(MANIFEST_SUFFIXES)]
+            files = [file for file in _without_bookkeeping(self.storage.list_files(path)) if _is_manifest(file.path)]
             if not files:
                 raise ConfigurationError(f"no manifest in {path}; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst")
             return files
@@ -164,10 +162,10 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         return int(self.max_line_mb * 2**20)
 
     def _record(self, task: Partition, lines: Lines, offset: int, line: bytes) -> Record | None:
-        if offset == 0:
-            line = line.removeprefix(BYTE_ORDER_MARK)
         is_last = offset + len(line) >= lines.start + len(lines.data)
         num_bytes = lines.overlong_num_bytes if lines.overlong_num_bytes and is_last else len(line)
+        if offset == 0:
+            line = line.removeprefix(BYTE_ORDER_MARK)
         if num_bytes <= self._max_line_bytes and (not line or line.isspace()):
             return None
         try:
@@ -190,15 +188,36 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         return AudioBatch(records, task.source_path, offsets)
 
 
+def _is_manifest(path: str) -> bool:
+    return path.endswith(MANIFEST_SUFFIXES)
+
+
+def _without_bookkeeping(files: list[FileInfo]) -> list[FileInfo]:
+    """The files without ledger, quarantine and metrics of the runs that wrote into their folders."""
+    outputs = {file.path.split(LEDGER_FOLDER)[0] for file in files if LEDGER_FOLDER in file.path}
+    kept = tuple(f"{output}{name}" for output in outputs for name in (LEDGER_FOLDER, "/quarantine/", "/metrics.json"))
+    return [file for file in files if not file.path.startswith(kept)]
+
+
+def _sampled(line: bytes) -> Record:
+    """The record in a line, an empty one where there is none."""
+    try:
+        record = decode_line(line)
+    except RecordError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
 def _partition(file: FileInfo, start: int, end: int, last: bool) -> Partition:
     """A partition named after its file and first byte, so that names sort as the lines do."""
-    stem = os.path.basename(file.path).split(".")[0]
-    name = f"{stem}-{hashlib.sha256(file.path.encode()).hexdigest()[:8]}-{start:013d}"
+    stem = re.sub(r"[^\w-]", "_", os.path.basename(file.path).split(".")[0])[:MAX_STEM_CHARACTERS]
+    name = f"{stem}-{hashlib.sha256(os.fsencode(file.path)).hexdigest()[:8]}-{start:013d}"
     return Partition(name, file.path, start, end, file.num_bytes, file.version, last=last)
 
 
 def _block_partition(file: FileInfo, block: Lines, last: bool) -> Partition:
-    partition = _partition(file, block.start, block.start + max(len(block.data), block.overlong_num_bytes), last)
+    num_bytes = max(len(block.data), block.overlong_num_bytes)
+    partition = _partition(file, block.start, block.start + num_bytes, last)
     partition.data = block.data
     partition.overlong_num_bytes = block.overlong_num_bytes
     return partition

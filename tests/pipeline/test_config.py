@@ -1,0 +1,111 @@
+"""Pipelines in YAML: what may be written, and what is said about mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.executors.local import LocalExecutor
+from curator_audio.executors.ray_actors import RayActorsExecutor
+from curator_audio.pipeline.config import build_executor, build_pipeline, load_config
+from curator_audio.stages.resources import Resources
+
+
+def load(*overrides: str) -> dict[str, Any]:
+    return load_config("pipeline", None, ["manifest_path=in.jsonl", *overrides])
+
+
+def message(*overrides: str) -> str:
+    with pytest.raises(ConfigurationError) as error:
+        config = load(*overrides)
+        build_executor(config)
+        build_pipeline(config)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_defaults() -> None:
+    config = load()
+    assert config["output_dir"] == "./alm_output"
+    assert isinstance(build_executor(config), RayActorsExecutor)
+    pipeline = build_pipeline(config)
+    assert [stage.name for stage in pipeline.stages] == [
+        "alm_manifest_reader",
+        "alm_data_builder",
+        "alm_data_overlap",
+        "alm_manifest_writer",
+    ]
+    assert pipeline.stages[2].overlap_percentage == 50  # type: ignore[attr-defined]
+
+
+def test_overrides_reach_stages_by_their_place() -> None:
+    config = load("stages.1.min_speakers=3", "stages.1.max_speakers=6", "stages.2.overlap_percentage=30", "executor=local")
+    stages: Any = build_pipeline(config).stages
+    assert (stages[1].min_speakers, stages[1].max_speakers, stages[2].overlap_percentage) == (3, 6, 30)
+    assert isinstance(build_executor(config), LocalExecutor)
+
+
+def test_resources_and_workers_may_stand_on_any_stage() -> None:
+    config = load("stages.1.num_workers=4", "stages.1.resources.cpus=0.5", "stages.2.name=overlap", "executor.num_workers=2")
+    stages = build_pipeline(config).stages
+    assert stages[1].num_workers() == 4
+    assert stages[1].resources == Resources(cpus=0.5)
+    assert stages[2].name == "overlap"
+    assert build_executor(config).num_workers == 2
+
+
+@pytest.mark.parametrize("path", ["data/*.jsonl", "a b/c=d.jsonl", "s3://bucket/x,y/(1).jsonl", "it's.jsonl", "données.jsonl"])
+def test_paths_need_no_quoting(path: str) -> None:
+    assert load(f"manifest_path={path}")["stages"][0]["manifest_path"] == path
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("stages.1.min_speekers=3", "there is no 'min_speekers' in stages.1; did you mean 'min_speakers'?"),
+        ("manifst_path=x", "there is no 'manifst_path'; did you mean 'manifest_path'?"),
+        ("executor=ray_actor", "executor=ray_actor: there is no such executor; did you mean 'ray_actors'?"),
+        ("executor.num_worker=2", "there is no 'num_worker' in executor; did you mean 'num_workers'?"),
+        ("stages.4.name=x", "'stages' has the items 0 to 3, not '4'"),
+        ("stages.builder.name=x", "'stages' has the items 0 to 3, not 'builder'"),
+        ("stages.1.tolerance.x=1", "'stages.1.tolerance' is a value and has no 'x'"),
+        ("input.jsonl", "'input.jsonl' is not an override; write key=value"),
+        ("stages.1._target_=curator_audio.stages.alm.Nothing", "stages.1: 'Nothing' is not there in module"),
+        ("stages.1._target_=no.such.Stage", "stages.1: 'no.such.Stage' cannot be imported"),
+        ("stages.1._target_=pathlib.Path", "stages.1: pathlib.Path is not a subclass of ProcessingStage"),
+        ("stages.1.resources.gpu=1", "stages.1.resources.gpu is not known; did you mean 'gpus'?"),
+        ("stages.1.target_window_duration=-1", "stages.1: target_window_duration"),
+        ("stages=[]", "the configuration has no stages"),
+        ("~stages.0.manifest_path", "stages.0: ManifestReaderStage needs 'manifest_path'"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(override: str, expected: str) -> None:
+    assert expected in message(override)
+
+
+def test_a_missing_value_names_the_key() -> None:
+    with pytest.raises(ConfigurationError, match="manifest_path is not set; add manifest_path=…"):
+        load_config("pipeline", None, [])
+
+
+def test_a_pipeline_of_ones_own_finds_the_executors(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("defaults: [{executor: local}, _self_]\nname: mine\nstages: []\n")
+    assert isinstance(build_executor(load_config("mine", str(tmp_path), [])), LocalExecutor)
+    assert isinstance(build_executor(load_config("mine", str(tmp_path), ["executor=ray_actors"])), RayActorsExecutor)
+
+
+def test_pipelines_and_folders_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="there is no pipeline 'pipelin' .*; did you mean 'pipeline'?"):
+        load_config("pipelin", None, [])
+    with pytest.raises(ConfigurationError, match="--config-path .*/nowhere is not a folder"):
+        load_config("pipeline", str(tmp_path / "nowhere"), [])
+
+
+def test_broken_yaml_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("stages: [\n")
+    with pytest.raises(ConfigurationError) as error:
+        load_config("broken", str(tmp_path), [])
+    assert "broken" in str(error.value) and "\n" not in str(error.value)

@@ -1,0 +1,101 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curator_audio import __version__
+from curator_audio.cli import main
+
+
+def test_the_main_job(manifest: Path, tmp_path: Path, run_cli: Any) -> None:
+    out = tmp_path / "out"
+    done = run_cli("--config-name", "pipeline", "executor=local", f"manifest_path={manifest}", f"output_dir={out}")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "PIPELINE COMPLETE"
+    assert lines[1] == "  Output entries: 40"
+    assert [line.split()[0] for line in lines[2:6]] == [
+        "[alm_manifest_reader]",
+        "[alm_data_builder]",
+        "[alm_data_overlap]",
+        "[alm_manifest_writer]",
+    ]
+    records = [json.loads(line) for line in (out / "alm_output.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert f"windows_created: {sum(len(record['windows']) for record in records)}" in lines[3]
+    kept = sum(len(record["filtered_windows"]) for record in records)
+    seconds = sum(record["filtered_dur"] for record in records)
+    assert f"output_windows (after overlap): {kept} · filtered_audio_duration: {seconds:.1f}s" in lines[4]
+    assert not (out / "quarantine").exists()
+    assert json.loads((out / "metrics.json").read_text())["num_output_records"] == 40
+
+
+def test_the_three_ways_to_call_it_are_one(run_cli: Any) -> None:
+    for command in ([sys.executable, "-m", "curator_audio"], ["curator-audio"]):
+        script = Path(sys.executable).parent / "curator-audio"
+        command = [str(script)] if command == ["curator-audio"] and script.exists() else command
+        if command == ["curator-audio"]:
+            continue  # not installed, only on the path
+        assert subprocess.run([*command, "--version"], capture_output=True, text=True).stdout.strip() == (
+            f"curator_audio {__version__}"
+        )
+    assert run_cli("--version").stdout.strip() == f"curator_audio {__version__}"
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(manifest: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "out"
+    assert main([f"manifest_path={manifest}", f"output_dir={out}", "dry_run=true", "executor=ray_actors"]) == 0
+    printed = capsys.readouterr().out
+    for stage in ("alm_manifest_reader", "alm_data_builder", "alm_data_overlap", "alm_manifest_writer", "join_parts"):
+        assert stage in printed
+    assert "partitions: 1 to do, 0 done before" in printed
+    assert not out.exists()
+
+
+def test_a_folder_of_shards(manifest: Path, tmp_path: Path, capsys: Any) -> None:
+    arguments = ["executor=local", f"manifest_path={manifest}", f"output_dir={tmp_path}/out", "stages.0.partition_size_mb=0.02"]
+    assert main([*arguments, f"output_path={tmp_path}/out/shards"]) == 0
+    shards = sorted((tmp_path / "out" / "shards").iterdir())
+    assert len(shards) > 5
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in shards) == 40
+
+
+def test_another_configuration_is_refused_unless_overwritten(manifest: Path, tmp_path: Path, capsys: Any) -> None:
+    arguments = ["executor=local", f"manifest_path={manifest}", f"output_dir={tmp_path}/out", "stages.1.min_bandwidth=0"]
+    assert main(arguments) == 0
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    before = (tmp_path / "out" / "alm_output.jsonl").read_bytes()
+    capsys.readouterr()
+
+    assert main([*arguments, "stages.2.overlap_percentage=10"]) == 2
+    error = capsys.readouterr().err
+    assert "alm_data_overlap.overlap_percentage: 50 → 10" in error and "overwrite=true" in error
+    assert (tmp_path / "out" / "alm_output.jsonl").read_bytes() == before
+
+    assert main([*arguments, "stages.2.overlap_percentage=10", "overwrite=true"]) == 0
+    assert (tmp_path / "out" / "alm_output.jsonl").read_bytes() != before
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_overwrite_with_a_source_that_is_not_there_deletes_nothing(manifest: Path, tmp_path: Path, capsys: Any) -> None:
+    arguments = ["executor=local", f"output_dir={tmp_path}/out"]
+    assert main([*arguments, f"manifest_path={manifest}"]) == 0
+    assert main([*arguments, f"manifest_path={tmp_path}/nothing.jsonl", "overwrite=true"]) == 2
+    assert (tmp_path / "out" / "alm_output.jsonl").exists()
+
+
+@pytest.mark.parametrize("value", ["maybe", "1", "[true]"])
+def test_flags_are_true_or_false(value: str, manifest: Path, capsys: Any) -> None:
+    assert main([f"manifest_path={manifest}", f"dry_run={value}"]) == 2
+    assert "dry_run is" in capsys.readouterr().err
+
+
+def test_importing_the_package_brings_no_heavy_library() -> None:
+    code = "import sys, curator_audio; print(sorted({'ray', 'pyarrow', 'hydra', 's3fs', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
