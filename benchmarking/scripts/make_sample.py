@@ -17,7 +17,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 OUTPUT = REPOSITORY / "tutorials" / "alm_windows" / "sample.jsonl"
-SEED = 20
+SEED = 23
 
 VOCABULARY = (
     "the quiet river carried seven paper boats past an old mill while we were talking about bread and weather "
@@ -75,6 +75,7 @@ class Dice:
 
 def make_entry(conversation: Conversation, dice: Dice) -> dict[str, Any]:
     """One line of the manifest."""
+    words_per_sec = [dice.number(1.3, 2.4) for _ in range(conversation.num_speakers)]
     segments: list[dict[str, Any]] = []
     end, speaker = 0.0, 0
     for index in range(conversation.num_segments):
@@ -83,13 +84,14 @@ def make_entry(conversation: Conversation, dice: Dice) -> dict[str, Any]:
         cuts_in = changes and dice.chance(0.3)
         start = round(max(0.0, end - dice.number(0.1, 0.8) if cuts_in else end + dice.number(0.1, 1.5)), 2)
         end = round(start + dice.number(2.5, 14.0), 2)
-        words = [dice.choice(VOCABULARY) for _ in range(int((end - start) * 1.2))]
+        words = [dice.choice(VOCABULARY) for _ in range(int((end - start) * words_per_sec[speaker]))]
         segment = {"start": start, "end": end, "speaker": f"speaker_{speaker}", "text": " ".join(words)}
-        if index % 5 == 2:
+        if index % 10 == 4:
             segment["words"] = _timed(words, start, end)
         segments.append(segment | {"metrics": {"bandwidth": dice.choice((8000, 8000, 8500, 11000, 16000))}})
     for _ in range(conversation.num_narrowband):
-        dice.choice(segments)["metrics"]["bandwidth"] = dice.choice((3400, 4000, 7000))
+        wideband = [segment for segment in segments if segment["metrics"]["bandwidth"] >= 8000]
+        dice.choice(wideband)["metrics"]["bandwidth"] = dice.choice((3400, 4000, 7000))
     return {
         "audio_filepath": f"audio/{conversation.name}.wav",
         "audio_sample_rate": conversation.sample_rate,

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable
 from typing import Any
 
+from curator_audio.errors import RecordError
 from curator_audio.stages.base import QuarantinedRecord
 from curator_audio.storage.byte_ranges import OVERLONG_KEPT_BYTES, READ_BYTES
 from curator_audio.storage.decompression import codec_of, decompressed
@@ -17,9 +18,10 @@ def quarantine_lines(records: Iterable[QuarantinedRecord]) -> bytes:
     """Quarantined records as JSON lines: source, byte offset, stage, reason, message, and the record itself.
 
     A line that could not be read as a record stands as ``raw`` text, or ``raw_base64`` where it is no text; what is
-    longer than 64 kB is cut, and ``num_bytes`` tells the whole length.
+    longer than 64 kB is cut, and ``num_bytes`` tells the whole length. A record with a value that has no JSON form
+    stands as ``record_repr``, the text Python gives it.
     """
-    return b"".join(encode_record(_as_json(record)) + b"\n" for record in records)
+    return b"".join(_line(record) + b"\n" for record in records)
 
 
 def one_line(record: QuarantinedRecord, storage: Storage) -> str:
@@ -27,7 +29,8 @@ def one_line(record: QuarantinedRecord, storage: Storage) -> str:
     place = record.source_path or "a record"
     if record.offset >= 0 and record.source_path:
         place += f":{line_number(storage, record.source_path, record.offset)}"
-    return f"{place}: [{record.stage}] {record.reason}: {record.message}; mend it, or run with on_error=quarantine"
+    message = " ".join(record.message.splitlines())
+    return f"{place}: [{record.stage}] {record.reason}: {message}; mend it, or run with on_error=quarantine"
 
 
 def line_number(storage: Storage, path: str, offset: int) -> int:
@@ -43,6 +46,14 @@ def line_number(storage: Storage, path: str, offset: int) -> int:
         data = storage.read_range(path, position, min(position + 16 * READ_BYTES, offset))
         number, position = number + data.count(b"\n"), position + max(1, len(data))
     return number
+
+
+def _line(record: QuarantinedRecord) -> bytes:
+    line = _as_json(record)
+    try:
+        return encode_record(line)
+    except RecordError:
+        return encode_record(line | {"record": None, "record_repr": repr(record.record)[:OVERLONG_KEPT_BYTES]})
 
 
 def _as_json(record: QuarantinedRecord) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -35,13 +35,17 @@ class WriterStage(ProcessingStage[In, Part]):
 
     @abstractmethod
     def encode(self, task: In) -> bytes:
-        """The task's bytes in the part; a part is its tasks' bytes, one after the other."""
+        """The task's bytes in the part; a part is its tasks' bytes, one after the other.
+
+        A record that cannot be written goes to ``self.observed.quarantined``.
+        """
 
     def write(self, storage: Storage, part_path: str, tasks: Iterable[In]) -> list[Part]:
         """Write the tasks of one partition to ``part_path``, whole or not at all; no file for no records."""
-        encoded = ((data, task.num_items) for task in tasks if (data := self.encode(task)))
+        encoded = self._encoded(tasks)
         first = next(encoded, None)
         if first is None:
+            storage.delete([part_path])  # which an earlier version of the source may have had
             return []
         digest = hashlib.sha256()
         num_records = 0
@@ -51,6 +55,13 @@ class WriterStage(ProcessingStage[In, Part]):
                 digest.update(data)
                 num_records += num_items
         return [Part(part_path, file.num_bytes, digest.hexdigest(), num_records)]
+
+    def _encoded(self, tasks: Iterable[In]) -> Iterator[tuple[bytes, int]]:
+        """Each task's bytes and how many records they hold: those set aside on the way do not count."""
+        for task in tasks:
+            num_bad_before = len(self.observed.quarantined)
+            if data := self.encode(task):
+                yield data, task.num_items - (len(self.observed.quarantined) - num_bad_before)
 
     def process(self, task: In) -> Any:
         raise TypeError(f"writer '{self.name}' writes whole partitions; executors call write()")

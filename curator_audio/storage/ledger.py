@@ -12,20 +12,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from loguru import logger
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.storage.atomic_file import is_temporary
-from curator_audio.storage.storage import Storage, is_local, join
+from curator_audio.storage.json_codec import encode_value
+from curator_audio.storage.storage import FileInfo, Storage, is_local, join
 from curator_audio.tasks import Part, Partition
 
 FORMAT = 1
 SHOWN_DIFFERENCES = 5
 ANNOUNCED = ".announced"
+
+Entry = TypeVar("Entry")
 
 
 @dataclass
@@ -75,7 +78,7 @@ class LedgerEntry:
         return sum(part.num_records for part in self.parts)
 
     def to_json(self) -> bytes:
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
+        return encode_value(asdict(self))
 
     @classmethod
     def from_json(cls, data: bytes) -> LedgerEntry:
@@ -104,7 +107,7 @@ class StepEntry:
     ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
+        return encode_value(asdict(self))
 
     @classmethod
     def from_json(cls, data: bytes) -> StepEntry:
@@ -169,6 +172,7 @@ class Ledger:
         self.paths = LedgerPaths(output_dir)
         self.entries: dict[str, LedgerEntry] = {}
         self.steps: dict[str, StepEntry] = {}
+        self._announced: dict[str, StepEntry] = {}
         self._sizes: dict[str, int] = {}
 
     def load(self) -> None:
@@ -177,29 +181,28 @@ class Ledger:
         loose = [path for path in listed if path.startswith(self.paths.entries + "/") and path.endswith(".json")]
         gathered = self.storage.read(self.paths.gathered).splitlines() if self.paths.gathered in listed else []
         for data in [*gathered, *self.storage.read_many(loose)]:
-            entry = LedgerEntry.from_json(data)
-            self.entries[entry.partition] = entry
+            entry = _read(LedgerEntry.from_json, data, self.paths.folder)
+            if entry is not None:
+                self.entries[entry.partition] = entry
         for path in listed:
             if path.startswith(join(self.paths.folder, "after") + "/") and path.endswith(".json"):
-                self.steps[path.rsplit("/", 1)[1].removesuffix(".json")] = StepEntry.from_json(self.storage.read(path))
+                step = _read(StepEntry.from_json, self.storage.read(path), path)
+                if step is not None:
+                    self.steps[path.rsplit("/", 1)[1].removesuffix(".json")] = step
         folders = {path.rsplit("/", 1)[0] for path in self._files()}
         for folder in folders:
-            self._sizes |= {info.path: info.num_bytes for info in self.storage.list_files(folder)}
-        self._settle_announced_steps()
+            self._sizes |= {info.path: info.num_bytes for info in self.storage.list_files(folder, max_depth=1)}
+        for name in [name for name in self.steps if name.endswith(ANNOUNCED)]:
+            self._choose(name.removesuffix(ANNOUNCED), self.steps.pop(name))
 
-    def _settle_announced_steps(self) -> None:
+    def _choose(self, name: str, announced: StepEntry) -> None:
         """A run killed while a step's output appeared left two entries: keep the one that is true."""
-        for announced in [name for name in self.steps if name.endswith(ANNOUNCED)]:
-            step = self.steps.pop(announced)
-            name = announced.removesuffix(ANNOUNCED)
-            before = self.steps.get(name)
-            if self._has_outputs(step) and before is not None and self._has_outputs(before):
-                del self.steps[name]  # sizes alone do not tell them apart
-                self.storage.delete([self.paths.step(name), self.paths.step(announced)])
-            elif self._has_outputs(step):
-                self.finish_step(name, step)
-            else:
-                self.storage.delete([self.paths.step(announced)])
+        self._announced[name] = announced
+        before = self.steps.get(name)
+        if self._has_outputs(announced) and before is not None and self._has_outputs(before):
+            del self.steps[name]  # sizes alone do not tell them apart
+        elif self._has_outputs(announced):
+            self.steps[name] = announced
 
     def _has_outputs(self, step: StepEntry) -> bool:
         return all(self._size(part.path) == part.num_bytes for part in step.outputs)
@@ -238,7 +241,15 @@ class Ledger:
     def stored_configuration(self) -> Any:
         if not self.storage.exists(self.paths.configuration):
             return None
-        stored = json.loads(self.storage.read(self.paths.configuration))
+        try:
+            stored = json.loads(self.storage.read(self.paths.configuration))
+        except ValueError:
+            stored = None
+        if not isinstance(stored, dict) or "configuration" not in stored:
+            raise ConfigurationError(
+                f"{self.paths.configuration} is damaged, and with it is lost what the folder was made with; "
+                "choose another output_dir, or overwrite=true"
+            )
         if stored.get("format") != FORMAT:
             raise ConfigurationError(
                 f"{self.paths.folder} has format {stored.get('format')!r}, this version reads {FORMAT}; "
@@ -249,10 +260,11 @@ class Ledger:
     def erase(self) -> None:
         """Delete what the ledger lists, and the ledger; nothing else."""
         self.load()
-        self.storage.delete(list(self._files()))
+        outputs = [part.path for step in self._announced.values() if self._has_outputs(step) for part in step.outputs]
+        self.storage.delete([*self._files(), *map(self.absolute, outputs)])
         keep = {self.paths.lock}
         self.storage.delete([info.path for info in self.storage.list_files(self.paths.folder) if info.path not in keep])
-        self.entries, self.steps, self._sizes = {}, {}, {}
+        self.entries, self.steps, self._announced, self._sizes = {}, {}, {}, {}
 
     # Partitions ---------------------------------------------------------------------------------------------
 
@@ -298,13 +310,26 @@ class Ledger:
 
     def sweep(self, output_path: str) -> None:
         """Remove what a killed run left behind: half-written files, and parts that were never entered."""
+        for name in self._announced:
+            if name in self.steps:
+                self.storage.write(self.paths.step(name), self.steps[name].to_json())
+            else:
+                self.storage.delete([self.paths.step(name)])
+            self.storage.delete([self.paths.step(name + ANNOUNCED)])
+        self._announced = {}
         listed = set(self._files())
         parts = [info.path for info in self.storage.list_files(self.paths.parts)]
         self.storage.delete([path for path in parts if path not in listed])
-        for folder in {self.paths.output_dir, output_path.rsplit("/", 1)[0]}:
-            if is_local(folder):
-                files = [info.path for info in self.storage.list_files(folder)]
-                self.storage.delete([path for path in files if is_temporary(path)])
+        if is_local(self.paths.output_dir):
+            self._delete_temporaries(self.storage.list_files(self.paths.folder))
+            self._delete_temporaries(self.storage.list_files(self.paths.quarantine))
+            self._delete_temporaries(self.storage.list_files(self.paths.output_dir, max_depth=1))
+        if is_local(output_path):  # what lies deeper may be another run's
+            self._delete_temporaries(self.storage.list_files(output_path.rstrip("/").rsplit("/", 1)[0], max_depth=1))
+            self._delete_temporaries(self.storage.list_files(output_path, max_depth=1))
+
+    def _delete_temporaries(self, files: Iterable[FileInfo]) -> None:
+        self.storage.delete([info.path for info in files if is_temporary(info.path)])
 
     # Steps after the map ------------------------------------------------------------------------------------
 
@@ -339,6 +364,15 @@ class Ledger:
 
     def _size(self, path: str) -> int | None:
         return self._sizes.get(self.absolute(path))
+
+
+def _read(from_json: Callable[[bytes], Entry], data: bytes, place: str) -> Entry | None:
+    """An entry, or None where it is damaged: what it stood for is then done again."""
+    try:
+        return from_json(data)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        logger.warning(f"an entry in {place} is damaged and passed over; what it stood for is done again")
+        return None
 
 
 def relative_to(folder: str, path: str) -> str:

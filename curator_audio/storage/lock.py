@@ -53,8 +53,11 @@ class RunLock:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join()
-        if not self.lost and self._holder().get("token") == self._token:
-            self._storage.delete([self._path])
+        try:
+            if not self.lost and self._is_ours():
+                self._storage.delete([self._path])
+        except CuratorError as failure:  # the next run sees that the process is gone
+            logger.warning(f"the lock could not be removed: {failure}")
 
     def _take_over(self) -> None:
         holder = self._holder()
@@ -80,10 +83,20 @@ class RunLock:
 
     def _holder(self) -> dict[str, Any]:
         try:
-            holder = json.loads(self._storage.read(self._path))
-            return holder if isinstance(holder, dict) else {}
-        except (CuratorError, ValueError):
+            return self._read()
+        except CuratorError:
             return {}
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            holder = json.loads(self._storage.read(self._path))
+        except ValueError:
+            return {}
+        return holder if isinstance(holder, dict) else {}
+
+    def _is_ours(self) -> bool:
+        """Whether the lock there is this run's; raises where that cannot be seen, which is no sign of another run."""
+        return self._storage.exists(self._path) and self._read().get("token") == self._token
 
     def _content(self) -> bytes:
         return json.dumps(
@@ -100,7 +113,7 @@ class RunLock:
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SEC):
             try:
-                if self._holder().get("token") != self._token:
+                if not self._is_ours():
                     self.lost = True
                     logger.error(f"the lock {self._path} was taken by another run; this run stops")
                     return

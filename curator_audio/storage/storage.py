@@ -92,12 +92,17 @@ class Storage:
         with explained(path, "read"):
             return bool(filesystem.exists(path))
 
-    def list_files(self, folder: str) -> list[FileInfo]:
-        """All files below a folder in order of their paths; none where the folder does not exist."""
+    def list_files(self, folder: str, max_depth: int | None = None) -> list[FileInfo]:
+        """All files below a folder in order of their paths; none where the folder does not exist.
+
+        Args:
+            folder: the folder.
+            max_depth: 1 for the files in the folder itself, 2 for those in its subfolders too, and so on.
+        """
         filesystem = self._filesystem(folder)
         with explained(folder, "list"):
             try:
-                found = filesystem.find(folder.rstrip("/"), detail=True)
+                found = filesystem.find(folder.rstrip("/"), maxdepth=max_depth, detail=True)
             except FileNotFoundError:
                 return []
             return self._listed(filesystem, folder, found)
@@ -168,13 +173,16 @@ class Storage:
 
     def append_range(self, file: AtomicFile, path: str, start: int, num_bytes: int) -> None:
         """Append a range of another file to one being created; between local files the kernel does it."""
+        end = start + num_bytes
         with explained(path, "read"):
             if isinstance(file, LocalAtomicFile) and is_local(path):
-                file.append_range(local_path(path), start, num_bytes)
-                return
-            end = start + num_bytes
-            for position in range(start, end, COPY_BLOCK_BYTES):
-                file.write(self.read_range(path, position, min(end, position + COPY_BLOCK_BYTES)))
+                start += file.copy_range(local_path(path), start, num_bytes)
+            while start < end:
+                data = self.read_range(path, start, min(end, start + COPY_BLOCK_BYTES))
+                if not data:
+                    raise OSError(f"it ends before byte {end}")
+                file.write(data)
+                start += len(data)
 
     def create_exclusively(self, path: str, data: bytes) -> bool:
         """Write the file only if there is none; returns whether it was written."""

@@ -128,7 +128,7 @@ def test_setup_once_a_node_and_once_a_worker(manifest: Path, tmp_path: Path, ray
     calls = log.read_text().split()
     assert calls[0] == "node" and calls.count("node") == 1
     assert 1 <= calls.count("worker") <= 3
-    assert calls.count("teardown") == calls.count("worker")
+    assert 1 <= calls.count("teardown") <= calls.count("worker")  # one that was still starting is just ended
 
 
 @dataclass

@@ -25,7 +25,7 @@ MANIFEST_SUFFIXES = tuple(
 )
 MAX_STEM_CHARACTERS = 40  # of at most 4 bytes each, so that file names stay below 255 bytes
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-BATCH_BYTES = 512 * 1024
+BATCH_BYTES = 64 * 1024  # small enough for a batch, its windows and its JSON to stay in the processor's cache
 SAMPLE_BYTES = 256 * 1024
 SAMPLE_RECORDS = 20
 LEDGER_FOLDER = "/_ledger/"
@@ -112,8 +112,10 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             else:
                 with decompressed(self.storage, file.path, codec) as read:
                     data = read(SAMPLE_BYTES)
-            records = [record for line in data.split(b"\n")[:-1] if (record := _sampled(line))]
-            if len(records) >= SAMPLE_RECORDS or (records and len(data) < SAMPLE_BYTES):
+            is_whole = len(data) < SAMPLE_BYTES
+            lines = data.split(b"\n") if is_whole else data.split(b"\n")[:-1]
+            records = [record for line in lines if (record := _sampled(line))]
+            if len(records) >= SAMPLE_RECORDS or (records and is_whole):
                 return Fields(frozenset(name for record in records for name in record))
         return Fields.any()
 
@@ -125,7 +127,8 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
                 raise ConfigurationError(f"no file matches {path}; check the pattern")
             return files
         if path.endswith("/") or self.storage.is_folder(path):
-            files = [file for file in _without_bookkeeping(self.storage.list_files(path)) if _is_manifest(file.path)]
+            files = _without_bookkeeping(self.storage.list_files(path))
+            files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES)]
             if not files:
                 raise ConfigurationError(f"no manifest in {path}; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst")
             return files
@@ -188,10 +191,6 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         return AudioBatch(records, task.source_path, offsets)
 
 
-def _is_manifest(path: str) -> bool:
-    return path.endswith(MANIFEST_SUFFIXES)
-
-
 def _without_bookkeeping(files: list[FileInfo]) -> list[FileInfo]:
     """The files without ledger, quarantine and metrics of the runs that wrote into their folders."""
     outputs = {file.path.split(LEDGER_FOLDER)[0] for file in files if LEDGER_FOLDER in file.path}
@@ -211,7 +210,7 @@ def _sampled(line: bytes) -> Record:
 def _partition(file: FileInfo, start: int, end: int, last: bool) -> Partition:
     """A partition named after its file and first byte, so that names sort as the lines do."""
     stem = re.sub(r"[^\w-]", "_", os.path.basename(file.path).split(".")[0])[:MAX_STEM_CHARACTERS]
-    name = f"{stem}-{hashlib.sha256(os.fsencode(file.path)).hexdigest()[:8]}-{start:013d}"
+    name = f"{stem}-{hashlib.sha256(file.path.encode(errors='surrogateescape')).hexdigest()[:8]}-{start:013d}"
     return Partition(name, file.path, start, end, file.num_bytes, file.version, last=last)
 
 

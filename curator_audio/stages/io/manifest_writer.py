@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from curator_audio.errors import RecordError
+from curator_audio.stages.base import QuarantinedRecord
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.json_codec import encode_record
 from curator_audio.tasks import AudioBatch
@@ -11,7 +14,7 @@ from curator_audio.tasks import AudioBatch
 
 @dataclass
 class ManifestWriterStage(WriterStage[AudioBatch]):
-    """Writes records as JSON, one a line, in input order.
+    """Writes records as JSON, one a line, in input order. A record with a value that has no JSON form is set aside.
 
     Args:
         output_path: a file ending in ``.jsonl``, put together from the parts when all are done, or a folder of
@@ -31,5 +34,16 @@ class ManifestWriterStage(WriterStage[AudioBatch]):
         return ["records"], []
 
     def encode(self, task: AudioBatch) -> bytes:
-        lines = [encode_record(record) for record in task.records]
+        try:
+            lines = [encode_record(record) for record in task.records]
+        except RecordError:
+            lines = list(self._those_that_can_be_written(task))
         return b"\n".join([*lines, b""])
+
+    def _those_that_can_be_written(self, task: AudioBatch) -> Iterator[bytes]:
+        for record, offset in zip(task.records, task.offsets):
+            try:
+                yield encode_record(record)
+            except RecordError as error:
+                bad = QuarantinedRecord(task.source_path, offset, self.name, error.reason, error.message, record)
+                self.observed.quarantined.append(bad)

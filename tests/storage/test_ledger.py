@@ -1,0 +1,420 @@
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.storage.ledger import Ledger, LedgerEntry, StageMetrics, StepEntry, relative_to
+from curator_audio.storage.storage import Storage
+from curator_audio.tasks import Part, Partition
+
+CONFIGURATION = {
+    "reader": {"stage": "package.Reader", "version": 1, "manifest_path": "in.jsonl"},
+    "builder": {"stage": "package.Builder", "version": 1, "min_speakers": 2, "drop_fields": ["words"]},
+}
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def out(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An output folder on each kind of storage."""
+    if request.param == "s3":
+        return f"{request.getfixturevalue('s3_bucket')}/out"
+    return f"{tmp_path}/out" if request.param == "local" else f"memory://{uuid.uuid4().hex}/out"
+
+
+def loaded(out: str) -> Ledger:
+    ledger = Ledger(Storage(), out)
+    ledger.load()
+    return ledger
+
+
+def entry(name: str, data: bytes = b"", quarantine: bytes = b"", **changes: Any) -> LedgerEntry:
+    part = [Part(f"_ledger/parts/{name}.jsonl", len(data), "hash of " + data.decode(), data.count(b"\n"))] if data else []
+    bad = [Part(f"quarantine/part-{name}.jsonl", len(quarantine), "", 1)] if quarantine else []
+    values: dict[str, Any] = {
+        "partition": name,
+        "source_path": "/data/in.jsonl",
+        "start": 0,
+        "end": 10,
+        "version": "10-1.5",
+        "last": True,
+        "content_sha256": "abc",
+        "parts": part,
+        "quarantine": bad,
+        "quarantined": {"invalid_json": 1} if quarantine else {},
+        "metrics": {"reader": StageMetrics(0.5, 1, 0, 2, 0, {"audio_duration": 12.5})},
+    }
+    return LedgerEntry(**values | changes)
+
+
+def commit(out: str, name: str, data: bytes = b"", quarantine: bytes = b"") -> LedgerEntry:
+    """What a worker does with a finished partition."""
+    storage, paths = Storage(), Ledger(Storage(), out).paths
+    done = entry(name, data, quarantine)
+    for part, content in zip([*done.parts, *done.quarantine], [c for c in (data, quarantine) if c]):
+        storage.write(f"{out}/{part.path}", content)
+    storage.write(paths.entry(name), done.to_json())
+    return done
+
+
+def files(out: str) -> set[str]:
+    return {info.path.removeprefix(f"{out}/") for info in Storage().list_files(out)}
+
+
+# Entries -----------------------------------------------------------------------------------------------------
+
+names = st.text(min_size=1, max_size=8)
+parts = st.builds(Part, names, st.integers(0, 2**60), names, st.integers(0, 2**40))
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+metrics = st.builds(
+    StageMetrics, numbers, st.integers(0), st.integers(0), st.integers(0), st.integers(0), st.dictionaries(names, numbers)
+)
+
+
+@given(
+    st.builds(
+        LedgerEntry,
+        names,
+        names,
+        st.integers(0),
+        st.integers(0),
+        names,
+        st.booleans(),
+        names,
+        st.lists(parts, max_size=2),
+        st.lists(parts, max_size=2),
+        st.dictionaries(names, st.integers(0), max_size=3),
+        st.dictionaries(names, metrics, max_size=3),
+    )
+)
+def test_an_entry_survives_being_written(entry: LedgerEntry) -> None:
+    written = entry.to_json()
+    assert b"\n" not in written
+    assert LedgerEntry.from_json(written) == entry
+
+
+def test_a_file_name_that_is_no_text_survives_too() -> None:
+    odd = entry("a", source_path=os.fsdecode(b"/data/caf\xe9.jsonl"))
+    assert LedgerEntry.from_json(odd.to_json()) == odd
+
+
+def test_what_workers_commit_the_next_run_finds(out: str) -> None:
+    done = [commit(out, "a", b"one\n", quarantine=b"{}\n"), commit(out, "b", b"two\nthree\n"), commit(out, "c")]
+
+    ledger = loaded(out)
+
+    assert ledger.entries == {entry.partition: entry for entry in done}
+    assert [entry.num_records for entry in done] == [1, 2, 0]
+    assert all(ledger.is_there(entry) for entry in done)
+
+
+def test_a_single_entry_is_found(out: str) -> None:
+    done = commit(out, "a", b"one\n")
+    assert loaded(out).entries == {"a": done}
+
+
+def test_gathered_entries_are_one_file(out: str) -> None:
+    for name in ("b", "a", "c"):
+        commit(out, name, name.encode() + b"\n")
+    ledger = loaded(out)
+
+    ledger.gather()
+
+    lines = Storage().read(f"{out}/_ledger/entries.jsonl").splitlines()
+    assert [json.loads(line)["partition"] for line in lines] == ["a", "b", "c"]
+    assert not any(name.startswith("_ledger/entries/") for name in files(out))
+    assert loaded(out).entries == ledger.entries
+
+
+def test_a_newer_entry_counts_more_than_a_gathered_one(out: str) -> None:
+    commit(out, "a", b"old\n")
+    loaded(out).gather()
+    newer = commit(out, "a", b"newer\n")
+    assert loaded(out).entries == {"a": newer}
+
+
+def test_a_damaged_entry_stands_for_nothing_done(out: str) -> None:
+    commit(out, "a", b"one\n")
+    loaded(out).gather()
+    done = commit(out, "b", b"two\n")
+    gathered = Storage().read(f"{out}/_ledger/entries.jsonl")
+    Storage().write(f"{out}/_ledger/entries.jsonl", gathered[:-20] + b"\n")
+    Storage().write(f"{out}/_ledger/entries/c.json", b"")
+
+    assert loaded(out).entries == {"b": done}
+
+
+@pytest.mark.parametrize("lost", ["_ledger/parts/a.jsonl", "quarantine/part-a.jsonl"])
+def test_files_that_are_gone_or_of_another_size_are_not_there(out: str, lost: str) -> None:
+    done = commit(out, "a", b"one\n", quarantine=b"{}\n")
+
+    Storage().write(f"{out}/{lost}", b"another size")
+    assert not loaded(out).is_there(done)
+
+    Storage().delete([f"{out}/{lost}"])
+    assert not loaded(out).is_there(done)
+
+
+def test_a_folder_may_be_moved(tmp_path: Path) -> None:
+    done = commit(f"{tmp_path}/out", "a", b"one\n")
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert loaded(f"{tmp_path}/moved").is_there(done)
+
+
+def test_paths_are_relative_where_they_lie_below() -> None:
+    assert relative_to("s3://bucket/out/", "s3://bucket/out/a/b.jsonl") == "a/b.jsonl"
+    assert relative_to("/out", "/output/b.jsonl") == "/output/b.jsonl"
+    assert Ledger(Storage(), "s3://bucket/out").absolute("s3://other/b.jsonl") == "s3://other/b.jsonl"
+
+
+def test_partitions_that_are_no_longer_in_a_source_are_forgotten(out: str) -> None:
+    kept, gone = commit(out, "a", b"one\n"), commit(out, "b", b"two\n", quarantine=b"{}\n")
+    ledger = loaded(out)
+
+    ledger.forget([gone])
+
+    assert ledger.entries == {"a": kept}
+    assert files(out) == {"_ledger/entries/a.json", "_ledger/parts/a.jsonl"}
+
+
+# Configurations ----------------------------------------------------------------------------------------------
+
+
+def changed(stage: str, **parameters: Any) -> dict[str, Any]:
+    return CONFIGURATION | {stage: CONFIGURATION[stage] | parameters}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "differences"),
+    [
+        (changed("builder", min_speakers=3), "builder.min_speakers: 2 → 3"),
+        (changed("reader", version=2), "reader.version: 1 → 2"),
+        (changed("builder", drop_fields=["words", "text"]), 'builder.drop_fields: ["words"] → ["words", "text"]'),
+        (changed("builder", truncation=False), "builder.truncation: null → false"),
+        (changed("reader", manifest_path="ä.jsonl"), 'reader.manifest_path: "in.jsonl" → "ä.jsonl"'),
+        (
+            changed("builder", min_speakers=1) | {"reader": CONFIGURATION["reader"] | {"version": 5}},
+            "reader.version: 1 → 5; builder.min_speakers: 2 → 1",
+        ),
+        (changed("builder", **{f"p{i}": i for i in range(7)}), "builder.p4: null → 4 (and 2 more)"),
+    ],
+)
+def test_another_configuration_is_refused_by_what_differs(
+    tmp_path: Path, configuration: dict[str, Any], differences: str
+) -> None:
+    ledger = Ledger(Storage(), f"{tmp_path}/out")
+    ledger.claim(CONFIGURATION)
+
+    with pytest.raises(ConfigurationError) as raised:
+        ledger.check_configuration(configuration)
+
+    assert str(raised.value).startswith(f"{tmp_path}/out holds the output of another configuration: ")
+    assert f"{differences}; choose another output_dir, or overwrite=true" in str(raised.value)
+
+
+def test_the_same_configuration_and_an_empty_folder_are_fine(out: str) -> None:
+    ledger = Ledger(Storage(), out)
+    ledger.check_configuration(CONFIGURATION)
+    ledger.claim(CONFIGURATION)
+    ledger.check_configuration(json.loads(json.dumps(CONFIGURATION)))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}'])
+def test_a_damaged_configuration_is_told(tmp_path: Path, content: bytes) -> None:
+    Storage().write(f"{tmp_path}/out/_ledger/configuration.json", content)
+    with pytest.raises(ConfigurationError, match=r"_ledger/configuration\.json is damaged.*overwrite=true"):
+        Ledger(Storage(), f"{tmp_path}/out").check_configuration(CONFIGURATION)
+
+
+def test_the_ledger_of_another_version_is_told(tmp_path: Path) -> None:
+    Storage().write(f"{tmp_path}/out/_ledger/configuration.json", b'{"format": 9, "configuration": {}}')
+    with pytest.raises(ConfigurationError, match="_ledger has format 9, this version reads 1; .*overwrite=true"):
+        Ledger(Storage(), f"{tmp_path}/out").check_configuration(CONFIGURATION)
+
+
+# Deleting ----------------------------------------------------------------------------------------------------
+
+
+def test_erase_deletes_what_the_ledger_lists_and_nothing_else(out: str) -> None:
+    storage = Storage()
+    ledger = loaded(out)
+    ledger.claim(CONFIGURATION)
+    storage.write(ledger.paths.lock, b"{}")
+    commit(out, "a", b"one\n", quarantine=b"{}\n")
+    loaded(out).gather()
+    commit(out, "b", b"two\n")
+    storage.write(f"{out}/all.jsonl", b"one\n")
+    ledger.finish_step("join_parts", StepEntry("1", [Part("all.jsonl", 4, "", 1)]))
+    mine = {"notes.txt", "quarantine/notes.txt", "other/all.jsonl"}
+    for name in mine:
+        storage.write(f"{out}/{name}", b"mine")
+
+    loaded(out).erase()
+
+    assert files(out) == {*mine, "_ledger/lock.json"}
+    assert loaded(out).entries == {}
+
+
+def test_sweep_removes_what_a_killed_run_left(tmp_path: Path) -> None:
+    out = f"{tmp_path}/out"
+    commit(out, "a", b"one\n", quarantine=b"{}\n")
+    before = files(out)
+    temporary = ".a.jsonl.0123456789ab.tmp"
+    for folder in ("", "_ledger/", "_ledger/entries/", "_ledger/parts/", "_ledger/after/", "quarantine/", "shards/"):
+        Storage().write(f"{out}/{folder}{temporary}", b"half")
+    Storage().write(f"{out}/_ledger/parts/without-entry.jsonl", b"whole")
+    mine = {"draft.tmp", f"runs/2/_ledger/{temporary}"}  # the second belongs to a run of its own, maybe at work
+    for name in mine:
+        Storage().write(f"{out}/{name}", b"mine")
+
+    loaded(out).sweep(f"{out}/shards")
+
+    assert files(out) == before | mine
+
+
+def test_sweep_on_a_store_removes_parts_without_entry(s3_bucket: str) -> None:
+    commit(f"{s3_bucket}/out", "a", b"one\n")
+    before = files(f"{s3_bucket}/out")
+    Storage().write(f"{s3_bucket}/out/_ledger/parts/without-entry.jsonl", b"whole")
+
+    loaded(f"{s3_bucket}/out").sweep(f"{s3_bucket}/out/all.jsonl")
+
+    assert files(f"{s3_bucket}/out") == before
+
+
+# Steps after the map -----------------------------------------------------------------------------------------
+
+OLD, NEW = b"one\n", b"one\ntwo\n"
+
+
+def step(data: bytes, inputs: str = "") -> StepEntry:
+    """The entry of a join of parts ``one`` and ``two``."""
+    ranges = {f"{word.decode()}#": (data.index(word), len(word) + 1) for word in data.split()}
+    return StepEntry(inputs or f"hash of {data!r}", [Part("all.jsonl", len(data), "", data.count(b"\n"))], ranges)
+
+
+def joined(out: str, data: bytes) -> Ledger:
+    """A folder in which a join has been done."""
+    ledger = loaded(out)
+    Storage().write(f"{out}/all.jsonl", data)
+    ledger.finish_step("join", step(data))
+    return loaded(out)
+
+
+def part(word: str) -> Part:
+    return Part(word, len(word) + 1, "", 1)
+
+
+def test_parts_are_found_in_the_joined_file(out: str) -> None:
+    ledger = joined(out, NEW)
+
+    assert ledger.steps == {"join": step(NEW)}
+    source = ledger.part_source(part("two"))
+    assert source is not None
+    assert Storage().read_range(source.path, source.start, source.start + source.num_bytes) == b"two\n"
+    assert ledger.part_source(part("three")) is None
+    assert ledger.part_source(Part("two", 4, "of another content", 1)) is None
+
+
+def test_a_step_is_done_while_its_inputs_are_the_same_and_its_output_is_there(out: str) -> None:
+    assert joined(out, NEW).step_is_done("join", step(NEW).inputs_sha256)
+    assert not joined(out, NEW).step_is_done("join", "other inputs")
+    assert not joined(out, NEW).step_is_done("publish", step(NEW).inputs_sha256)
+
+    Storage().write(f"{out}/all.jsonl", b"mended by hand\n")
+    assert not loaded(out).step_is_done("join", step(NEW).inputs_sha256)
+    assert loaded(out).part_source(part("two")) is None
+
+
+def test_killed_before_the_new_output_appeared(out: str) -> None:
+    joined(out, OLD).announce_step("join", step(NEW))
+
+    ledger = loaded(out)
+
+    assert ledger.step_is_done("join", step(OLD).inputs_sha256)
+    assert ledger.part_source(part("one")) is not None and ledger.part_source(part("two")) is None
+
+
+def test_killed_after_the_new_output_appeared(out: str) -> None:
+    joined(out, OLD).announce_step("join", step(NEW))
+    Storage().write(f"{out}/all.jsonl", NEW)
+
+    ledger = loaded(out)
+
+    assert ledger.step_is_done("join", step(NEW).inputs_sha256)
+    assert ledger.part_source(part("two")) is not None
+
+
+def test_killed_where_nothing_tells_old_from_new(out: str) -> None:
+    joined(out, OLD).announce_step("join", step(OLD, inputs="others"))
+
+    ledger = loaded(out)
+
+    assert not ledger.step_is_done("join", step(OLD).inputs_sha256)
+    assert not ledger.step_is_done("join", "others")
+    assert ledger.part_source(part("one")) is None
+
+
+@pytest.mark.parametrize("appeared", [False, True])
+def test_a_first_output_that_was_announced(out: str, appeared: bool) -> None:
+    loaded(out).announce_step("join", step(NEW))
+    if appeared:
+        Storage().write(f"{out}/all.jsonl", NEW)
+
+    assert loaded(out).step_is_done("join", step(NEW).inputs_sha256) is appeared
+
+
+@pytest.mark.parametrize("appeared", [b"", OLD, NEW])
+def test_looking_changes_nothing_and_sweeping_settles_it(out: str, appeared: bytes) -> None:
+    joined(out, OLD).announce_step("join", step(NEW))
+    Storage().write(f"{out}/all.jsonl", appeared)
+    before = files(out)
+
+    ledger = loaded(out)
+    steps = dict(ledger.steps)
+    done = [ledger.step_is_done("join", step(data).inputs_sha256) for data in (OLD, NEW)]
+    assert done == [appeared == OLD, appeared == NEW]
+    assert files(out) == before, "a dry run looks while another run may be at work"
+
+    ledger.sweep(f"{out}/all.jsonl")
+    assert not any(name.endswith(".announced.json") for name in files(out))
+    for settled in (ledger, loaded(out)):
+        assert settled.steps == steps
+        assert [settled.step_is_done("join", step(data).inputs_sha256) for data in (OLD, NEW)] == done
+
+
+@pytest.mark.parametrize("new", [NEW, OLD])
+def test_erase_after_a_kill_deletes_the_output(out: str, new: bytes) -> None:
+    joined(out, OLD).announce_step("join", step(new, inputs="others"))
+    Storage().write(f"{out}/all.jsonl", new)
+
+    loaded(out).erase()
+
+    assert files(out) == set()
+
+
+def test_parts_go_when_a_step_has_taken_them_over(out: str) -> None:
+    done = [commit(out, "a", b"one\n"), commit(out, "b", b"two\n")]
+    ledger = loaded(out)
+
+    ledger.drop_parts(part for entry in done for part in entry.parts)
+    ledger.drop_parts(part for entry in done for part in entry.parts)
+
+    assert not any("parts" in name for name in files(out))
+
+
+def test_a_file_written_again_with_the_same_content_is_noted(out: str) -> None:
+    done = commit(out, "a", b"one\n")
+    ledger = loaded(out)
+
+    ledger.refreshed(ledger.entries["a"], Partition("a", "/data/in.jsonl", 0, 10, 10, "10-2.5", last=False))
+    ledger.gather()
+
+    again = loaded(out).entries["a"]
+    assert (again.version, again.last) == ("10-2.5", False)
+    assert again.parts == done.parts
