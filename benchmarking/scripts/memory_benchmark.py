@@ -22,6 +22,8 @@ import psutil
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLE = REPOSITORY / "tutorials" / "alm_windows" / "sample.jsonl"
 INTERVAL_SEC = 0.05
+STAGE_WORKERS = ("ray::_ActorBody", "ray::MapWorker", "ray::StageWorker", "ray::Stage ")
+"""How Ray names the processes that run stages, on ray_actors, ray_data and xenna."""
 
 
 def peak_memory_mb(command: list[str]) -> float:
@@ -38,7 +40,7 @@ def peak_memory_mb(command: list[str]) -> float:
 
 
 def workers_of(root: psutil.Process) -> list[psutil.Process]:
-    """The processes below that run our stages: Ray names a worker after the actor in it."""
+    """The processes below that run our stages: Ray names a process after the actor in it."""
     try:
         children = root.children(recursive=True)
     except psutil.Error:
@@ -48,7 +50,7 @@ def workers_of(root: psutil.Process) -> list[psutil.Process]:
 
 def is_worker(process: psutil.Process) -> bool:
     try:
-        return "".join(process.cmdline()[:1]).startswith("ray::") and "IDLE" not in process.cmdline()[0]
+        return any(worker in "".join(process.cmdline()[:1]) for worker in STAGE_WORKERS)
     except psutil.Error:
         return False
 

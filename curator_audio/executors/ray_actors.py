@@ -8,6 +8,7 @@ and what it was working on is done again elsewhere.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from curator_audio.tasks import Partition
 
 CALLS_PER_ACTOR = 2
 MAX_SETUP_FAILURES = 3
+PATIENCE_SEC = 60.0
 
 
 class RayActorsExecutor(RayExecutor):
@@ -212,6 +214,7 @@ def _drive(pools: list[_Pool], partitions: Iterator[Partition]) -> Iterator[Outc
     import ray
 
     source_done = False
+    patience = time.monotonic() + PATIENCE_SEC
     while True:
         # Later pools first: what is nearly finished makes room for what is not.
         for index in reversed(range(len(pools))):
@@ -229,6 +232,13 @@ def _drive(pools: list[_Pool], partitions: Iterator[Partition]) -> Iterator[Outc
             return
         waited_for = [reference for pool in pools for reference in (*pool.calls, *pool.starting)]
         done, _ = ray.wait(waited_for, num_returns=1, timeout=1.0)
+        if done:
+            patience = time.monotonic() + PATIENCE_SEC
+        elif time.monotonic() > patience:
+            patience += PATIENCE_SEC
+            for pool in pools:
+                if pool.waiting and not pool.actors:
+                    logger.warning(f"no worker of '{pool.group.name}' has started: is there room in the cluster?")
         for reference in done:
             index = next(i for i, pool in enumerate(pools) if reference in pool.calls or reference in pool.starting)
             if reference in pools[index].starting:

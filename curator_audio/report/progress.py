@@ -88,14 +88,16 @@ class Progress(AbstractContextManager["Progress"]):
 
         items, hours, left = self._rates()
         rest = "" if left is None else f" · {clock(left)} left"
-        head = Text(f"{self.num_partitions} partitions · {items:.0f} items/s · {hours:.2f} audio h/s{rest}")
+        head = Text("starting …" if not self.num_partitions else f"{self.num_partitions} partitions · {items:.0f} items/s · {hours:.2f} audio h/s{rest}")
         table = Table(box=None, padding=(0, 2, 0, 0))
         for column in ("stage", "items", "busy", "workers"):
             table.add_column(column, justify="left" if column == "stage" else "right")
         for stage, metrics in self._totals.items():
             workers = self._workers[stage]
             table.add_row(stage, f"{metrics.items_processed}", f"{self._busy(stage):.0%}", f"{workers}")
-        return Group(head, ProgressBar(self._total_bytes, self._done_bytes, width=60), table)
+        bar = Table.grid()
+        bar.add_row(ProgressBar(self._total_bytes, self._done_bytes, width=60))
+        return Group(head, bar, table)
 
 
 def clock(seconds: float) -> str:

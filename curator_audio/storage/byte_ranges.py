@@ -107,11 +107,12 @@ def read_blocks(read: Callable[[int], bytes], block_bytes: int, max_line_bytes: 
     Example:
         >>> import io
         >>> [lines.data for lines in read_blocks(io.BytesIO(b"one\\ntwo\\n").read, 2, 100)]
-        [b'one\\ntwo\\n']
+        [b'one\\n', b'two\\n']
     """
     start = 0
     buffer = bytearray()
-    while piece := read(READ_BYTES):
+    piece_bytes = max(1, min(READ_BYTES, block_bytes))
+    while piece := read(piece_bytes):
         buffer += piece
         if len(buffer) < block_bytes:
             continue

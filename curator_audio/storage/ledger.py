@@ -20,7 +20,6 @@ from loguru import logger
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.storage.atomic_file import is_temporary
-from curator_audio.storage.json_codec import encode_value
 from curator_audio.storage.storage import FileInfo, Storage, is_local, join
 from curator_audio.tasks import Part, Partition
 
@@ -78,7 +77,7 @@ class LedgerEntry:
         return sum(part.num_records for part in self.parts)
 
     def to_json(self) -> bytes:
-        return encode_value(asdict(self))
+        return _json(asdict(self))
 
     @classmethod
     def from_json(cls, data: bytes) -> LedgerEntry:
@@ -107,7 +106,7 @@ class StepEntry:
     ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
-        return encode_value(asdict(self))
+        return _json(asdict(self))
 
     @classmethod
     def from_json(cls, data: bytes) -> StepEntry:
@@ -236,7 +235,7 @@ class Ledger:
     def claim(self, configuration: Mapping[str, Any]) -> None:
         """Note what the output of the folder is made with."""
         data = {"format": FORMAT, "configuration": configuration}
-        self.storage.write(self.paths.configuration, json.dumps(data, indent=1, ensure_ascii=False).encode())
+        self.storage.write(self.paths.configuration, _json(data, indent=1))
 
     def stored_configuration(self) -> Any:
         if not self.storage.exists(self.paths.configuration):
@@ -364,6 +363,12 @@ class Ledger:
 
     def _size(self, path: str) -> int | None:
         return self._sizes.get(self.absolute(path))
+
+
+def _json(values: Any, indent: int | None = None) -> bytes:
+    """JSON in UTF-8; what of a file name is no text (a lone surrogate in Python) is escaped."""
+    separators = (",", ":") if indent is None else None
+    return json.dumps(values, indent=indent, ensure_ascii=False, separators=separators).encode(errors="backslashreplace")
 
 
 def _read(from_json: Callable[[bytes], Entry], data: bytes, place: str) -> Entry | None:

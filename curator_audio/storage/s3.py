@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from curator_audio.errors import ConfigurationError
 
-SECRET_OPTIONS = {"key", "secret", "token", "password", "access_key", "secret_key"}
+SECRET = re.compile(r"key|secret|password|token|credential")
 OPTIONS = {"endpoint_url", "region", "verify", "anon"}
+
+
+def check_no_secrets(options: Mapping[str, Any]) -> None:
+    """Refuse secrets among options: they would stand in the shell's history and in every list of processes.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    for name in options:
+        if SECRET.search(name):
+            raise ConfigurationError(
+                f"storage_options has '{name}': secrets belong in the environment "
+                "(S3_ACCESS_KEY and S3_SECRET_KEY, or the variables of your store's own client)"
+            )
 
 
 def s3_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,17 +38,12 @@ def s3_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
             leave TLS certificates unchecked).
 
     Raises:
-        ConfigurationError: an option that does not exist, or a secret among the options.
+        ConfigurationError: an option that does not exist or does not fit.
 
     Example:
         >>> s3_arguments({"endpoint_url": "http://127.0.0.1:9000"})["client_kwargs"]["endpoint_url"]
         'http://127.0.0.1:9000'
     """
-    if secrets := SECRET_OPTIONS & set(options):
-        raise ConfigurationError(
-            f"storage_options has '{min(secrets)}': secrets belong in the environment "
-            "(S3_ACCESS_KEY and S3_SECRET_KEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
-        )
     if unknown := set(options) - OPTIONS:
         raise ConfigurationError(f"storage_options.{min(unknown)} is not known; there are {', '.join(sorted(OPTIONS))}")
     client: dict[str, Any] = {}

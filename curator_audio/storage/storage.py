@@ -20,7 +20,7 @@ from curator_audio.storage.atomic_file import (
 )
 from curator_audio.storage.failures import explained
 from curator_audio.storage.s3 import OPTIONS as S3_OPTIONS
-from curator_audio.storage.s3 import s3_arguments, with_bucket
+from curator_audio.storage.s3 import check_no_secrets, s3_arguments, with_bucket
 
 COPY_BLOCK_BYTES = 16 * 2**20
 REQUESTS_AT_ONCE = 16
@@ -42,7 +42,11 @@ class Storage:
     """Files at local paths and fsspec URLs, with errors that say what to do about them.
 
     Args:
-        options: see ``s3_arguments`` for ``s3://``; other protocols get those that are not S3's as they are.
+        options: no secrets; see ``s3_arguments`` for ``s3://``; other protocols get those that are not S3's as
+            they are.
+
+    Raises:
+        ConfigurationError: a secret among the options.
 
     Example:
         >>> storage = Storage()
@@ -53,6 +57,7 @@ class Storage:
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self._options = dict(options or {})
+        check_no_secrets(self._options)
         # Resolved once, where the run is started: workers on other machines need not have the environment.
         self._s3_arguments: dict[str, Any] | None = None
         self._filesystems: dict[str, Any] = {}

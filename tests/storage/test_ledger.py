@@ -103,6 +103,13 @@ def test_a_file_name_that_is_no_text_survives_too() -> None:
     assert LedgerEntry.from_json(odd.to_json()) == odd
 
 
+def test_a_metric_that_is_no_number_is_no_harm() -> None:
+    odd = entry("a", metrics={"reader": StageMetrics(custom={"mean": float("nan")})})
+    metrics = LedgerEntry.from_json(odd.to_json()).metrics["reader"]
+    metrics.add(metrics)
+    assert metrics.custom["mean"] != metrics.custom["mean"]
+
+
 def test_what_workers_commit_the_next_run_finds(out: str) -> None:
     done = [commit(out, "a", b"one\n", quarantine=b"{}\n"), commit(out, "b", b"two\nthree\n"), commit(out, "c")]
 
