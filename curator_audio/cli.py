@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) -> int:
     from curator_audio.pipeline.config import build_executor, build_pipeline, load_config
 
-    sys.path.insert(0, "")  # a stage of one's own is found from the current directory
+    # A stage of one's own is found beside its YAML and in the current folder.
+    sys.path[:0] = [os.path.abspath(folder) for folder in (config_path, ".") if folder]
     config = load_config(config_name, config_path, overrides)
     flags = {name: _flag(config, name) for name in ("overwrite", "dry_run")}
     executor = build_executor(config)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageFullError, describe
 from curator_audio.executors.context import Failure, Outcome, RunContext, WorkItem
-from curator_audio.executors.worker import BadRecord, Worker
+from curator_audio.executors.worker import BadRecord, SetupError, Worker
 from curator_audio.pipeline.plan import Capacity, Plan
 from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.tasks import Partition
@@ -47,7 +47,7 @@ class Executor(ABC):
 
 def is_fatal(error: BaseException) -> bool:
     """Whether an error would meet every other partition too, so that going on is pointless."""
-    return isinstance(error, (StorageFullError, AccessError, ConfigurationError, BadRecord))
+    return isinstance(error, (StorageFullError, AccessError, ConfigurationError, BadRecord, SetupError))
 
 
 @dataclass

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from curator_audio.executors.base import WorkerError, attempt
-from curator_audio.executors.context import RunContext, WorkItem
+from curator_audio.executors.blueprint import Blueprint
+from curator_audio.executors.context import WorkItem
 from curator_audio.executors.worker import Worker
-from curator_audio.pipeline.plan import StageGroup
 from curator_audio.tasks import Partition
 
 WINDOW_BYTES = 256 * 2**20
@@ -21,18 +21,27 @@ WINDOW_BYTES = 256 * 2**20
 class CarriedGroup:
     """A group of stages as a function from bytes to bytes, set up where it is made.
 
-    The bytes are this run's own items on their way between its own workers, never input.
+    The bytes are this run's own items on their way between its own workers, never input. A worker that cannot be set
+    up says so in place of results: what is raised in a constructor, engines print at length.
     """
 
-    def __init__(self, group: StageGroup, context: RunContext) -> None:
-        self._worker = Worker(group, context)
-        self._worker.setup()
+    def __init__(self, blueprint: Blueprint) -> None:
+        self._worker: Worker | None = None
+        self._failure: Exception | None = None
+        try:
+            self._worker = blueprint.build()
+        except Exception as error:
+            self._failure = error
 
     def __call__(self, carried: Sequence[bytes]) -> list[bytes]:
         items = [pickle.loads(data) for data in carried]
         errors = [item for item in items if isinstance(item, WorkerError)]
         good = [item for item in items if isinstance(item, WorkItem)]
-        results: list[Any] = attempt(self._worker, good) if good else []
+        results: list[Any] = []
+        if self._failure is not None:
+            results = [WorkerError.of(self._failure, item.partition.name) for item in good]
+        elif self._worker is not None and good:
+            results = attempt(self._worker, good)
         return [pickle.dumps(result) for result in (*results, *errors)]
 
 

@@ -16,11 +16,13 @@ from typing import Any
 
 from loguru import logger
 
+from curator_audio.errors import describe
 from curator_audio.executors.base import MAX_ATTEMPTS, WorkerError, outcome
+from curator_audio.executors.blueprint import Blueprint
 from curator_audio.executors.context import Failure, Outcome, RunContext, WorkItem
 from curator_audio.executors.ray_cluster import cause_of
 from curator_audio.executors.ray_executor import RayExecutor
-from curator_audio.executors.worker import SetupError, Worker
+from curator_audio.executors.worker import SetupError
 from curator_audio.pipeline.plan import Plan, StageGroup
 from curator_audio.tasks import Partition
 
@@ -65,19 +67,22 @@ class _Call:
 @dataclass(eq=False)
 class _Actor:
     handle: Any
-    ready: bool = False
     calls: set[Any] = field(default_factory=set)
 
 
 class _ActorBody:
     """What runs in an actor: one worker, set up once."""
 
-    def __init__(self, group: StageGroup, context: RunContext) -> None:
-        self._worker = Worker(group, context)
-        self._worker.setup()
+    def __init__(self, blueprint: Blueprint) -> None:
+        self._blueprint = blueprint
 
-    def ready(self) -> bool:
-        return True
+    def set_up(self) -> str | None:
+        """Make the worker; what stands in the way is returned: Ray would print what is raised."""
+        try:
+            self._worker = self._blueprint.build()
+        except Exception as error:
+            return describe(error)
+        return None
 
     def run(self, num: int, *items: WorkItem) -> Any:
         """A note (what became of each item), then the items themselves: the driver fetches the note only."""
@@ -100,7 +105,7 @@ class _Pool:
         import ray
 
         self.group = group
-        self._blueprint = (ray.put(group), ray.put(context))
+        self._blueprint = ray.put(Blueprint.of(group, context))
         self.waiting: deque[_Job] = deque()
         self.actors: list[_Actor] = []
         self.starting: dict[Any, _Actor] = {}
@@ -129,26 +134,30 @@ class _Pool:
         options: dict[str, Any] = {"num_cpus": asked.cpus, "num_gpus": asked.gpus, "max_restarts": 0, "max_task_retries": 0}
         if asked.memory_gb:
             options["memory"] = int(asked.memory_gb * 1e9)
-        handle = ray.remote(_ActorBody).options(**options).remote(*self._blueprint)
-        actor = _Actor(handle)
-        self.starting[handle.ready.remote()] = actor
+        handle = ray.remote(_ActorBody).options(**options).remote(self._blueprint)
+        self.starting[handle.set_up.remote()] = _Actor(handle)
 
     def started(self, reference: Any) -> None:
-        """An actor is ready, or died on the way."""
+        """An actor is ready, or could not be set up, or died on the way.
+
+        Raises:
+            SetupError: that has happened too often.
+        """
         import ray
 
         actor = self.starting.pop(reference)
         try:
-            ray.get(reference)
+            problem = ray.get(reference)
         except ray.exceptions.RayActorError as error:
-            self._setup_failures += 1
-            if self._setup_failures >= MAX_SETUP_FAILURES * self.group.num_workers:
-                cause = cause_of(error)
-                raise SetupError(f"no worker of '{self.group.name}' could be set up: {cause}") from None
-            self._add_actor()
+            problem = cause_of(error)
+        if problem is None:
+            self.actors.append(actor)
             return
-        actor.ready = True
-        self.actors.append(actor)
+        ray.kill(actor.handle)
+        self._setup_failures += 1
+        if self._setup_failures >= MAX_SETUP_FAILURES * self.group.num_workers:
+            raise SetupError(problem)
+        self._add_actor()
 
     def dispatch(self, upstream_done: bool) -> None:
         """Give waiting jobs to the actors with the fewest, whole batches unless no more will come."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from curator_audio.executors.base import outcome
+from curator_audio.executors.blueprint import Blueprint
 from curator_audio.executors.carried import CarriedGroup, arrived, carried, windows
 from curator_audio.executors.context import Outcome, RunContext
 from curator_audio.executors.ray_cluster import engine_errors
@@ -41,8 +42,8 @@ class RayDataExecutor(RayExecutor):
 class _Body:
     """What Ray Data's actors call."""
 
-    def __init__(self, group: StageGroup, context: RunContext) -> None:
-        self._run = CarriedGroup(group, context)
+    def __init__(self, blueprint: Blueprint) -> None:
+        self._run = CarriedGroup(blueprint)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         import pyarrow as pa
@@ -54,7 +55,7 @@ def _arguments(group: StageGroup, context: RunContext) -> dict[str, Any]:
     import ray.data
 
     arguments: dict[str, Any] = {
-        "fn_constructor_args": (group, context),
+        "fn_constructor_args": (Blueprint.of(group, context),),
         "batch_size": group.batch_size,
         "compute": ray.data.ActorPoolStrategy(size=group.num_workers),
         "num_cpus": group.resources.cpus,

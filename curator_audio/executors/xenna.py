@@ -12,6 +12,7 @@ from loguru import logger
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.executors.base import Executor, outcome
+from curator_audio.executors.blueprint import Blueprint
 from curator_audio.executors.carried import CarriedGroup, arrived, carried, windows
 from curator_audio.executors.context import Outcome, RunContext
 from curator_audio.executors.ray_cluster import engine_errors
@@ -90,19 +91,21 @@ def _own_workers() -> list[Any]:
 
 def _body(group: StageGroup, context: RunContext) -> Any:
     """A group as a xenna stage; the class is made here because its base comes from the extra."""
+    blueprint = Blueprint.of(group, context)
+    batch_size, resources = group.batch_size, group.resources
     from cosmos_xenna.pipelines import v1 as xenna
 
     class Group(xenna.Stage):  # type: ignore[misc]
         @property
         def stage_batch_size(self) -> int:
-            return group.batch_size
+            return batch_size
 
         @property
         def required_resources(self) -> Any:
-            return xenna.Resources(cpus=group.resources.cpus, gpus=group.resources.gpus)
+            return xenna.Resources(cpus=resources.cpus, gpus=resources.gpus)
 
         def setup(self, worker_metadata: Any) -> None:
-            self._run = CarriedGroup(group, context)
+            self._run = CarriedGroup(blueprint)
 
         def process_data(self, in_data: list[bytes]) -> list[bytes]:
             return self._run(in_data)

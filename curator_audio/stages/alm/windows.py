@@ -25,8 +25,6 @@ TOP_SPEAKERS = 5
 
 _PADDING = [0.0] * TOP_SPEAKERS
 
-_PADDING = [0.0] * TOP_SPEAKERS
-
 LOSS_CAUSES = ("bw", "sr", "spk", "win", "no_spkr", "next_seg_bm")
 """Bandwidth, sample rate, number of speakers, length; of the last, those before a no-speaker or a low bandwidth."""
 
