@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from curator_audio.cli import main
+from curator_audio.storage.storage import Storage
 from tests.conftest import REPOSITORY, make_entry
 
 Record = dict[str, Any]
@@ -100,7 +101,12 @@ BAD_LINES: list[tuple[bytes, str, str, str]] = [
     (b'{"segments": []} trailing', "alm_manifest_reader", "invalid_json", "Extra data"),
     (b'[{"segments": []}]', "alm_manifest_reader", "not_an_object", "the line holds a list, not a JSON object"),
     (b'"text"', "alm_manifest_reader", "not_an_object", "the line holds a str, not a JSON object"),
-    (b'{"text": "caf\xe9", "segments": []}', "alm_manifest_reader", "invalid_utf8", "byte 13 of the line (0xe9) is not UTF-8"),
+    (
+        b'{"text": "caf\xe9", "segments": []}',
+        "alm_manifest_reader",
+        "invalid_utf8",
+        "byte 13 of the line (0xe9) is not UTF-8",
+    ),
     (b"\x00\x00\x00", "alm_manifest_reader", "invalid_json", "Expecting value"),
     (b"{}", "alm_data_builder", "missing_field", "the record has no 'segments'"),
     (b'{"segments": null}', "alm_data_builder", "wrong_type", "segments is null; give a list of objects"),
@@ -111,7 +117,12 @@ BAD_LINES: list[tuple[bytes, str, str, str]] = [
     (with_segment('{"start": NaN, "end": 5.0}'), "alm_data_builder", "not_finite", "segments[1].start is NaN"),
     (with_segment('{"start": 4.0, "end": Infinity}'), "alm_data_builder", "not_finite", "segments[1].end is Infinity"),
     (with_segment('{"start": 4.0, "end": 1e999}'), "alm_data_builder", "not_finite", "segments[1].end is "),
-    (with_segment('{"start": 5.0, "end": 4.0}'), "alm_data_builder", "negative_duration", "segments[1] ends at 4.0, before"),
+    (
+        with_segment('{"start": 5.0, "end": 4.0}'),
+        "alm_data_builder",
+        "negative_duration",
+        "segments[1] ends at 4.0, before",
+    ),
     (with_segment('{"start": "4.0", "end": 5.0}'), "alm_data_builder", "not_a_number", 'segments[1].start is "4.0"'),
     (with_segment('{"start": true, "end": 5.0}'), "alm_data_builder", "not_a_number", "segments[1].start is true"),
     (
@@ -226,7 +237,14 @@ def test_a_line_of_200_mb_is_set_aside_unread(manifest: Path, tmp_path: Path, ex
         file.write(b'{"text": "')
         file.seek(begin + num_bytes)  # zeros in between, which need no disk
         file.write(b"\n")
-    command = [sys.executable, "-c", MEMORY_OF_A_RUN, "executor=local", f"manifest_path={path}", f"output_dir={tmp_path}/out"]
+    command = [
+        sys.executable,
+        "-c",
+        MEMORY_OF_A_RUN,
+        "executor=local",
+        f"manifest_path={path}",
+        f"output_dir={tmp_path}/out",
+    ]
     run = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
     done = Outcome(run.returncode, run.stdout, run.stderr)
 
@@ -270,6 +288,24 @@ def test_a_field_that_no_record_has_is_told_before_anything_runs(tmp_path: Path,
     assert not (tmp_path / "out").exists()
 
 
+def test_a_stage_that_fails_as_a_whole(manifest: Path, tmp_path: Path, expected: bytes, cli: Any) -> None:
+    arguments = [f"manifest_path={manifest}", f"output_dir={tmp_path}/out", "stages.0.partition_size_mb=0.02"]
+    failing = "{_target_: curator_audio.stages.general.CallFunctionStage, function: tests.functions.failing, "
+    stages = (
+        f"stages=[{{_target_: curator_audio.stages.io.ManifestReaderStage, manifest_path: {manifest}}},"
+        f"{failing} arguments: {{victim: audio/0007.wav}}}},"
+        "{_target_: curator_audio.stages.io.ManifestWriterStage, output_path: '${output_path}'}]"
+    )
+
+    failed = cli(*arguments, stages)
+
+    assert failed.status == FAILED
+    assert failed.out.startswith("PIPELINE INCOMPLETE")
+    assert "MemoryError: no room for the model" in failed.err
+    assert failed.error == "1 partition failed; run the same command again to try it again"
+    assert not (tmp_path / "out" / "alm_output.jsonl").exists()
+
+
 # Files --------------------------------------------------------------------------------------------------------
 
 
@@ -281,7 +317,7 @@ def test_a_field_that_no_record_has_is_told_before_anything_runs(tmp_path: Path,
         ("missing/", "no manifest in {}/missing/; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"),
         ("missing*", "no file matches {}/missing*; check the pattern"),
         ("folder", "no manifest in {}/folder; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"),
-        ("empty.jsonl/x", "cannot read {}/empty.jsonl/x: there is no such file; check the path"),
+        ("empty.jsonl/x", "cannot read {}/empty.jsonl/x: a part of the path is a file, not a folder"),
     ],
 )
 def test_manifests_that_are_none(name: str, message: str, tmp_path: Path, cli: Any) -> None:
@@ -303,9 +339,8 @@ def test_a_truncated_archive(manifest: Path, tmp_path: Path, cli: Any) -> None:
     failed = cli(f"manifest_path={path}", f"output_dir={tmp_path}/out")
 
     assert failed.status == FAILED
-    assert failed.error == (
-        f"cannot decompress {path}: Truncated compressed stream; check that the file is whole, and gzip as its name says"
-    )
+    remedy = "check that the file is whole, and gzip as its name says"
+    assert failed.error == f"cannot decompress {path}: Truncated compressed stream; {remedy}"
     assert not (tmp_path / "out" / "alm_output.jsonl").exists()
 
 
@@ -320,7 +355,9 @@ def as_anybody() -> list[str]:
 
 
 @pytest.mark.parametrize("unreadable", ["manifest", "folder of the output"])
-def test_what_may_not_be_read_or_written(manifest: Path, tmp_path: Path, as_anybody: list[str], unreadable: str) -> None:
+def test_what_may_not_be_read_or_written(
+    manifest: Path, tmp_path: Path, as_anybody: list[str], unreadable: str
+) -> None:
     locked = tmp_path / "locked"
     locked.mkdir()
     if unreadable == "manifest":
@@ -400,20 +437,19 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
 
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
+            do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
 
             def log_message(self, *arguments: object) -> None:
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}"
 
@@ -458,24 +494,37 @@ def test_a_store_that_refuses(
 
 def test_an_endpoint_where_nobody_listens(tmp_path: Path, cli: Any, answering: Any) -> None:
     failed = cli(
-        "manifest_path=s3://bucket/in.jsonl", f"output_dir={tmp_path}/out", "storage_options.endpoint_url=http://127.0.0.1:1"
+        "manifest_path=s3://bucket/in.jsonl",
+        f"output_dir={tmp_path}/out",
+        "storage_options.endpoint_url=http://127.0.0.1:1",
     )
 
     assert failed.status == FAILED
-    assert failed.error.startswith("cannot read s3://bucket/in.jsonl: the endpoint cannot be reached (Could not connect")
+    assert failed.error.startswith(
+        "cannot read s3://bucket/in.jsonl: the endpoint cannot be reached (Could not connect"
+    )
     assert failed.error.endswith("; check endpoint_url and TLS")
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["manifest_path=s3:///in.jsonl"], "stages.0: s3:///in.jsonl names no bucket; write s3://bucket/… or set S3_BUCKET"),
+        (
+            ["manifest_path=s3:///in.jsonl"],
+            "stages.0: s3:///in.jsonl names no bucket; write s3://bucket/… or set S3_BUCKET",
+        ),
         (["output_dir=s3:///out"], "s3:///out/alm_output.jsonl names no bucket"),
         (["manifest_path=s3:/bucket/in.jsonl"], "stages.0: s3:/bucket/in.jsonl is no URL; write s3://bucket/in.jsonl"),
         (["manifest_path=sss://bucket/in.jsonl"], "'sss://' is not a known protocol"),
-        (["output_dir=s3://b/out", "storage_options.endpoint_url=host:9000"], "endpoint_url is 'host:9000'; give a URL"),
+        (
+            ["output_dir=s3://b/out", "storage_options.endpoint_url=host:9000"],
+            "endpoint_url is 'host:9000'; give a URL",
+        ),
         (["output_dir=s3://b/out", "storage_options.endpoint=http://host"], "storage_options.endpoint is not known"),
-        (["output_dir=s3://b/out", "storage_options.verify=no.pem"], "storage_options.verify is 'no.pem'; give true, false"),
+        (
+            ["output_dir=s3://b/out", "storage_options.verify=no.pem"],
+            "storage_options.verify is 'no.pem'; give true, false",
+        ),
         (["storage_options.secret_key=hunter2"], "storage_options has 'secret_key': secrets belong in the environment"),
         (["storage_options=http://host"], "storage_options is 'http://host'; give a mapping"),
     ],
@@ -502,18 +551,33 @@ def test_a_bucket_that_is_not_there(manifest: Path, tmp_path: Path, cli: Any, s3
         assert (wrong.status, wrong.error) == (WRONG, f"{message}; check the path")
 
 
-def test_bad_records_on_s3(mixed: Path, expected: bytes, cli: Any, s3_bucket: str) -> None:
-    from curator_audio.storage.storage import Storage
+def test_bad_records_on_s3(manifest: Path, mixed: Path, expected: bytes, cli: Any, s3_bucket: str) -> None:
+    storage, arguments = Storage(), (f"manifest_path={s3_bucket}/in/", f"output_dir={s3_bucket}/out")
+    storage.write(f"{s3_bucket}/in/all.jsonl", mixed.read_bytes())
 
-    Storage().write(f"{s3_bucket}/in/mixed.jsonl", mixed.read_bytes())
-
-    done = cli(f"manifest_path={s3_bucket}/in/", f"output_dir={s3_bucket}/out")
+    done = cli(*arguments)
 
     assert done.status == DONE, done.err
-    assert Storage().read(f"{s3_bucket}/out/alm_output.jsonl") == expected
-    (quarantined,) = Storage().list_files(f"{s3_bucket}/out/quarantine")
-    lines = [json.loads(line) for line in Storage().read(quarantined.path).splitlines()]
+    assert storage.read(f"{s3_bucket}/out/alm_output.jsonl") == expected
+    (quarantined,) = storage.list_files(f"{s3_bucket}/out/quarantine")
+    lines = [json.loads(line) for line in storage.read(quarantined.path).splitlines()]
     assert sorted(line["reason"] for line in lines) == sorted(reason for _, _, reason, _ in BAD_LINES)
+
+    storage.write(f"{s3_bucket}/in/all.jsonl", manifest.read_bytes())
+    assert cli(*arguments).status == DONE
+    assert storage.read(f"{s3_bucket}/out/alm_output.jsonl") == expected
+    assert storage.list_files(f"{s3_bucket}/out/quarantine") == []
+
+
+def test_a_web_server_that_refuses(tmp_path: Path, cli: Any, answering: Any) -> None:
+    url = f"{answering(403, 'AccessDenied')}/in.jsonl"
+
+    wrong = cli(f"manifest_path={url}", f"output_dir={tmp_path}/out")
+
+    assert (wrong.status, wrong.error) == (
+        WRONG,
+        f"cannot read {url}: access denied; check credentials and bucket policy",
+    )
 
 
 # Parameters and commands --------------------------------------------------------------------------------------
@@ -568,17 +632,20 @@ def test_a_parameter_out_of_range_is_named(override: str, manifest: Path, tmp_pa
         (["manifset_path=x"], "there is no 'manifset_path'; did you mean 'manifest_path'?"),
         (["stages.1.min_speekers=3"], "there is no 'min_speekers' in stages.1; did you mean 'min_speakers'?"),
         (["stages.9.min_speakers=3"], "'stages' has the items 0 to 3, not '9'"),
-        (["stages.1._target_=pathlib.Path"], "stages.1: pathlib.Path is not a subclass of ProcessingStage; check _target_"),
+        (
+            ["stages.1._target_=pathlib.Path"],
+            "stages.1: pathlib.Path is not a subclass of ProcessingStage; check _target_",
+        ),
         (["executor=loca"], "executor=loca: there is no such executor; did you mean 'local'?"),
         (["on_error=stop"], "on_error is 'stop'; give one of quarantine, raise"),
         (["--config-name", "pipelin"], "there is no pipeline 'pipelin' in "),
         (["--config-path", "/no/such/folder"], "--config-path /no/such/folder is not a folder; check it"),
         (["in.jsonl"], "'in.jsonl' is not an override; write key=value"),
         (["after=3"], "after is 3; give a list"),
-        (["output_dir="], "output_dir is ''; give a folder"),
-        (["output_dir=null"], "output_dir is None; give a folder"),
-        (["stages.1.name=5"], "stages.1.name is 5; give a name"),
-        (["stages.1.name="], "stages.1.name is ''; give a name"),
+        (["output_dir=", "dry_run=true"], "output_dir is ''; give a folder"),
+        (["output_dir=null", "dry_run=true"], "output_dir is None; give a folder"),
+        (["stages.1.name=5"], "stage 1 of pipeline 'alm' is named 5; give it a name"),
+        (["stages.1.name="], "stage 1 of pipeline 'alm' is named ''; give it a name"),
         (["stages.1.batch_size=0"], "batch_size of 'alm_data_builder' is 0; give a whole number of at least 1"),
         (["stages.1.batch_size=2.5"], "batch_size of 'alm_data_builder' is 2.5; give a whole number of at least 1"),
     ],
@@ -621,7 +688,9 @@ def test_the_input_is_never_the_output(source: str, manifest: Path, tmp_path: Pa
     wrong = cli(f"manifest_path={folder}{source}", f"output_dir={tmp_path}/out", f"output_path={path}")
 
     assert wrong.status == WRONG
-    assert wrong.error == f"{path} is both read and written; choose another output_path"
+    assert (
+        wrong.error == f"{path} is read, and would be written too; choose an output that manifest_path does not include"
+    )
     assert path.read_bytes() == manifest.read_bytes()
 
 
@@ -635,32 +704,31 @@ def test_the_output_of_a_run_is_not_taken_for_its_input(manifest: Path, tmp_path
     wrong = cli(*arguments)
 
     assert wrong.status == WRONG
-    assert wrong.error == f"{folder}/out/alm_output.jsonl is both read and written; choose another output_path"
+    assert wrong.error.startswith(f"{folder}/out/alm_output.jsonl is read, and would be written too; choose an output")
 
 
 @pytest.mark.parametrize(
-    ("module", "target", "message"),
+    ("module", "message"),
     [
-        ("def f(:", "broken.Stage", "stages.1: 'broken.Stage' cannot be imported: SyntaxError: "),
-        ("1 / 0", "broken.Stage", "stages.1: 'broken.Stage' cannot be imported: ZeroDivisionError: division by zero"),
+        ("def f(:", "stages.0: 'broken.Stage' cannot be imported: SyntaxError: "),
+        ("1 / 0", "stages.0: 'broken.Stage' cannot be imported: ZeroDivisionError: division by zero"),
         (
             "from curator_audio.stages.record_stage import RecordStage\n"
             "class Stage(RecordStage):\n"
             "    def __init__(self): raise ValueError('no model here')\n"
             "    def process_record(self, record): return record\n",
-            "broken.Stage",
-            "stages.1: Stage cannot be made: ValueError: no model here",
+            "stages.0: Stage cannot be made: ValueError: no model here",
         ),
     ],
 )
 def test_a_broken_stage_of_ones_own(
-    module: str, target: str, message: str, manifest: Path, tmp_path: Path, cli: Any, monkeypatch: pytest.MonkeyPatch
+    module: str, message: str, manifest: Path, tmp_path: Path, cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "broken", raising=False)
     (tmp_path / "broken.py").write_text(module)
 
-    wrong = cli(f"manifest_path={manifest}", f"output_dir={tmp_path}/out", f"stages.1={{_target_: {target}}}")
+    wrong = cli(f"manifest_path={manifest}", f"output_dir={tmp_path}/out", "stages=[{_target_: broken.Stage}]")
 
     assert wrong.status == WRONG
     assert wrong.error.startswith(message)
@@ -672,20 +740,20 @@ def test_commas_in_a_path(manifest: Path, tmp_path: Path, cli: Any) -> None:
 
 
 def test_a_second_run_with_other_parameters(manifest: Path, tmp_path: Path, cli: Any) -> None:
-    arguments = (f"manifest_path={manifest}", f"output_dir={tmp_path}/out")
+    arguments = (f"manifest_path={manifest}", f"output_dir={tmp_path}/out", "stages.1.min_bandwidth=0")
     assert cli(*arguments).status == DONE
     before = (tmp_path / "out" / "alm_output.jsonl").read_bytes()
 
-    wrong = cli(*arguments, "stages.1.min_speakers=3", "stages.2.overlap_percentage=30")
+    wrong = cli(*arguments, "stages.1.min_speakers=3", "stages.2.overlap_percentage=10")
 
     assert wrong.status == WRONG
     assert wrong.error == (
         f"{tmp_path}/out holds the output of another configuration: alm_data_builder.min_speakers: 2 → 3; "
-        "alm_data_overlap.overlap_percentage: 50 → 30; choose another output_dir, or overwrite=true to replace it"
+        "alm_data_overlap.overlap_percentage: 50 → 10; choose another output_dir, or overwrite=true to replace it"
     )
     assert (tmp_path / "out" / "alm_output.jsonl").read_bytes() == before
 
-    assert cli(*arguments, "stages.1.min_speakers=3", "overwrite=true").status == DONE
+    assert cli(*arguments, "stages.2.overlap_percentage=10", "overwrite=true").status == DONE
     assert (tmp_path / "out" / "alm_output.jsonl").read_bytes() != before
 
 

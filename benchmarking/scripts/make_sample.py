@@ -19,11 +19,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 OUTPUT = REPOSITORY / "tutorials" / "alm_windows" / "sample.jsonl"
 SEED = 23
 
-VOCABULARY = (
+TEXT = (
     "the quiet river carried seven paper boats past an old mill while we were talking about bread and weather "
     "nobody knew which street led to our naïve little café so everyone followed a dog with one white ear "
     "later they found green keys under two chairs and laughed until rain began again over distant hills"
-).split()
+)
+VOCABULARY = TEXT.split()
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _timed(words: Sequence[str], start: float, end: float) -> list[dict[str, Any
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="where to write it (default: the repository's sample)")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="where to write it (default: the sample's place)")
     parser.add_argument("--seed", type=int, default=SEED, help="another seed gives other conversations")
     options = parser.parse_args(arguments)
     options.output.parent.mkdir(parents=True, exist_ok=True)

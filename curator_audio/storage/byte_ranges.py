@@ -84,7 +84,7 @@ def read_lines(read: Callable[[int, int], bytes], start: int, end: int, max_line
 
 
 def _rest_of_line(read: Callable[[int, int], bytes], position: int, max_kept_bytes: int) -> tuple[bytes, int]:
-    """The bytes from ``position`` to the line's end, as far as they are worth keeping, and the line's length to there."""
+    """The bytes from ``position`` to the line's end, as far as they are worth keeping, and how many there are."""
     pieces: list[bytes] = []
     num_bytes = 0
     while piece := read(position + num_bytes, position + num_bytes + READ_BYTES):

@@ -10,6 +10,9 @@ from curator_audio.errors import AccessError, CuratorError, StorageError, Storag
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 HOPELESS = {errno.ENAMETOOLONG, errno.EROFS, errno.ELOOP}
+CLIENTS = {"botocore", "aiohttp", "s3fs"}
+UNREACHABLE = {"EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "SSLError"}
+NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"}
 
 
 @contextmanager
@@ -37,23 +40,23 @@ def _translated(error: Exception, path: str, verb: str) -> Exception:
     if isinstance(error, OSError) and error.errno in FULL:
         return StorageFullError(f"{cannot} no space left on the device; make room and run again, what is done stays")
     if isinstance(error, FileNotFoundError):
-        if is_remote:
-            return AccessError(f"{cannot} there is no such {'bucket' if verb == 'write' else 'file or bucket'}; check the path")
-        return AccessError(f"{cannot} there is no such {'folder' if verb == 'write' else 'file'}; check the path")
+        container, file = ("bucket", "file or bucket") if is_remote else ("folder", "file")
+        return AccessError(f"{cannot} there is no such {container if verb == 'write' else file}; check the path")
     if isinstance(error, IsADirectoryError):
         return AccessError(f"{cannot} it is a folder; give a file")
     if isinstance(error, (NotADirectoryError, FileExistsError)):
         return AccessError(f"{cannot} a part of the path is a file, not a folder")
-    if kind in ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"):
+    if kind in NO_CREDENTIALS:
         return AccessError(f"{cannot} no credentials; set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables")
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or getattr(error, "status", None) in (401, 403):  # aiohttp's for http://
         remedy = "check credentials and bucket policy" if is_remote else "check its owner and permissions"
         return AccessError(f"{cannot} access denied; {remedy}")
-    if kind in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "SSLError"):
-        return StorageError(f"{cannot} the endpoint cannot be reached ({_first_line(error)}); check endpoint_url and TLS")
+    if kind in UNREACHABLE:
+        unreachable = f"the endpoint cannot be reached ({_first_line(error)}); check endpoint_url and TLS"
+        return StorageError(f"{cannot} {unreachable}")
     if isinstance(error, OSError) and error.errno in HOPELESS:
         return AccessError(f"{cannot} {_first_line(error)}; choose another path")
-    if isinstance(error, (OSError, EOFError)) or type(error).__module__.split(".")[0] in ("botocore", "aiohttp", "s3fs"):
+    if isinstance(error, (OSError, EOFError)) or type(error).__module__.split(".")[0] in CLIENTS:
         return StorageError(f"{cannot} {_first_line(error)}")
     return error
 

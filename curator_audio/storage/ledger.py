@@ -6,6 +6,8 @@
     _ledger/entries.jsonl        the same, gathered when a run ends
     _ledger/after/NAME.json      one a finished step after the map
     _ledger/parts/               parts that wait to be joined
+
+Paths in it are relative to the output folder where they lie below it, so that the folder may be moved.
 """
 
 from __future__ import annotations
@@ -158,8 +160,6 @@ class LedgerPaths:
 
 class Ledger:
     """The ledger of one output folder, as the driver of a run sees it.
-
-    Paths in it are relative to the output folder where they lie below it, so that a folder may be moved.
 
     Args:
         storage: where the output folder is.
@@ -368,7 +368,9 @@ class Ledger:
 def _json(values: Any, indent: int | None = None) -> bytes:
     """JSON in UTF-8; what of a file name is no text (a lone surrogate in Python) is escaped."""
     separators = (",", ":") if indent is None else None
-    return json.dumps(values, indent=indent, ensure_ascii=False, separators=separators).encode(errors="backslashreplace")
+    return json.dumps(values, indent=indent, ensure_ascii=False, separators=separators).encode(
+        errors="backslashreplace"
+    )
 
 
 def _read(from_json: Callable[[bytes], Entry], data: bytes, place: str) -> Entry | None:

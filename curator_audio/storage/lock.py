@@ -64,8 +64,8 @@ class RunLock:
         if not self._is_dead(holder):
             raise ConfigurationError(
                 f"another run is working here ({self._path}: process {holder.get('pid', '?')} on "
-                f"{holder.get('host', '?')}, last sign of life {_age_sec(holder):.0f} s ago); wait for it to end, or if it "
-                f"was killed on another machine, until {EXPIRY_SEC:.0f} s have passed"
+                f"{holder.get('host', '?')}, last sign of life {_age_sec(holder):.0f} s ago); wait for it to end, or "
+                f"if it was killed on another machine, until {EXPIRY_SEC:.0f} s have passed"
             )
         self._storage.delete([self._path])
         created = self._storage.create_exclusively(self._path, self._content())

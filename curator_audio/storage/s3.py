@@ -57,8 +57,10 @@ def s3_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     verify = options.get("verify")
     if verify is not None:
         if not isinstance(verify, bool) and not (isinstance(verify, str) and os.path.exists(verify)):
-            raise ConfigurationError(f"storage_options.verify is {verify!r}; give true, false or the path of a CA bundle")
-        client["verify"] = verify
+            raise ConfigurationError(
+                f"storage_options.verify is {verify!r}; give true, false or the path of a CA bundle"
+            )
+        client["verify"] = os.path.abspath(verify) if isinstance(verify, str) else verify
     arguments: dict[str, Any] = {
         "client_kwargs": client,
         "config_kwargs": {"retries": {"total_max_attempts": 4, "mode": "standard"}, "connect_timeout": 10},

@@ -230,7 +230,9 @@ class Storage:
         """The files found below ``folder``, each path beginning as ``folder`` is written."""
         root, num_stripped = folder.rstrip("/"), len(filesystem._strip_protocol(folder).rstrip("/"))
         files = [(path, info) for path, info in found.items() if info["type"] != "directory"]
-        return sorted((_file_info(root + path[num_stripped:], info) for path, info in files), key=lambda info: info.path)
+        return sorted(
+            (_file_info(root + path[num_stripped:], info) for path, info in files), key=lambda info: info.path
+        )
 
     def _filesystem(self, path: str) -> Any:
         protocol = "file" if is_local(path) else path.split("://", 1)[0]
@@ -268,6 +270,7 @@ def is_local(path: str) -> bool:
 
 
 def local_path(path: str) -> str:
+    """The path of a ``file://`` URL; other paths as they are."""
     return path.removeprefix("file://")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,7 +56,7 @@ def test_entries_are_of_the_stated_kind(entries: list[dict[str, Any]]) -> None:
         assert all(segment["start"] < segment["end"] <= entry["duration"] for segment in segments)
         starts = [segment["start"] for segment in segments]
         assert starts == sorted(starts)
-        assert any(after["start"] < before["end"] for before, after in zip(segments, segments[1:]))
+        assert any(after["start"] < before["end"] for before, after in pairwise(segments))
 
 
 def test_words_of_a_segment_are_its_text_in_its_time(entries: list[dict[str, Any]]) -> None:
@@ -65,7 +66,7 @@ def test_words_of_a_segment_are_its_text_in_its_time(entries: list[dict[str, Any
         words = segment["words"]
         assert " ".join(word["word"] for word in words) == segment["text"]
         assert (words[0]["start"], words[-1]["end"]) == (segment["start"], segment["end"])
-        assert all(before["end"] == after["start"] for before, after in zip(words, words[1:]))
+        assert all(before["end"] == after["start"] for before, after in pairwise(words))
 
 
 def test_the_pipeline_finds_windows_in_every_entry_and_thins_them_out(entries: list[dict[str, Any]]) -> None:

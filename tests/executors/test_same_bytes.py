@@ -80,18 +80,19 @@ def test_shards_have_the_same_names_and_bytes(manifest: Path, tmp_path: Path, ex
     assert b"".join(data for _, data in sorted(shards(tmp_path / "a").items())) == expected
 
 
-def test_xenna(manifest: Path, tmp_path: Path, expected: bytes, run_cli: Any) -> None:
+@pytest.mark.parametrize("num_workers", [1, 4])
+def test_xenna(num_workers: int, manifest: Path, tmp_path: Path, s3_bucket: str, expected: bytes, run_cli: Any) -> None:
     pytest.importorskip("cosmos_xenna")
-    for num_workers in (1, 4):
-        done = run_cli(
-            "executor=xenna",
-            f"executor.num_workers={num_workers}",
-            f"manifest_path={manifest}",
-            f"output_dir={tmp_path}/out{num_workers}",
-            "stages.0.partition_size_mb=0.02",
-        )
-        assert done.returncode == 0, done.stderr
-        assert (tmp_path / f"out{num_workers}" / "alm_output.jsonl").read_bytes() == expected
+    out = f"{tmp_path}/out" if num_workers == 1 else f"{s3_bucket}/out"
+    done = run_cli(
+        "executor=xenna",
+        f"executor.num_workers={num_workers}",
+        f"manifest_path={manifest}",
+        f"output_dir={out}",
+        "stages.0.partition_size_mb=0.02",
+    )
+    assert done.returncode == 0, done.stderr
+    assert Storage().read(f"{out}/alm_output.jsonl") == expected
 
 
 def test_compressed_manifests_stream_through_every_executor(

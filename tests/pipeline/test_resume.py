@@ -14,9 +14,11 @@ import pytest
 
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.report.result import RunResult
 from curator_audio.stages.after import JoinParts
 from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
+from curator_audio.storage.storage import Storage
 from tests.conftest import REPOSITORY
 
 KILLED_AT_COMMIT = """
@@ -157,3 +159,36 @@ def test_a_lost_output_is_made_again(manifest: Path, tmp_path: Path, expected: b
     (out / "out.jsonl").unlink()
     noting(manifest, out).run(LocalExecutor())
     assert (out / "out.jsonl").read_bytes() == expected
+
+
+def test_runs_on_s3_resume_and_grow_too(manifest: Path, tmp_path: Path, s3_bucket: str, expected: bytes) -> None:
+    storage = Storage()
+    source, out = f"{s3_bucket}/manifest.jsonl", f"{s3_bucket}/out"
+    data = manifest.read_bytes()
+    half = data.index(b"\n", len(data) // 2) + 1
+    storage.write(source, data[:half])
+
+    def run() -> RunResult:
+        stage = CallFunctionStage("tests.functions.noted", {"log_path": f"{tmp_path}/out.log"})
+        reader = ManifestReaderStage(source, partition_size_mb=0.02)
+        pipeline = Pipeline("test", [reader, stage, ManifestWriterStage(f"{out}/out.jsonl")], after=[JoinParts()])
+        return pipeline.run(LocalExecutor())
+
+    first = run()
+    before = processed(tmp_path / "out")
+    storage.write(source, data)
+    second = run()
+
+    assert second.num_done_before == len(first.entries) - 1
+    redone = first.entries[-1].num_records
+    assert processed(tmp_path / "out")[len(before) :][:redone] == before[len(before) - redone :]
+    assert len(processed(tmp_path / "out")) == 40 + redone
+    assert storage.read(f"{out}/out.jsonl") == expected
+    assert run().num_done_before == len(second.entries)
+    assert [info.path.removeprefix(out) for info in storage.list_files(out)] == [
+        "/_ledger/after/join_parts.json",
+        "/_ledger/configuration.json",
+        "/_ledger/entries.jsonl",
+        "/metrics.json",
+        "/out.jsonl",
+    ]

@@ -98,7 +98,9 @@ def blocks_read_in_pieces(data: bytes, size: int) -> list[Lines]:
 
 @pytest.mark.parametrize("size", [7, 8, 500, 60_000])
 @pytest.mark.parametrize("cut", [lambda data, size: ranges_of(data, size, LIMIT), blocks_read_in_pieces])
-def test_an_overlong_line_is_cut_and_its_neighbours_are_whole(cut: Callable[[bytes, int], list[Lines]], size: int) -> None:
+def test_an_overlong_line_is_cut_and_its_neighbours_are_whole(
+    cut: Callable[[bytes, int], list[Lines]], size: int
+) -> None:
     pieces = [piece for piece in cut(AROUND_OVERLONG, size) if list(piece)]
 
     assert joined(pieces) == [(0, b"before"), CUT, (len(AROUND_OVERLONG) - 6, b"after")]

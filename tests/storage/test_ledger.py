@@ -34,7 +34,9 @@ def loaded(out: str) -> Ledger:
 
 
 def entry(name: str, data: bytes = b"", quarantine: bytes = b"", **changes: Any) -> LedgerEntry:
-    part = [Part(f"_ledger/parts/{name}.jsonl", len(data), "hash of " + data.decode(), data.count(b"\n"))] if data else []
+    part = (
+        [Part(f"_ledger/parts/{name}.jsonl", len(data), "hash of " + data.decode(), data.count(b"\n"))] if data else []
+    )
     bad = [Part(f"quarantine/part-{name}.jsonl", len(quarantine), "", 1)] if quarantine else []
     values: dict[str, Any] = {
         "partition": name,
@@ -72,7 +74,13 @@ names = st.text(min_size=1, max_size=8)
 parts = st.builds(Part, names, st.integers(0, 2**60), names, st.integers(0, 2**40))
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 metrics = st.builds(
-    StageMetrics, numbers, st.integers(0), st.integers(0), st.integers(0), st.integers(0), st.dictionaries(names, numbers)
+    StageMetrics,
+    numbers,
+    st.integers(0),
+    st.integers(0),
+    st.integers(0),
+    st.integers(0),
+    st.dictionaries(names, numbers),
 )
 
 
@@ -240,7 +248,7 @@ def test_a_damaged_configuration_is_told(tmp_path: Path, content: bytes) -> None
 
 def test_the_ledger_of_another_version_is_told(tmp_path: Path) -> None:
     Storage().write(f"{tmp_path}/out/_ledger/configuration.json", b'{"format": 9, "configuration": {}}')
-    with pytest.raises(ConfigurationError, match="_ledger has format 9, this version reads 1; .*overwrite=true"):
+    with pytest.raises(ConfigurationError, match=r"_ledger has format 9, this version reads 1; .*overwrite=true"):
         Ledger(Storage(), f"{tmp_path}/out").check_configuration(CONFIGURATION)
 
 

@@ -67,7 +67,9 @@ def test_a_second_run_is_refused(path: str) -> None:
     with RunLock(Storage(), path):
         with pytest.raises(ConfigurationError) as raised, RunLock(Storage(), path):
             pass
-        assert f"another run is working here ({path}: process {os.getpid()} on {socket.gethostname()}" in str(raised.value)
+        assert f"another run is working here ({path}: process {os.getpid()} on {socket.gethostname()}" in str(
+            raised.value
+        )
         assert "last sign of life" in str(raised.value)
         assert Storage().exists(path), "the refused run must not take the lock with it"
 
@@ -91,7 +93,10 @@ def test_a_process_that_only_has_the_number_of_the_dead_one_does_not_count(path:
 def test_another_machine_that_shows_signs_of_life_is_believed(path: str) -> None:
     left_behind(path, host="elsewhere", boot="other", pid=1, token="alive", alive=time.time())
 
-    with pytest.raises(ConfigurationError, match="process 1 on elsewhere, last sign of life 0 s ago"), RunLock(Storage(), path):
+    with (
+        pytest.raises(ConfigurationError, match="process 1 on elsewhere, last sign of life 0 s ago"),
+        RunLock(Storage(), path),
+    ):
         pass
     assert holder(path)["token"] == "alive"
 

@@ -53,7 +53,9 @@ def test_a_file_appears_when_it_is_whole(storage: Storage, root: str) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_exception_while_writing_leaves_the_older_file(storage: Storage, root: str, error: type[BaseException]) -> None:
+def test_an_exception_while_writing_leaves_the_older_file(
+    storage: Storage, root: str, error: type[BaseException]
+) -> None:
     storage.write(f"{root}/out.txt", b"older")
 
     with pytest.raises(error), storage.create(f"{root}/out.txt") as file:
@@ -211,7 +213,7 @@ def test_many_files_are_read_and_deleted(storage: Storage, root: str, num: int) 
 def test_a_missing_one_of_many_is_named(storage: Storage, root: str) -> None:
     storage.write(f"{root}/there", b"")
 
-    with pytest.raises(AccessError, match="cannot read .*/missing: there is no such file"):
+    with pytest.raises(AccessError, match=r"cannot read .*/missing: there is no such file"):
         storage.read_many([f"{root}/there", f"{root}/missing"])
 
 
@@ -223,7 +225,9 @@ def test_a_missing_file(storage: Storage, root: str) -> None:
     for read in (storage.read, storage.info, lambda path: storage.read_range(path, 0, 5)):
         with pytest.raises(AccessError) as raised:
             read(path)
-        expected = "there is no such file; check the path" if path.startswith("/") else "there is no such file or bucket"
+        expected = (
+            "there is no such file; check the path" if path.startswith("/") else "there is no such file or bucket"
+        )
         assert str(raised.value).startswith(f"cannot read {path}: {expected}")
 
 
@@ -237,14 +241,15 @@ def test_a_missing_bucket(storage: Storage, s3_endpoint: str, s3_bucket: str) ->
         lambda: storage.create_exclusively("s3://no-such-bucket/a", b"x"),
         created,
     ):
-        with pytest.raises(AccessError, match="^cannot write s3://no-such-bucket/a: there is no such bucket; check the path$"):
+        with pytest.raises(AccessError) as raised:
             write()
+        assert str(raised.value) == "cannot write s3://no-such-bucket/a: there is no such bucket; check the path"
 
 
 def test_a_folder_instead_of_a_file(storage: Storage, root: str) -> None:
     storage.write(f"{root}/a/b.txt", b"x")
 
-    with pytest.raises(AccessError, match=f"^cannot read {root}/a: it is a folder; give a file$"):
+    with pytest.raises(AccessError, match=f"cannot read {root}/a: it is a folder; give a file"):
         storage.info(f"{root}/a")
 
 
@@ -252,9 +257,9 @@ def test_a_folder_instead_of_a_file(storage: Storage, root: str) -> None:
 def test_a_file_instead_of_a_folder(storage: Storage, tmp_path: Path, write: object) -> None:
     (tmp_path / "file").write_bytes(b"mine")
 
-    with pytest.raises(AccessError, match="cannot write .*/file/b: a part of the path is a file, not a folder"):
+    with pytest.raises(AccessError, match=r"cannot write .*/file/b: a part of the path is a file, not a folder"):
         write(storage, f"{tmp_path}/file/b", b"x")
-    with pytest.raises(AccessError, match="cannot read .*/file/b: a part of the path is a file, not a folder"):
+    with pytest.raises(AccessError, match=r"cannot read .*/file/b: a part of the path is a file, not a folder"):
         storage.read(f"{tmp_path}/file/b")
 
 
@@ -270,7 +275,9 @@ def test_no_room_left(storage: Storage, tmp_path: Path, monkeypatch: pytest.Monk
     storage.write(f"{tmp_path}/out", b"older")
     monkeypatch.setattr("curator_audio.storage.atomic_file.LocalAtomicFile._write", full)
 
-    with pytest.raises(StorageFullError, match="^cannot write .*/out: no space left on the device; make room and run again"):
+    with pytest.raises(
+        StorageFullError, match=r"^cannot write .*/out: no space left on the device; make room and run again"
+    ):
         storage.write(f"{tmp_path}/out", b"newer")
 
     assert storage.read(f"{tmp_path}/out") == b"older"
@@ -329,9 +336,15 @@ def test_secrets_are_refused_as_options(option: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"endpoint": "http://host"}, "storage_options.endpoint is not known; there are anon, endpoint_url, region, verify"),
+        (
+            {"endpoint": "http://host"},
+            "storage_options.endpoint is not known; there are anon, endpoint_url, region, verify",
+        ),
         ({"endpoint_url": "host:9000"}, "endpoint_url is 'host:9000'; give a URL such as https://host:9000"),
-        ({"verify": "/no/such/bundle.pem"}, "storage_options.verify is '/no/such/bundle.pem'; give true, false or the path"),
+        (
+            {"verify": "/no/such/bundle.pem"},
+            "storage_options.verify is '/no/such/bundle.pem'; give true, false or the path",
+        ),
     ],
 )
 def test_options_are_checked(options: dict[str, str], message: str) -> None:
@@ -342,7 +355,9 @@ def test_options_are_checked(options: dict[str, str], message: str) -> None:
 
 @pytest.mark.parametrize("verify", [False, True, __file__])
 def test_options_reach_the_client(verify: bool | str) -> None:
-    filesystem = Storage({"endpoint_url": "https://host:9000", "region": "eu-1", "verify": verify})._filesystem("s3://b/a")
+    filesystem = Storage({"endpoint_url": "https://host:9000", "region": "eu-1", "verify": verify})._filesystem(
+        "s3://b/a"
+    )
 
     assert filesystem.client_kwargs == {"endpoint_url": "https://host:9000", "region_name": "eu-1", "verify": verify}
 
@@ -381,5 +396,7 @@ def test_without_credentials(s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
 
-    with pytest.raises(AccessError, match="no credentials; set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables"):
+    with pytest.raises(
+        AccessError, match="no credentials; set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables"
+    ):
         Storage().read(f"{s3_bucket}/a")

@@ -86,7 +86,8 @@ def test_python_and_yaml_are_the_same_pipeline(tmp_path: Path) -> None:
 
 @pytest.mark.ray
 def test_workers_find_the_stage_too(tmp_path: Path) -> None:
-    done = run_yaml(REPOSITORY, "tutorials/custom_stage", tmp_path / "out", "executor=ray_actors", "executor.num_cpus=2")
+    on_ray = ("executor=ray_actors", "executor.num_cpus=2")
+    done = run_yaml(REPOSITORY, "tutorials/custom_stage", tmp_path / "out", *on_ray)
     assert done.returncode == 0, done.stderr
     assert rates(tmp_path / "out") == expected()
 

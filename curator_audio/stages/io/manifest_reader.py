@@ -130,7 +130,9 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             files = _without_bookkeeping(self.storage.list_files(path))
             files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES)]
             if not files:
-                raise ConfigurationError(f"no manifest in {path}; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst")
+                raise ConfigurationError(
+                    f"no manifest in {path}; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"
+                )
             return files
         return [self.storage.info(path)]
 

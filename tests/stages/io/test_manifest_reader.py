@@ -103,7 +103,7 @@ def test_a_name_may_hold_the_marks_of_a_pattern(tmp_path: Path) -> None:
     assert read_all(write(tmp_path / "take[1]?*.jsonl", LINES)) == RECORDS
 
 
-@pytest.mark.parametrize("name", [b"caf\xe9.jsonl", "n".encode() * 240 + b".jsonl", "東京 #1 (neu).jsonl".encode(), b".jsonl"])
+@pytest.mark.parametrize("name", [b"caf\xe9.jsonl", b"n" * 240 + b".jsonl", "東京 #1 (neu).jsonl".encode(), b".jsonl"])
 def test_any_file_name_will_do(name: bytes, tmp_path: Path) -> None:
     path = write(tmp_path / os.fsdecode(name), LINES)
 
@@ -137,7 +137,9 @@ def test_the_output_folder_of_another_run_is_a_folder_of_manifests(tmp_path: Pat
     ],
     ids=["CRLF", "blank lines", "no line end at the end", "byte order mark", "all of it"],
 )
-def test_line_ends_blank_lines_and_byte_order_marks(data: bytes, compress: Callable[[bytes], bytes], tmp_path: Path) -> None:
+def test_line_ends_blank_lines_and_byte_order_marks(
+    data: bytes, compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
     path = write(tmp_path / ("in.jsonl" if compress is bytes else "in.jsonl.gz"), compress(data))
 
     assert read_all(path) == RECORDS
@@ -153,7 +155,9 @@ def test_offsets_are_those_of_the_lines(tmp_path: Path) -> None:
         reader = ManifestReaderStage(f"{tmp_path}/{name}", partition_size_mb=SMALL)
         batches = [batch for partition in reader.partitions() for batch in reader.process(partition)]
         offsets = [offset for batch in batches for offset in batch.offsets]
-        assert [json.loads(data[offset:].split(b"\n", 1)[0].removeprefix(b"\xef\xbb\xbf")) for offset in offsets] == RECORDS
+        assert [
+            json.loads(data[offset:].split(b"\n", 1)[0].removeprefix(b"\xef\xbb\xbf")) for offset in offsets
+        ] == RECORDS
 
 
 BAD_LINES = [
@@ -182,7 +186,9 @@ def test_bad_lines_are_set_aside_and_the_others_read(name: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["in.jsonl", "in.jsonl.gz"])
 @pytest.mark.parametrize("partition_size_mb", [0.05, 0.2, 10.0])
-def test_a_line_beyond_the_limit_is_set_aside_by_its_length(name: str, partition_size_mb: float, tmp_path: Path) -> None:
+def test_a_line_beyond_the_limit_is_set_aside_by_its_length(
+    name: str, partition_size_mb: float, tmp_path: Path
+) -> None:
     long_line = b"\xef\xbb\xbf" + b'{"text": "' + b"x" * 3 * 2**20 + b'"}'
     for begin, end in ((b"", LINES), (LINES, LINES), (LINES, b"")):
         data = begin + long_line + b"\n" + end
@@ -226,7 +232,9 @@ def test_sources_that_hold_nothing_are_told(name: str, error: type[Exception], m
     assert str(raised.value).startswith(message.format(tmp_path))
 
 
-@pytest.mark.parametrize("parameters", [{"partition_size_mb": 0}, {"partition_size_mb": "4"}, {"max_line_mb": float("nan")}])
+@pytest.mark.parametrize(
+    "parameters", [{"partition_size_mb": 0}, {"partition_size_mb": "4"}, {"max_line_mb": float("nan")}]
+)
 def test_parameters_out_of_range_are_refused_by_name(parameters: dict[str, Any]) -> None:
     (name,) = parameters
     with pytest.raises(ConfigurationError, match=f"{name} is .*; give a number of MB above 0"):
@@ -235,7 +243,7 @@ def test_parameters_out_of_range_are_refused_by_name(parameters: dict[str, Any])
 
 @pytest.mark.parametrize("path", ["", None, 7])
 def test_a_path_that_is_none_is_refused(path: Any) -> None:
-    with pytest.raises(ConfigurationError, match="manifest_path is .*; give a manifest, a folder or a glob"):
+    with pytest.raises(ConfigurationError, match=r"manifest_path is .*; give a manifest, a folder or a glob"):
         ManifestReaderStage(path)
 
 
@@ -243,7 +251,9 @@ def test_a_truncated_archive_fails_by_name_and_a_whole_one_mends_it(tmp_path: Pa
     whole = gzip.compress(LINES)
     path = write(tmp_path / "in.jsonl.gz", whole[: len(whole) - 10])
 
-    with pytest.raises(StorageError, match=r"cannot decompress .*/in\.jsonl\.gz: Truncated compressed stream; check that"):
+    with pytest.raises(
+        StorageError, match=r"cannot decompress .*/in\.jsonl\.gz: Truncated compressed stream; check that"
+    ):
         run(path, tmp_path / "out")
     assert not (tmp_path / "out" / "out.jsonl").exists()
 

@@ -47,7 +47,10 @@ NOT_JSON = {"day": date(2024, 2, 29)}
 
 def test_a_record_that_cannot_be_written_is_set_aside(tmp_path: Path) -> None:
     stage = ManifestWriterStage(f"{tmp_path}/shards")
-    batches = [AudioBatch([{"a": 1}, NOT_JSON, {"a": 2}], "in.jsonl", [0, 10, 20]), AudioBatch([NOT_JSON], "in.jsonl", [30])]
+    batches = [
+        AudioBatch([{"a": 1}, NOT_JSON, {"a": 2}], "in.jsonl", [0, 10, 20]),
+        AudioBatch([NOT_JSON], "in.jsonl", [30]),
+    ]
 
     (part,) = stage.write(Storage(), f"{tmp_path}/part.jsonl", batches)
 
@@ -99,7 +102,9 @@ def test_on_error_raise_names_the_line_of_what_cannot_be_written(tmp_path: Path)
     assert not (tmp_path / "out" / "out.jsonl").exists()
 
 
-def test_a_name_with_the_suffix_is_a_file_and_any_other_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_name_with_the_suffix_is_a_file_and_any_other_a_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert ManifestWriterStage("out/a.jsonl").is_single_file
     assert ManifestWriterStage("out/a.jsonl").output_path == f"{tmp_path}/out/a.jsonl"
@@ -114,7 +119,9 @@ def test_a_path_that_is_none_is_refused(path: Any) -> None:
 
 
 @pytest.mark.parametrize("root", ["tmp", "s3"])
-def test_the_output_may_lie_elsewhere_than_the_ledger(root: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_the_output_may_lie_elsewhere_than_the_ledger(
+    root: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     folder = request.getfixturevalue("s3_bucket") if root == "s3" else f"{tmp_path}/elsewhere"
     (tmp_path / "in.jsonl").write_text('{"a": 1}\n{"a": 2}\n')
     stages = [ManifestReaderStage(f"{tmp_path}/in.jsonl"), ManifestWriterStage(f"{folder}/deep/out.jsonl")]
