@@ -1,7 +1,7 @@
 """Turns recordings into training data for audio language models.
 
-    from curator_audio import Pipeline
-    from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
+from curator_audio import Pipeline
+from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 """
 
 from __future__ import annotations

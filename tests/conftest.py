@@ -52,7 +52,9 @@ def manifest(tmp_path: Path, entries: list[dict[str, Any]]) -> Path:
     return path
 
 
-def run_cli(*arguments: object, env: dict[str, str] | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def run_cli(
+    *arguments: object, env: dict[str, str] | None = None, timeout: float = 240
+) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, as a user would."""
     command = [sys.executable, str(REPOSITORY / "main.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=timeout, cwd=REPOSITORY)

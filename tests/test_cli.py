@@ -59,7 +59,12 @@ def test_dry_run_prints_the_plan_and_writes_nothing(manifest: Path, tmp_path: Pa
 
 
 def test_a_folder_of_shards(manifest: Path, tmp_path: Path, capsys: Any) -> None:
-    arguments = ["executor=local", f"manifest_path={manifest}", f"output_dir={tmp_path}/out", "stages.0.partition_size_mb=0.02"]
+    arguments = [
+        "executor=local",
+        f"manifest_path={manifest}",
+        f"output_dir={tmp_path}/out",
+        "stages.0.partition_size_mb=0.02",
+    ]
     assert main([*arguments, f"output_path={tmp_path}/out/shards"]) == 0
     shards = sorted((tmp_path / "out" / "shards").iterdir())
     assert len(shards) > 5
@@ -67,7 +72,12 @@ def test_a_folder_of_shards(manifest: Path, tmp_path: Path, capsys: Any) -> None
 
 
 def test_another_configuration_is_refused_unless_overwritten(manifest: Path, tmp_path: Path, capsys: Any) -> None:
-    arguments = ["executor=local", f"manifest_path={manifest}", f"output_dir={tmp_path}/out", "stages.1.min_bandwidth=0"]
+    arguments = [
+        "executor=local",
+        f"manifest_path={manifest}",
+        f"output_dir={tmp_path}/out",
+        "stages.1.min_bandwidth=0",
+    ]
     assert main(arguments) == 0
     (tmp_path / "out" / "notes.txt").write_text("mine")
     before = (tmp_path / "out" / "alm_output.jsonl").read_bytes()

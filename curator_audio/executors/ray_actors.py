@@ -131,7 +131,12 @@ class _Pool:
         import ray
 
         asked = self.group.resources
-        options: dict[str, Any] = {"num_cpus": asked.cpus, "num_gpus": asked.gpus, "max_restarts": 0, "max_task_retries": 0}
+        options: dict[str, Any] = {
+            "num_cpus": asked.cpus,
+            "num_gpus": asked.gpus,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+        }
         if asked.memory_gb:
             options["memory"] = int(asked.memory_gb * 1e9)
         handle = ray.remote(_ActorBody).options(**options).remote(self._blueprint)
@@ -264,14 +269,14 @@ def _settled(pools: list[_Pool], index: int, job: _Job, note: Any, item: Any) ->
     if note is None:
         pools[index + 1].waiting.append(_Job(job.partition, item, attempts=0))
         return None
-    if isinstance(note, WorkerError) and note.fatal is None or isinstance(note, Exception):
+    if isinstance(note, Exception) or (isinstance(note, WorkerError) and note.fatal is None):
         job.attempts += 1
         if job.attempts < MAX_ATTEMPTS:
             if isinstance(note, Exception):  # its input may be lost with the worker: from the start
                 index, job.item = 0, WorkItem.start(job.partition)
             pools[index].waiting.append(job)
             return None
-        message = note.message if isinstance(note, WorkerError) else f"its worker died {MAX_ATTEMPTS} times: {cause_of(note)}"
-        return Failure(job.partition.name, message)
+        if isinstance(note, WorkerError):
+            return Failure(job.partition.name, note.message)
+        return Failure(job.partition.name, f"its worker died {MAX_ATTEMPTS} times: {cause_of(note)}")
     return outcome(note)
-

@@ -68,9 +68,7 @@ class XennaExecutor(RayExecutor):
             enable_work_stealing=True,
         )
         for window in windows(partitions):
-            stages = [
-                xenna.StageSpec(_body(group, context), num_workers=group.num_workers) for group in plan.groups
-            ]
+            stages = [xenna.StageSpec(_body(group, context), num_workers=group.num_workers) for group in plan.groups]
             data = [carried(partition) for partition in window]
             results: Any = xenna.run_pipeline(xenna.PipelineSpec(input_data=data, stages=stages, config=config))
             for result in results or []:

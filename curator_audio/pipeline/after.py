@@ -32,7 +32,7 @@ class AfterStep(ABC):
 
     name: str = ""
 
-    def check(self, plan: Plan) -> None:
+    def check(self, plan: Plan) -> None:  # noqa: B027 most steps can follow any plan
         """Raise ConfigurationError if the step cannot follow this plan."""
 
     @abstractmethod

@@ -217,9 +217,10 @@ def _exists(base: Any, key: str, override: str) -> bool:
         elif isinstance(node, DictConfig):
             if step not in node:
                 known = _settable(node)
-                if step in known or place == "storage_options" or (depth and steps[depth - 1] in ("resources",)):
+                if step in known or steps[depth - 1 : depth] in (["storage_options"], ["resources"]):
                     return False
-                raise ConfigurationError(f"{override}: there is no '{step}'{' in ' + place if place else ''}{nearest(step, known)}")
+                within = f" in {place}" if place else ""
+                raise ConfigurationError(f"{override}: there is no '{step}'{within}{nearest(step, known)}")
             node = node._get_node(step)
             node = None if node is not None and node._is_missing() else base_value(node)
         elif node is None and depth:

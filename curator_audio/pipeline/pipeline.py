@@ -122,10 +122,7 @@ def configuration(plan: Plan, output_dir: str) -> dict[str, Any]:
         stage.name: {
             "stage": f"{type(stage).__module__}.{type(stage).__qualname__}",
             "version": stage.version,
-            **{
-                name: relative_to(output_dir, value) if isinstance(stage, WriterStage) and isinstance(value, str) else value
-                for name, value in parameters(stage).items()
-            },
+            **{name: _located(stage, value, output_dir) for name, value in parameters(stage).items()},
         }
         for stage in plan.stages
     }
@@ -138,6 +135,11 @@ def parameters(stage: Stage) -> dict[str, Any]:
     else:
         names = [name for name in inspect.signature(type(stage).__init__).parameters if hasattr(stage, name)]
     return {name: _plain(getattr(stage, name)) for name in names}
+
+
+def _located(stage: Stage, value: Any, output_dir: str) -> Any:
+    """A writer's paths as seen from the output folder, which may be moved."""
+    return relative_to(output_dir, value) if isinstance(stage, WriterStage) and isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:

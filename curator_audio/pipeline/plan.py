@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from curator_audio.errors import ConfigurationError
@@ -104,7 +105,7 @@ class Plan:
         groups = [replace(group, resources=_in_gpus(group, capacity)) for group in self.groups]
         for group in groups:
             _check_one_worker_fits(group, capacity)
-        fixed = [group.wanted_workers or (default_workers if not group.resources.wants_gpu else None) for group in groups]
+        fixed = [group.wanted_workers or (None if group.resources.wants_gpu else default_workers) for group in groups]
         counts = _num_workers(groups, fixed, capacity)
         return replace(self, groups=tuple(replace(group, num_workers=n) for group, n in zip(groups, counts)))
 
@@ -127,7 +128,8 @@ def _decomposed(pipeline: str, stages: Sequence[Any]) -> list[Stage]:
     flat: list[Stage] = []
     for index, stage in enumerate(stages):
         if not isinstance(stage, ProcessingStage):
-            what = f"the class {stage.__name__}, not an instance of it" if isinstance(stage, type) else f"a {type(stage).__name__}"
+            is_class = isinstance(stage, type)
+            what = f"the class {stage.__name__}, not an instance of it" if is_class else f"a {type(stage).__name__}"
             raise ConfigurationError(
                 f"stage {index} of pipeline '{pipeline}' is {what}; give an instance of a subclass of ProcessingStage"
             )
@@ -152,19 +154,19 @@ def _check_ends(pipeline: str, stages: list[Stage]) -> None:
     for stage in stages[1:-1]:
         if isinstance(stage, (SourceStage, WriterStage)):
             place = "first" if isinstance(stage, SourceStage) else "last"
-            raise ConfigurationError(f"'{stage.name}' stands in the middle of pipeline '{pipeline}'; it must be {place}")
+            raise ConfigurationError(f"'{stage.name}' stands in the middle of pipeline '{pipeline}'; put it {place}")
 
 
 def _check_names(pipeline: str, stages: list[Stage]) -> None:
     seen: set[str] = set()
     for stage in stages:
         if stage.name in seen:
-            raise ConfigurationError(f"pipeline '{pipeline}' has two stages named '{stage.name}'; give one another name")
+            raise ConfigurationError(f"pipeline '{pipeline}' has two stages named '{stage.name}'; rename one")
         seen.add(stage.name)
 
 
 def _check_types(stages: list[Stage]) -> None:
-    for before, after in zip(stages, stages[1:]):
+    for before, after in pairwise(stages):
         given, taken = task_types(type(before))[1], task_types(type(after))[0]
         if not (issubclass(given, taken) or issubclass(taken, given)):
             raise ConfigurationError(
@@ -199,7 +201,7 @@ def _checked_fields(stages: list[Stage]) -> tuple[Fields, ...]:
                 continue
             if provider is not None:
                 raise ConfigurationError(
-                    f"'{stage.name}' needs the field '{name}', which '{provider}' adds only after it; change their order"
+                    f"'{stage.name}' needs the field '{name}', which '{provider}' adds only later; change their order"
                 )
             raise ConfigurationError(
                 f"'{stage.name}' needs the field '{name}', which no stage before it adds and no record at the start of "
@@ -230,8 +232,8 @@ def _in_gpus(group: StageGroup, capacity: Capacity) -> Resources:
         return asked
     if capacity.gpus and not capacity.gpu_memory_gb:
         raise ConfigurationError(
-            f"'{group.name}' asks for {asked.gpu_memory_gb:g} GB of GPU memory, and how much a GPU here has is not known; "
-            "give resources.gpus instead"
+            f"'{group.name}' asks for {asked.gpu_memory_gb:g} GB of GPU memory, and how much a GPU here has "
+            "is not known; give resources.gpus instead"
         )
     share = asked.gpu_memory_gb / capacity.gpu_memory_gb if capacity.gpu_memory_gb else 1.0
     gpus = math.ceil(share) if share > 1 else math.ceil(share * 1000) / 1000
@@ -266,9 +268,8 @@ def _num_workers(groups: list[StageGroup], fixed: list[int | None], capacity: Ca
     if lacks_cpus or left("gpus") < -1e-9:
         what = "CPUs" if lacks_cpus else "GPUs"
         there = capacity.cpus if what == "CPUs" else capacity.gpus
-        asked = ", ".join(
-            f"'{g.name}' {n} × {g.resources.cpus if what == 'CPUs' else g.resources.gpus:g}" for g, n in zip(groups, counts)
-        )
+        each = [g.resources.cpus if lacks_cpus else g.resources.gpus for g in groups]
+        asked = ", ".join(f"'{g.name}' {n} × {share:g}" for g, n, share in zip(groups, counts, each))
         raise ConfigurationError(
             f"all stages run at once, and together they ask for more {what} than the {there:g} there are ({asked}); "
             "lower num_workers or resources"

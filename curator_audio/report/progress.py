@@ -78,7 +78,8 @@ class Progress(AbstractContextManager["Progress"]):
         busy = ", ".join(f"{stage} {self._busy(stage):.0%}" for stage in self._workers)
         done = f"{100 * self._done_bytes / self._total_bytes:.0f} % · " if self._total_bytes else ""
         rest = "" if left is None else f" · {clock(left)} left"
-        return f"{done}{self.num_partitions} partitions · {items:.0f} items/s · {hours:.2f} audio h/s{rest} · busy: {busy}"
+        rates = f"{items:.0f} items/s · {hours:.2f} audio h/s"
+        return f"{done}{self.num_partitions} partitions · {rates}{rest} · busy: {busy}"
 
     def _table(self) -> Any:
         from rich.console import Group
@@ -88,7 +89,9 @@ class Progress(AbstractContextManager["Progress"]):
 
         items, hours, left = self._rates()
         rest = "" if left is None else f" · {clock(left)} left"
-        head = Text("starting …" if not self.num_partitions else f"{self.num_partitions} partitions · {items:.0f} items/s · {hours:.2f} audio h/s{rest}")
+        head = Text("starting …")
+        if self.num_partitions:
+            head = Text(f"{self.num_partitions} partitions · {items:.0f} items/s · {hours:.2f} audio h/s{rest}")
         table = Table(box=None, padding=(0, 2, 0, 0))
         for column in ("stage", "items", "busy", "workers"):
             table.add_column(column, justify="left" if column == "stage" else "right")
@@ -110,4 +113,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-

@@ -68,4 +68,3 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
         self.observed.quarantined.append(
             QuarantinedRecord(task.source_path, offset, self.name, reason, message, record)
         )
-

@@ -35,7 +35,7 @@ class AudioBatch(Task):
     def __post_init__(self) -> None:
         if len(self.offsets) != len(self.records):
             if self.offsets:
-                raise ValueError(f"{len(self.records)} records but {len(self.offsets)} offsets; give one offset a record")
+                raise ValueError(f"{len(self.records)} records but {len(self.offsets)} offsets; give one a record")
             self.offsets = [-1] * len(self.records)
 
     @property

@@ -117,7 +117,9 @@ def test_a_node_removed_in_mid_run(
 
     remover = threading.Thread(target=remove_node)
     remover.start()
-    stage = CallFunctionStage("tests.functions.waiting_for", {"log_path": str(log), "gate_path": str(gate), "open_for": 12})
+    stage = CallFunctionStage(
+        "tests.functions.waiting_for", {"log_path": str(log), "gate_path": str(gate), "open_for": 12}
+    )
     run = Pipeline(
         "test",
         [

@@ -70,7 +70,9 @@ def test_pools_of_several_kinds_of_workers(
     assert result.metrics["alm_data_builder"].items_processed == 40
 
 
-def test_shards_have_the_same_names_and_bytes(manifest: Path, tmp_path: Path, expected: bytes, ray_session: None) -> None:
+def test_shards_have_the_same_names_and_bytes(
+    manifest: Path, tmp_path: Path, expected: bytes, ray_session: None
+) -> None:
     def shards(folder: Path) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
 
@@ -110,6 +112,7 @@ def test_compressed_manifests_stream_through_every_executor(
 def test_metrics_tell_what_the_stages_did(manifest: Path, tmp_path: Path, ray_session: None) -> None:
     alm(manifest, f"{tmp_path}/out/out.jsonl").run(RayActorsExecutor(num_workers=2))
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    windows = sum(len(json.loads(line)["windows"]) for line in open(tmp_path / "out" / "out.jsonl", encoding="utf-8"))
+    lines = (tmp_path / "out" / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    windows = sum(len(json.loads(line)["windows"]) for line in lines)
     assert metrics["num_output_records"] == 40
     assert metrics["stages"]["alm_data_builder"]["windows_created"] == windows > 0

@@ -82,7 +82,9 @@ class Pooled(ProcessingStage[AudioBatch, AudioBatch]):
         num_pooled = sum(task.num_items for task in tasks)
         self.log_metric("batches", 1)
         return [
-            AudioBatch([{**record, "num_pooled": num_pooled} for record in task.records], task.source_path, task.offsets)
+            AudioBatch(
+                [{**record, "num_pooled": num_pooled} for record in task.records], task.source_path, task.offsets
+            )
             for task in tasks
         ]
 
@@ -148,7 +150,7 @@ def test_a_stage_that_cannot_be_set_up_ends_the_run_with_its_reason(
 ) -> None:
     from curator_audio.errors import CuratorError
 
-    with pytest.raises(CuratorError, match="BrokenSetup.*weights.safetensors"):
+    with pytest.raises(CuratorError, match=r"BrokenSetup.*weights\.safetensors"):
         run(manifest, tmp_path / "out", BrokenSetup(), executor=executor)
 
 
@@ -161,6 +163,6 @@ def test_on_error_raise_names_file_line_and_reason(
     lines = manifest.read_text(encoding="utf-8").splitlines()
     lines[2] = '{"broken": '
     manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with pytest.raises(BadRecord, match=r"manifest.jsonl:3: \[manifest_reader\] invalid_json"):
+    with pytest.raises(BadRecord, match=r"manifest\.jsonl:3: \[manifest_reader\] invalid_json"):
         run(manifest, tmp_path / "out", executor=executor, on_error="raise")
     assert not (tmp_path / "out" / "out.jsonl").exists()

@@ -42,14 +42,18 @@ def test_defaults() -> None:
 
 
 def test_overrides_reach_stages_by_their_place() -> None:
-    config = load("stages.1.min_speakers=3", "stages.1.max_speakers=6", "stages.2.overlap_percentage=30", "executor=local")
+    config = load(
+        "stages.1.min_speakers=3", "stages.1.max_speakers=6", "stages.2.overlap_percentage=30", "executor=local"
+    )
     stages: Any = build_pipeline(config).stages
     assert (stages[1].min_speakers, stages[1].max_speakers, stages[2].overlap_percentage) == (3, 6, 30)
     assert isinstance(build_executor(config), LocalExecutor)
 
 
 def test_resources_and_workers_may_stand_on_any_stage() -> None:
-    config = load("stages.1.num_workers=4", "stages.1.resources.cpus=0.5", "stages.2.name=overlap", "executor.num_workers=2")
+    config = load(
+        "stages.1.num_workers=4", "stages.1.resources.cpus=0.5", "stages.2.name=overlap", "executor.num_workers=2"
+    )
     stages = build_pipeline(config).stages
     assert stages[1].num_workers() == 4
     assert stages[1].resources == Resources(cpus=0.5)
@@ -57,7 +61,9 @@ def test_resources_and_workers_may_stand_on_any_stage() -> None:
     assert build_executor(config).num_workers == 2
 
 
-@pytest.mark.parametrize("path", ["data/*.jsonl", "a b/c=d.jsonl", "s3://bucket/x,y/(1).jsonl", "it's.jsonl", "données.jsonl"])
+@pytest.mark.parametrize(
+    "path", ["data/*.jsonl", "a b/c=d.jsonl", "s3://bucket/x,y/(1).jsonl", "it's.jsonl", "données.jsonl"]
+)
 def test_paths_need_no_quoting(path: str) -> None:
     assert load(f"manifest_path={path}")["stages"][0]["manifest_path"] == path
 
@@ -98,9 +104,9 @@ def test_a_pipeline_of_ones_own_finds_the_executors(tmp_path: Path) -> None:
 
 
 def test_pipelines_and_folders_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="there is no pipeline 'pipelin' .*; did you mean 'pipeline'?"):
+    with pytest.raises(ConfigurationError, match=r"there is no pipeline 'pipelin' .*; did you mean 'pipeline'\?"):
         load_config("pipelin", None, [])
-    with pytest.raises(ConfigurationError, match="--config-path .*/nowhere is not a folder"):
+    with pytest.raises(ConfigurationError, match=r"--config-path .*/nowhere is not a folder"):
         load_config("pipeline", str(tmp_path / "nowhere"), [])
 
 

@@ -93,7 +93,7 @@ def test_types_that_do_not_fit_name_both_stages(plan: Any) -> None:
 
 def test_wrong_order_names_the_stage_that_comes_too_late(plan: Any) -> None:
     message = refused(plan, ALMDataOverlapStage(), ALMDataBuilderStage())
-    assert "'alm_data_overlap' needs the field 'windows', which 'alm_data_builder' adds only after it" in message
+    assert "'alm_data_overlap' needs the field 'windows', which 'alm_data_builder' adds only later" in message
 
 
 def test_a_field_that_nobody_makes(plan: Any) -> None:
@@ -191,7 +191,7 @@ def test_gpu_memory_becomes_a_share_of_a_gpu(plan: Any) -> None:
 
 def test_worker_numbers_are_whole(plan: Any) -> None:
     assert "num_workers of 'encoder' is 0" in refused(plan, Encoder().with_(num_workers=0))
-    with pytest.raises(ConfigurationError, match="resources.cpus is -1"):
+    with pytest.raises(ConfigurationError, match=r"resources\.cpus is -1"):
         Resources(cpus=-1)
 
 

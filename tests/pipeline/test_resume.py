@@ -68,7 +68,9 @@ def expected(manifest: Path, tmp_path: Path) -> bytes:
 def test_killed_and_started_again(commit: int, when: str, manifest: Path, tmp_path: Path, expected: bytes) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-c", KILLED_AT_COMMIT, str(manifest), str(out), str(commit), when]
-    killed = subprocess.run(command, capture_output=True, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
+    killed = subprocess.run(
+        command, capture_output=True, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     entries_before = len(list((out / "_ledger" / "entries").glob("[!.]*.json"))) or _gathered(out)
     processed_before = len(processed(out))
@@ -135,11 +137,13 @@ def test_appending_processes_the_new_tail_only(manifest: Path, tmp_path: Path, e
 
     second = noting(manifest, out).run(LocalExecutor())
 
-    last = [entry for entry in first.entries][-1]
+    last = first.entries[-1]
     assert second.num_done_before == len(first.entries) - 1
     assert processed(out)[before:] == [*processed(out)[before - last.num_records : before], "audio/new.wav"]
     lines = (out / "out.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["audio_filepath"] for line in lines] == [e["audio_filepath"] for e in entries] + ["audio/new.wav"]
+    assert [json.loads(line)["audio_filepath"] for line in lines] == [e["audio_filepath"] for e in entries] + [
+        "audio/new.wav"
+    ]
 
 
 def test_nothing_new_processes_nothing(manifest: Path, tmp_path: Path) -> None:

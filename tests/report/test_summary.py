@@ -13,7 +13,7 @@ def entry(number: int, records: int = 5, quarantined: dict[str, int] | None = No
     bad = sum((quarantined or {}).values())
     metrics = {
         "reader": StageMetrics(0.5, 1, 0, records, bad, {"audio_duration": 7200.0}),
-        "builder": StageMetrics(1.0, 1, records, records, 0, {"windows_created": 36, "share": 0.25}),
+        "builder": StageMetrics(1.0, 1, records, records, 0, {"windows": 36, "gain": 0.25}),
         "writer": StageMetrics(0.25, 1, records, 0),
     }
     parts = [Part(f"p{number}.jsonl", 100, "", records)] if records else []
@@ -29,13 +29,15 @@ def test_totals_over_all_partitions() -> None:
         "PIPELINE COMPLETE",
         "  Output entries: 10",
         "  [reader]   process_time: mean=0.500s, total=1.000s · items_processed: 10 · audio_duration: 14400.0s",
-        "  [builder]  process_time: mean=1.000s, total=2.000s · items_processed: 10 · windows_created: 72 · share: 0.500",
+        "  [builder]  process_time: mean=1.000s, total=2.000s · items_processed: 10 · windows: 72 · gain: 0.500",
         "  [writer]   process_time: mean=0.250s, total=0.500s · items_processed: 10",
     ]
 
 
 def test_quarantined_records_are_counted_by_reason_and_do_not_change_the_exit_status() -> None:
-    run = result(entry(0, quarantined={"invalid_json": 1}), entry(1, quarantined={"missing_field": 2, "invalid_json": 2}))
+    run = result(
+        entry(0, quarantined={"invalid_json": 1}), entry(1, quarantined={"missing_field": 2, "invalid_json": 2})
+    )
     assert summary(run).splitlines()[-1] == (
         "  Quarantined records: 5 (invalid_json 3, missing_field 2), see quarantine/"
     )
