@@ -46,11 +46,13 @@ def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) ->
     executor = build_executor(config)
     pipeline = build_pipeline(config)
     run_options: dict[str, Any] = {
-        "output_dir": str(config.get("output_dir") or pipeline.default_output_dir()),
+        "output_dir": config.get("output_dir", pipeline.default_output_dir()),
         "on_error": str(config.get("on_error", "quarantine")),
         "overwrite": flags["overwrite"],
         "storage_options": _mapping(config, "storage_options"),
     }
+    if not isinstance(run_options["output_dir"], str) or not run_options["output_dir"]:
+        raise ConfigurationError(f"output_dir is {run_options['output_dir']!r}; give a folder")
     if flags["dry_run"]:
         from curator_audio.report.dry_run import dry_run
 
@@ -60,6 +62,9 @@ def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) ->
 
     result = pipeline.run(executor, progress=True, **run_options)
     print(summary(result))
+    if result.failures:
+        again = "run the same command again to try them again"
+        print(f"error: {len(result.failures)} partition(s) failed; {again}", file=sys.stderr)
     if result.is_all_bad:
         print("error: every record was quarantined; see the reasons above", file=sys.stderr)
     return result.exit_status

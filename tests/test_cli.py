@@ -100,6 +100,17 @@ def test_overwrite_with_a_source_that_is_not_there_deletes_nothing(manifest: Pat
     assert (tmp_path / "out" / "alm_output.jsonl").exists()
 
 
+def test_a_file_of_ones_own_is_not_replaced(manifest: Path, tmp_path: Path, capsys: Any) -> None:
+    precious = tmp_path / "out" / "alm_output.jsonl"
+    precious.parent.mkdir()
+    precious.write_text("mine")
+    arguments = ["executor=local", f"manifest_path={manifest}", f"output_dir={tmp_path}/out"]
+    assert main(arguments) == 2
+    assert "is there already, and not from here" in capsys.readouterr().err
+    assert precious.read_text() == "mine"
+    assert main([*arguments, "overwrite=true"]) == 0
+
+
 @pytest.mark.parametrize("value", ["maybe", "1", "[true]"])
 def test_flags_are_true_or_false(value: str, manifest: Path, capsys: Any) -> None:
     assert main([f"manifest_path={manifest}", f"dry_run={value}"]) == 2

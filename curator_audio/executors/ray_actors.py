@@ -28,6 +28,7 @@ from curator_audio.tasks import Partition
 
 CALLS_PER_ACTOR = 2
 MAX_SETUP_FAILURES = 3
+DEATH = "it ran out of memory, or crashed in native code; Ray's logs of the worker tell"
 PATIENCE_SEC = 60.0
 
 
@@ -35,6 +36,7 @@ class RayActorsExecutor(RayExecutor):
     """Runs a plan on pools of Ray actors."""
 
     name = "ray_actors"
+    takes_ray_client = True
 
     def execute(self, plan: Plan, partitions: Iterator[Partition], context: RunContext) -> Iterator[Outcome]:
         self._cluster.start(plan.num_cpus)
@@ -68,6 +70,11 @@ class _Call:
 class _Actor:
     handle: Any
     calls: set[Any] = field(default_factory=set)
+    is_reserved: bool = False
+
+    def has_room(self, alone: bool) -> bool:
+        """Whether another call may be given to it, or one that must be the only one."""
+        return not self.calls or (len(self.calls) < CALLS_PER_ACTOR and not alone and not self.is_reserved)
 
 
 class _ActorBody:
@@ -168,12 +175,13 @@ class _Pool:
         """Give waiting jobs to the actors with the fewest, whole batches unless no more will come."""
         size = self.group.batch_size
         while self.waiting and (len(self.waiting) >= size or upstream_done):
-            free = [actor for actor in self.actors if len(actor.calls) < CALLS_PER_ACTOR]
+            # A job that failed before is tried alone, in an actor of its own: if it kills that, it takes no other along.
+            alone = self.waiting[0].attempts > 0
+            free = [actor for actor in self.actors if actor.has_room(alone)]
             if not free:
                 return
             actor = min(free, key=lambda actor: len(actor.calls))
-            # A job that failed before is tried alone, so that it cannot take others down with it.
-            alone = self.waiting[0].attempts > 0
+            actor.is_reserved = alone
             num = 1 if alone else min(size, len(self.waiting))
             self._call(actor, [self.waiting.popleft() for _ in range(num)])
 
@@ -278,5 +286,5 @@ def _settled(pools: list[_Pool], index: int, job: _Job, note: Any, item: Any) ->
             return None
         if isinstance(note, WorkerError):
             return Failure(job.partition.name, note.message)
-        return Failure(job.partition.name, f"its worker died {MAX_ATTEMPTS} times: {cause_of(note)}")
+        return Failure(job.partition.name, f"its worker died {MAX_ATTEMPTS} times: {DEATH}")
     return outcome(note)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -80,7 +82,8 @@ class RayCluster:
             _check_reachable(self._address)
             arguments["address"] = self._address
         try:
-            ray.init(**arguments)
+            with _own_signal_handlers():
+                ray.init(**arguments)
         except (ConnectionError, OSError, ValueError, RuntimeError) as error:
             if self._address is None:
                 raise
@@ -110,6 +113,17 @@ class RayCluster:
             self._started = False
 
 
+@contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """Keep our answer to SIGTERM, which Ray replaces by its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 def _check_reachable(address: str) -> None:
     """Ray itself would wait for minutes for an address that nobody answers at."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -125,7 +139,7 @@ def _unreachable(address: str, error: Exception) -> ConfigurationError:
     reason = (str(error) or type(error).__name__).splitlines()[0]
     return ConfigurationError(
         f"cannot connect to the Ray cluster at ray_address={address}: {reason}; "
-        "check the address, or leave ray_address out to run on this machine"
+        "check the address (and RAY_AUTH_MODE, if the cluster asks for a token), or leave it out to run on this machine"
     )
 
 

@@ -33,7 +33,7 @@ class RayDataExecutor(RayExecutor):
             rows = [{"item": carried(partition)} for partition in window]
             dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
             for group in plan.groups:
-                dataset = dataset.map_batches(_Body, **_arguments(group, context))
+                dataset = dataset.map_batches(_Body, **_arguments(group, context, len(rows)))
             with engine_errors(self.name):
                 for row in dataset.iter_rows():
                     yield outcome(arrived(row["item"]))
@@ -51,13 +51,13 @@ class _Body:
         return {"item": pa.array(self._run([bytes(data) for data in batch["item"]]), pa.large_binary())}
 
 
-def _arguments(group: StageGroup, context: RunContext) -> dict[str, Any]:
+def _arguments(group: StageGroup, context: RunContext, num_partitions: int) -> dict[str, Any]:
     import ray.data
 
     arguments: dict[str, Any] = {
         "fn_constructor_args": (Blueprint.of(group, context),),
         "batch_size": group.batch_size,
-        "compute": ray.data.ActorPoolStrategy(size=group.num_workers),
+        "compute": ray.data.ActorPoolStrategy(size=min(group.num_workers, num_partitions)),
         "num_cpus": group.resources.cpus,
     }
     if group.resources.gpus:

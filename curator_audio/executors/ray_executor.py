@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar
 
+from curator_audio.errors import ConfigurationError
 from curator_audio.executors.base import Executor
 from curator_audio.executors.ray_cluster import RayCluster
 from curator_audio.pipeline.plan import Capacity
@@ -28,8 +29,14 @@ class RayExecutor(Executor):
     num_gpus: float | None = None
 
     dashboard: ClassVar[bool] = False
+    takes_ray_client: ClassVar[bool] = False
 
     def __enter__(self) -> Executor:
+        if (self.ray_address or "").startswith("ray://") and not self.takes_ray_client:
+            raise ConfigurationError(
+                f"executor={self.name} cannot work through {self.ray_address}; run on a node of the cluster with "
+                "ray_address=auto, or with executor=ray_actors"
+            )
         self._cluster = RayCluster(self.ray_address, self.num_cpus, self.num_gpus, self.dashboard)
         return self
 

@@ -17,8 +17,8 @@ from curator_audio.executors.quarantine import one_line, quarantine_lines
 from curator_audio.pipeline.plan import StageGroup
 from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.writer import WriterStage
-from curator_audio.storage.ledger import LedgerEntry, StageMetrics, relative_to
-from curator_audio.storage.storage import is_local, join, local_path
+from curator_audio.storage.ledger import LedgerEntry, StageMetrics, relative_to, sha256_of
+from curator_audio.storage.storage import join
 from curator_audio.tasks import Part, Task
 
 Stage = ProcessingStage[Any, Any]
@@ -119,6 +119,10 @@ class Worker:
         return list(items)
 
     def _batch_through(self, stage: Stage, items: Sequence[WorkItem]) -> None:
+        if type(stage).process_batch is ProcessingStage.process_batch:  # nothing is pooled: each keeps its own
+            for item in items:
+                item.tasks = list(self._through(stage, iter(item.tasks), item))
+            return
         tasks = [task for item in items for task in item.tasks]
         started = time.perf_counter()
         results = iter(stage.process_batch(tasks)) if tasks else iter(())
@@ -168,8 +172,7 @@ class Worker:
         path = join(self._context.paths.quarantine, f"part-{item.partition.name}.jsonl")
         storage = self._context.worker.storage
         if not item.quarantined:
-            if is_local(path) and os.path.exists(local_path(path)):  # left by a run that was killed before its entry
-                storage.delete([path])
+            storage.delete([path])  # of an earlier version of the source, or of a run killed before its entry
             return []
         data = quarantine_lines(item.quarantined)
         storage.write(path, data)
@@ -198,8 +201,9 @@ class Worker:
     def _once_on_this_node(self, stage: Stage) -> None:
         import fcntl
 
-        run_id = self._context.worker.run_id
-        marker = os.path.join(tempfile.gettempdir(), f"curator_audio-{os.getuid()}-{run_id}-{stage.name}")
+        index = self._group.stages.index(stage)
+        name = f"curator_audio-{os.getuid()}-{self._context.worker.run_id}-{sha256_of(self._group.name)[:12]}-{index}"
+        marker = os.path.join(tempfile.gettempdir(), name)
         with open(marker, "a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if file.tell() == 0:

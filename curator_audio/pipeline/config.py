@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from curator_audio.errors import ConfigurationError, CuratorError
+from curator_audio.errors import ConfigurationError, CuratorError, describe
 from curator_audio.executors.base import Executor
 from curator_audio.pipeline.after import AfterStep
 from curator_audio.pipeline.pipeline import Pipeline
@@ -79,7 +79,10 @@ def build_pipeline(config: Config) -> Pipeline:
     if not isinstance(stages, list) or not stages:
         raise ConfigurationError("the configuration has no stages; list them under 'stages:'")
     built = [_build_stage(f"stages.{index}", node) for index, node in enumerate(stages)]
-    after = [_build(f"after.{index}", node, AfterStep) for index, node in enumerate(config.get("after") or [])]
+    steps = config.get("after") or []
+    if not isinstance(steps, list):
+        raise ConfigurationError(f"after is {steps!r}; give a list of steps")
+    after = [_build(f"after.{index}", node, AfterStep) for index, node in enumerate(steps)]
     return Pipeline(str(config.get("name", "pipeline")), built, after)
 
 
@@ -105,7 +108,10 @@ def _build_stage(place: str, node: Any) -> ProcessingStage[Any, Any]:
         for key in resources:
             if key not in known:
                 raise ConfigurationError(f"{place}.resources.{key} is not known{nearest(key, known)}")
-        common["resources"] = Resources(**resources)
+        try:
+            common["resources"] = Resources(**resources)
+        except CuratorError as error:
+            raise ConfigurationError(f"{place}: {error}") from None
     done: ProcessingStage[Any, Any] = stage.with_(**common)
     return done
 
@@ -133,8 +139,8 @@ def _build(place: str, node: Any, base: type) -> Any:
         return cls(**arguments)
     except CuratorError as error:
         raise ConfigurationError(f"{place}: {error}") from None
-    except TypeError as error:
-        raise ConfigurationError(f"{place}: {cls.__name__} cannot be made: {error}") from None
+    except Exception as error:  # the class's own code
+        raise ConfigurationError(f"{place}: {cls.__name__} cannot be made: {describe(error)}") from None
 
 
 def _parameters(node: Config) -> dict[str, inspect.Parameter]:
@@ -192,8 +198,10 @@ def _checked(base: Any, override: str) -> str:
     key, _, value = override.partition("=")
     parser = OverridesParser.create()
     try:
-        parser.parse_override(override)
+        is_plain = not parser.parse_override(override).is_sweep_override()  # a comma outside of brackets
     except HydraException:  # a path with characters that Hydra's grammar gives a meaning
+        is_plain = False
+    if not is_plain:
         override = f"{key}={_quoted(value)}"
         try:
             parser.parse_override(override)

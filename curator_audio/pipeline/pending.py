@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from curator_audio.errors import ConfigurationError
 from curator_audio.stages.source import SourceStage
 from curator_audio.storage.ledger import Ledger, LedgerEntry
 from curator_audio.tasks import Partition
@@ -21,10 +22,12 @@ class Pending:
     Args:
         source: what lists them.
         ledger: what was done before.
+        output_path: the writer's, which must not be among the sources.
     """
 
     source: SourceStage[Any]
     ledger: Ledger
+    output_path: str
     names: list[str] = field(default_factory=list)
     num_done_before: int = 0
     num_bytes_done_before: int = 0
@@ -43,6 +46,7 @@ class Pending:
     def _checked(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Partition, bool]]:
         window: list[tuple[Partition, Any]] = []
         for partition in self.source.partitions():
+            self._check_not_output(partition.source_path)
             entry = self.ledger.entries.get(partition.name)
             if entry is None or not self.ledger.is_there(entry):
                 window.append((partition, None))
@@ -54,6 +58,12 @@ class Pending:
                 yield from ((p, _result(check)) for p, check in window)
                 window = []
         yield from ((p, _result(check)) for p, check in window)
+
+    def _check_not_output(self, source_path: str) -> None:
+        if source_path == self.output_path or source_path.startswith(self.output_path.rstrip("/") + "/"):
+            raise ConfigurationError(
+                f"{source_path} is read, and would be written too; choose an output that manifest_path does not include"
+            )
 
     def _unchanged(self, entry: LedgerEntry, partition: Partition) -> bool:
         if self.source.content_sha256(partition) != entry.content_sha256:

@@ -159,7 +159,9 @@ def _check_ends(pipeline: str, stages: list[Stage]) -> None:
 
 def _check_names(pipeline: str, stages: list[Stage]) -> None:
     seen: set[str] = set()
-    for stage in stages:
+    for index, stage in enumerate(stages):
+        if not isinstance(stage.name, str) or not stage.name:
+            raise ConfigurationError(f"stage {index} of pipeline '{pipeline}' is named {stage.name!r}; give it a name")
         if stage.name in seen:
             raise ConfigurationError(f"pipeline '{pipeline}' has two stages named '{stage.name}'; rename one")
         seen.add(stage.name)
@@ -191,7 +193,7 @@ def _checked_fields(stages: list[Stage]) -> tuple[Fields, ...]:
                 raise ConfigurationError(
                     f"'{stage.name}' needs the field '{name}', which '{removed_by}' has removed; change their order"
                 )
-            if name in fields.known:
+            if name in fields.known or (fields.unknown and name in fields):
                 continue
             provider = next((later.name for later in stages[index + 1 :] if name in later.outputs()[1]), None)
             source = stages[0]
@@ -215,6 +217,9 @@ def _checked_fields(stages: list[Stage]) -> tuple[Fields, ...]:
 def _fused(stages: list[Stage]) -> tuple[StageGroup, ...]:
     groups: list[StageGroup] = []
     for stage in stages:
+        size = stage.batch_size
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ConfigurationError(f"batch_size of '{stage.name}' is {size!r}; give a whole number of at least 1")
         workers = stage.num_workers()
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise ConfigurationError(f"num_workers of '{stage.name}' is {workers!r}; give a whole number of at least 1")

@@ -58,13 +58,13 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
     with executor:
         plan = plan.fitted(executor.capacity(), executor.num_workers)
         with RunLock(storage, ledger.paths.lock) as lock:
-            pending = Pending(plan.source, ledger)
+            pending = Pending(plan.source, ledger, plan.writer.output_path)
             partitions = _prepare(ledger, plan, pending, options)
             failures = _map(executor, plan, partitions, pending, options, lock)
             result = _finish(pipeline, executor, plan, pending, failures)
             result.time_sec = time.perf_counter() - started
             metrics = json.dumps(result.to_json(), indent=1, ensure_ascii=False)
-            storage.write(join(options.output_dir, "metrics.json"), metrics.encode())
+            storage.write(join(options.output_dir, "metrics.json"), (metrics + "\n").encode(errors="backslashreplace"))
     return result
 
 
@@ -78,9 +78,20 @@ def _prepare(ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions) 
     first = next(partitions, None)
     if options.overwrite:
         ledger.erase()
+    else:
+        _check_not_foreign(ledger, plan)
     ledger.claim(configured)
     ledger.sweep(plan.writer.output_path)
     return partitions if first is None else chain([first], partitions)
+
+
+def _check_not_foreign(ledger: Ledger, plan: Plan) -> None:
+    """A file that no run of ours has written is not replaced."""
+    path = plan.writer.output_path
+    if plan.writer.is_single_file and ledger.stored_configuration() is None and ledger.storage.exists(path):
+        raise ConfigurationError(
+            f"{path} is there already, and not from here; move it, or overwrite=true to replace it"
+        )
 
 
 def _map(

@@ -27,7 +27,7 @@ def dry_run(pipeline: Pipeline, executor: Executor, output_dir: str, storage_opt
     ledger = Ledger(storage, absolute(output_dir).rstrip("/"))
     ledger.check_configuration(configuration(plan, ledger.paths.output_dir))
     ledger.load()
-    pending = Pending(plan.source, ledger)
+    pending = Pending(plan.source, ledger, plan.writer.output_path)
     num_pending = sum(1 for _ in pending)
     steps = "".join(f"\nthen: {step.name}" for step in pipeline.after)
     return (

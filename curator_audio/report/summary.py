@@ -10,7 +10,7 @@ SHOWN_FAILURES = 5
 
 def summary(result: RunResult) -> str:
     """The run in a few lines: how much came out, what each stage did, what was set aside, what failed."""
-    lines = ["PIPELINE COMPLETE" if not result.failures else "PIPELINE INCOMPLETE"]
+    lines = ["PIPELINE INCOMPLETE" if result.exit_status else "PIPELINE COMPLETE"]
     lines.append(f"  Output entries: {result.num_output_records}")
     width = max(len(stage) for stage in result.stages) + 2
     for stage, metrics in result.metrics.items():

@@ -166,7 +166,7 @@ class ProcessingStage(ABC, Generic[In, Out]):
     def log_metric(self, name: str, value: float) -> None:
         """Add ``value`` to the stage's metric ``name``; the summary shows the total over the run."""
         metrics = self.observed.metrics
-        metrics[name] = metrics.get(name, 0) + value
+        metrics[name] = metrics.get(name, 0) + float(value)
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
         """Add to several metrics at once."""

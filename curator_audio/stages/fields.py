@@ -14,6 +14,7 @@ class Fields:
         known: fields that are certainly there.
         open: whether there may be others.
         removed: fields that are certainly not there although the set is open.
+        unknown: whether a stage may have added anything, as a function of one's own may.
 
     Example:
         >>> fields = Fields.any().plus(["windows"]).minus(["segments"])
@@ -24,6 +25,7 @@ class Fields:
     known: frozenset[str] = frozenset()
     open: bool = False
     removed: frozenset[str] = frozenset()
+    unknown: bool = False
 
     @classmethod
     def any(cls) -> Fields:
@@ -32,11 +34,11 @@ class Fields:
 
     def plus(self, names: Iterable[str]) -> Fields:
         names = frozenset(names)
-        return Fields(self.known | names, self.open, self.removed - names)
+        return Fields(self.known | names, self.open, self.removed - names, self.unknown)
 
     def minus(self, names: Iterable[str]) -> Fields:
         names = frozenset(names)
-        return Fields(self.known - names, self.open, self.removed | names if self.open else frozenset())
+        return Fields(self.known - names, self.open, self.removed | names if self.open else frozenset(), self.unknown)
 
     def only(self, names: Iterable[str]) -> Fields:
         return Fields(frozenset(name for name in names if name in self))

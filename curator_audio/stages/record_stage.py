@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from curator_audio.errors import RecordError, StorageError, place_of
+from curator_audio.errors import ConfigurationError, RecordError, StorageError, place_of
 from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
 from curator_audio.tasks import AudioBatch, Record
 
@@ -59,9 +59,13 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
                 if isinstance(result, dict):
                     records.append(result)
                     offsets.append(offset)
-                elif result is not None:
+                elif isinstance(result, list):
                     records.extend(result)
                     offsets.extend([offset] * len(result))
+                elif result is not None:
+                    kind = type(result).__name__
+                    remedy = "return a dict, a list of dicts, or None to drop it"
+                    raise ConfigurationError(f"'{self.name}' returned a {kind} for a record; {remedy}")
         return AudioBatch(records, task.source_path, offsets)
 
     def _set_aside(self, task: AudioBatch, offset: int, record: Record, reason: str, message: str) -> None:

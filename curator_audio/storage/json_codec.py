@@ -87,7 +87,10 @@ def _holds_all(pattern: re.Pattern[bytes], line: bytes) -> bool:
         start = match.start()
         if line[start - 1 : start] in _BEFORE_NUMBERS:  # else it is in a string
             text = match.group().decode()
-            if not (int(text) < 2**63 if text.isdigit() and len(text) < 20 else type(_float(text)) is float):
+            if text.isdigit():
+                if len(text) >= 20 or int(text) >= 2**63:
+                    return False
+            elif type(_float(text)) is not float:
                 return False
     return True
 

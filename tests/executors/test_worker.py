@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from curator_audio.errors import ConfigurationError
 from curator_audio.executors.base import Executor
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
@@ -57,6 +58,19 @@ def test_records_may_become_more_or_fewer_and_bad_ones_are_set_aside(manifest: P
     for line in lines:
         at_offset = json.loads(data[line["offset"] :].split(b"\n", 1)[0])
         assert line["source"] == str(manifest) and line["record"] == at_offset
+
+
+@dataclass
+class ReturnsANumber(RecordStage):
+    """A mistake of its author, not of the data."""
+
+    def process_record(self, record: Record) -> Any:
+        return 3
+
+
+def test_a_stage_that_returns_no_record_stops_the_run(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="'ReturnsANumber' returned a int for a record"):
+        run(manifest, tmp_path / "out", ReturnsANumber())
 
 
 @dataclass

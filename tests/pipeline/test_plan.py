@@ -12,7 +12,13 @@ from curator_audio.errors import ConfigurationError
 from curator_audio.pipeline.plan import Capacity, Plan, make_plan
 from curator_audio.stages.alm import ALMDataBuilderStage, ALMDataOverlapStage
 from curator_audio.stages.base import CompositeStage, ProcessingStage
-from curator_audio.stages.general import DropFieldsStage, RenameFieldsStage, SelectFieldsStage
+from curator_audio.stages.general import (
+    CallFunctionStage,
+    DropFieldsStage,
+    PreserveByValueStage,
+    RenameFieldsStage,
+    SelectFieldsStage,
+)
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.stages.resources import Resources
 from curator_audio.tasks import AudioBatch, Partition, Task
@@ -119,6 +125,15 @@ def test_a_field_that_was_removed_names_who_removed_it(plan: Any, remover: Any) 
 def test_fields_found_in_the_manifest_are_enough(manifest: Path, plan: Any) -> None:
     plan(RenameFieldsStage({"audio_filepath": "path"}))
     assert "no record at the start of the source has" in refused(plan, RenameFieldsStage({"audio": "path"}))
+
+
+def test_a_function_may_add_and_remove_any_field(plan: Any) -> None:
+    function = CallFunctionStage("builtins.dict")
+    plan(function, PreserveByValueStage("num_turns", 3))
+    plan(DropFieldsStage(["segments"]), function, ALMDataBuilderStage())
+    assert "which 'drop_fields' has removed" in refused(
+        plan, function, DropFieldsStage(["segments"]), ALMDataBuilderStage()
+    )
 
 
 def test_a_class_instead_of_a_stage(plan: Any) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from curator_audio.errors import ConfigurationError
+from curator_audio.errors import ConfigurationError, describe
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.tasks import Record
 
@@ -36,6 +37,10 @@ class CallFunctionStage(RecordStage):
     def __post_init__(self) -> None:
         self._function = imported(self.function)
 
+    def fields_after(self, fields: Fields) -> Fields:
+        """Any: what a function adds or removes is known only to it."""
+        return Fields(fields.known, open=True, unknown=True)
+
     def process_record(self, record: Record) -> Record | list[Record] | None:
         result: Record | list[Record] | None = self._function(record, **self.arguments)
         return result
@@ -54,6 +59,8 @@ def imported(name: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigurationError(f"'{name}' cannot be imported: {error}; check the name and the Python path") from None
+    except Exception as error:  # the module's own code
+        raise ConfigurationError(f"'{name}' cannot be imported: {describe(error)}") from None
     found = getattr(module, attribute, None)
     if not callable(found):
         what = "is not there" if found is None else f"is a {type(found).__name__}"
