@@ -175,7 +175,7 @@ class _Pool:
         """Give waiting jobs to the actors with the fewest, whole batches unless no more will come."""
         size = self.group.batch_size
         while self.waiting and (len(self.waiting) >= size or upstream_done):
-            # A job that failed before is tried alone, in an actor of its own: if it kills that, it takes no other along.
+            # A job that failed before is tried alone: if it kills the actor, it takes no other along.
             alone = self.waiting[0].attempts > 0
             free = [actor for actor in self.actors if actor.has_room(alone)]
             if not free:
