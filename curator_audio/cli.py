@@ -56,7 +56,8 @@ def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) ->
     if flags["dry_run"]:
         from curator_audio.report.dry_run import dry_run
 
-        print(dry_run(pipeline, executor, run_options["output_dir"], run_options["storage_options"]))
+        dry = {name: run_options[name] for name in ("output_dir", "storage_options", "overwrite")}
+        print(dry_run(pipeline, executor, **dry))
         return 0
     from curator_audio.report.summary import summary
 

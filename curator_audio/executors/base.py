@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ from curator_audio.tasks import Partition
 
 RETRY_PAUSES_SEC = (0.2, 1.0)
 MAX_ATTEMPTS = len(RETRY_PAUSES_SEC) + 1
+DEATH = "it ran out of memory (lower num_workers, or give resources.memory_gb), or crashed in native code"
 
 
 class Executor(ABC):
@@ -69,7 +71,7 @@ def attempt(worker: Worker, items: list[WorkItem]) -> list[Any]:
     if len(items) > 1:
         try:
             return list(worker.run([item.fresh() for item in items]))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if is_fatal(error):
                 return [WorkerError.of(error, item.partition.name) for item in items]
     return [_attempt_one(worker, item) for item in items]
@@ -79,7 +81,7 @@ def _attempt_one(worker: Worker, item: WorkItem) -> Any:
     for pause_sec in (*RETRY_PAUSES_SEC, None):
         try:
             return worker.run([item.fresh()])[0]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if pause_sec is None or is_fatal(error):
                 return WorkerError.of(error, item.partition.name)
             time.sleep(pause_sec)
@@ -102,8 +104,12 @@ def outcome(result: LedgerEntry | WorkerError) -> Outcome:
 def machine_capacity(num_gpus: float | None = None) -> Capacity:
     """What this machine has, without starting anything."""
     gpus, gpu_memory_gb = _gpus() if num_gpus is None else (num_gpus, 0.0)
-    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # What Ray gives to workers: the rest is for its object store and for itself.
+    memory_gb = 0.6 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    cpus = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpu.max") as file:
+        quota, period = file.read().split()
+        cpus = max(1.0, min(cpus, float(quota) // float(period)))  # "max" is no number: there is no quota
     return Capacity(cpus, gpus, gpu_memory_gb, memory_gb, oversubscribed=True)
 
 

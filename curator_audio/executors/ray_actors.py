@@ -17,7 +17,7 @@ from typing import Any
 from loguru import logger
 
 from curator_audio.errors import describe
-from curator_audio.executors.base import MAX_ATTEMPTS, WorkerError, outcome
+from curator_audio.executors.base import DEATH, MAX_ATTEMPTS, WorkerError, outcome
 from curator_audio.executors.blueprint import Blueprint
 from curator_audio.executors.context import Failure, Outcome, RunContext, WorkItem
 from curator_audio.executors.ray_cluster import cause_of
@@ -28,7 +28,6 @@ from curator_audio.tasks import Partition
 
 CALLS_PER_ACTOR = 2
 MAX_SETUP_FAILURES = 3
-DEATH = "it ran out of memory, or crashed in native code; Ray's logs of the worker tell"
 PATIENCE_SEC = 60.0
 
 
@@ -95,7 +94,7 @@ class _ActorBody:
         """A note (what became of each item), then the items themselves: the driver fetches the note only."""
         try:
             results: Any = self._worker.run([item.fresh() for item in items])
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             results = [WorkerError.of(error, item.partition.name) for item in items]
         notes = [None if isinstance(result, WorkItem) else result for result in results]
         passed = [result if isinstance(result, WorkItem) else None for result in results]
@@ -160,7 +159,7 @@ class _Pool:
         actor = self.starting.pop(reference)
         try:
             problem = ray.get(reference)
-        except ray.exceptions.RayActorError as error:
+        except _deadly_errors() as error:
             problem = cause_of(error)
         if problem is None:
             self.actors.append(actor)
@@ -208,7 +207,7 @@ class _Pool:
         call.actor.calls.discard(note)
         try:
             notes = ray.get(note)
-        except ray.exceptions.RayActorError as error:
+        except _deadly_errors() as error:
             self._replace(call.actor)
             return [(job, error, None) for job in call.jobs]
         except ray.exceptions.RayError as error:  # an argument was lost with the node that held it
@@ -230,6 +229,13 @@ class _Pool:
         for actor in [*self.actors, *self.starting.values()]:
             with contextlib.suppress(Exception):
                 ray.kill(actor.handle)
+
+
+def _deadly_errors() -> tuple[type[Exception], ...]:
+    """What Ray raises when an actor is gone."""
+    import ray
+
+    return ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError
 
 
 def _drive(pools: list[_Pool], partitions: Iterator[Partition]) -> Iterator[Outcome]:
@@ -275,7 +281,7 @@ def _drive(pools: list[_Pool], partitions: Iterator[Partition]) -> Iterator[Outc
 def _settled(pools: list[_Pool], index: int, job: _Job, note: Any, item: Any) -> Outcome | None:
     """Pass a job on, try it again, or give its outcome."""
     if note is None:
-        pools[index + 1].waiting.append(_Job(job.partition, item, attempts=0))
+        pools[index + 1].waiting.append(_Job(job.partition, item, job.attempts))
         return None
     if isinstance(note, Exception) or (isinstance(note, WorkerError) and note.fatal is None):
         job.attempts += 1

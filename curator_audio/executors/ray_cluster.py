@@ -50,11 +50,13 @@ class RayCluster:
         import ray
 
         there = ray.cluster_resources()
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         return Capacity(
             cpus=there.get("CPU", 0.0),
             gpus=there.get("GPU", 0.0),
             gpu_memory_gb=machine_capacity().gpu_memory_gb,
-            memory_gb=there.get("memory", 0.0) / 1e9,
+            memory_gb=max((node.get("memory", 0.0) for node in nodes), default=0.0) / 1e9,
+            cpus_per_node=max((node.get("CPU", 0.0) for node in nodes), default=0.0),
         )
 
     def start(self, num_cpus: float = 0.0) -> None:

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from curator_audio.executors.base import outcome
+from curator_audio.executors.base import DEATH, MAX_ATTEMPTS, outcome
 from curator_audio.executors.blueprint import Blueprint
 from curator_audio.executors.carried import CarriedGroup, arrived, carried, windows
-from curator_audio.executors.context import Outcome, RunContext
+from curator_audio.executors.context import Failure, Outcome, RunContext
 from curator_audio.executors.ray_cluster import engine_errors
 from curator_audio.executors.ray_executor import RayExecutor
 from curator_audio.pipeline.plan import Plan, StageGroup
@@ -27,16 +27,22 @@ class RayDataExecutor(RayExecutor):
 
         settings = ray.data.DataContext.get_current()
         settings.enable_progress_bars = False
+        settings.max_errored_blocks = -1  # a partition that kills its workers is told, and does not stop the others
         settings.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         for window in windows(partitions):
+            missing = {partition.name for partition in window}
             rows = [{"item": carried(partition)} for partition in window]
             dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
             for group in plan.groups:
                 dataset = dataset.map_batches(_Body, **_arguments(group, context, len(rows)))
             with engine_errors(self.name):
                 for row in dataset.iter_rows():
-                    yield outcome(arrived(row["item"]))
+                    result = outcome(arrived(row["item"]))
+                    missing.discard(result.partition)
+                    yield result
+            for name in missing:
+                yield Failure(name, f"its worker died {MAX_ATTEMPTS} times: {DEATH}")
 
 
 class _Body:
@@ -59,6 +65,8 @@ def _arguments(group: StageGroup, context: RunContext, num_partitions: int) -> d
         "batch_size": group.batch_size,
         "compute": ray.data.ActorPoolStrategy(size=min(group.num_workers, num_partitions)),
         "num_cpus": group.resources.cpus,
+        "max_restarts": -1,
+        "max_task_retries": MAX_ATTEMPTS - 1,
     }
     if group.resources.gpus:
         arguments["num_gpus"] = group.resources.gpus

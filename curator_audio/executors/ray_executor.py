@@ -28,6 +28,16 @@ class RayExecutor(Executor):
     num_cpus: float | None = None
     num_gpus: float | None = None
 
+    def __post_init__(self) -> None:
+        for name, kind, least in (("num_workers", int, 1), ("num_cpus", float, 0), ("num_gpus", float, 0)):
+            value = getattr(self, name)
+            good = isinstance(value, (int, kind)) and not isinstance(value, bool) and least <= value < float("inf")
+            if value is not None and not good:
+                what = "whole number" if kind is int else "number"
+                raise ConfigurationError(f"executor.{name} is {value!r}; give a {what} of at least {least}")
+        if not isinstance(self.ray_address, (str, type(None))):
+            raise ConfigurationError(f"executor.ray_address is {self.ray_address!r}; give host:port or auto")
+
     dashboard: ClassVar[bool] = False
     takes_ray_client: ClassVar[bool] = False
 

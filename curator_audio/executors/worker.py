@@ -11,17 +11,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from curator_audio.errors import CuratorError, describe
+from loguru import logger
+
+from curator_audio.errors import ConfigurationError, CuratorError, describe
 from curator_audio.executors.context import RunContext, WorkItem
 from curator_audio.executors.quarantine import one_line, quarantine_lines
 from curator_audio.pipeline.plan import StageGroup
-from curator_audio.stages.base import ProcessingStage
+from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import LedgerEntry, StageMetrics, relative_to, sha256_of
 from curator_audio.storage.storage import join
-from curator_audio.tasks import Part, Task
+from curator_audio.tasks import Part, Partition, Task
 
 Stage = ProcessingStage[Any, Any]
+END = object()
 
 
 class BadRecord(CuratorError):
@@ -65,8 +68,12 @@ class Worker:
                 raise SetupError(f"stage '{stage.name}' could not be set up: {describe(error)}") from error
 
     def teardown(self) -> None:
+        """Let the stages clean up; what goes wrong there changes nothing about what is done."""
         for stage in self._group.stages:
-            stage.teardown()
+            try:
+                stage.teardown()
+            except Exception as error:
+                logger.warning(f"teardown of '{stage.name}' failed: {describe(error)}")
 
     def run(self, items: Sequence[WorkItem]) -> list[WorkItem] | list[LedgerEntry]:
         """Drive partitions through the group; the last group commits them and gives their ledger entries."""
@@ -98,10 +105,13 @@ class Worker:
             started = time.perf_counter()
             results = iter(_as_tasks(stage.process(task)))
             while True:
-                result = next(results, None)
+                result = next(results, END)
                 metrics.process_time += time.perf_counter() - started
-                if result is None:
+                if result is END:
                     break
+                if result is None:
+                    continue
+                self._check_task(stage, result)
                 metrics.items_out += result.num_items
                 self._observe(stage, item, metrics)
                 yield result
@@ -125,15 +135,35 @@ class Worker:
             return
         tasks = [task for item in items for task in item.tasks]
         started = time.perf_counter()
-        results = iter(stage.process_batch(tasks)) if tasks else iter(())
+        given = list(stage.process_batch(tasks)) if tasks else []
+        if len(given) != len(tasks):
+            raise ConfigurationError(
+                f"process_batch of '{stage.name}' gave {len(given)} results for {len(tasks)} tasks; return one a task"
+            )
+        results = iter(given)
         for item in items:
             metrics = item.metrics.setdefault(stage.name, StageMetrics(num_tasks=1))
             metrics.items_in += sum(task.num_items for task in item.tasks if task is not item.partition)
-            item.tasks = [done for _ in item.tasks for done in _as_tasks(next(results))]
+            item.tasks = [done for _ in item.tasks for done in _as_tasks(next(results)) if done is not None]
+            for task in item.tasks:
+                self._check_task(stage, task)
             metrics.items_out += sum(task.num_items for task in item.tasks)
         # What was logged for the whole batch is noted with its first partition: totals are what counts.
         items[0].metrics[stage.name].process_time += time.perf_counter() - started
+        quarantined, stage.observed.quarantined = stage.observed.quarantined, []
         self._observe(stage, items[0], items[0].metrics[stage.name])
+        for record in quarantined:
+            item = next((item for item in items if _holds(item.partition, record)), items[0])
+            item.quarantined.append(record)
+            item.metrics[stage.name].num_quarantined += 1
+            self._raise_bad_record(item)
+
+    def _check_task(self, stage: Stage, result: Any) -> None:
+        if not isinstance(result, Task):
+            kind = type(result).__name__
+            raise ConfigurationError(
+                f"'{stage.name}' gave a {kind}; return a task, a list or iterator of tasks, or None"
+            )
 
     # The end of a partition -----------------------------------------------------------------------------------
 
@@ -206,9 +236,15 @@ class Worker:
         marker = os.path.join(tempfile.gettempdir(), name)
         with open(marker, "a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            if file.tell() == 0:
+            if os.fstat(file.fileno()).st_size == 0:
                 stage.setup_on_node(self._context.worker)
                 file.write("done")
+                file.flush()
+
+
+def _holds(partition: Partition, record: QuarantinedRecord) -> bool:
+    same_source = record.source_path == partition.source_path
+    return same_source and partition.start <= record.offset < partition.end
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from curator_audio.pipeline.plan import Plan
 from curator_audio.storage.ledger import Ledger, LedgerEntry
@@ -31,6 +32,8 @@ class AfterStep(ABC):
     """A step after the map; it is run when all partitions are done, and skipped when its inputs have not changed."""
 
     name: str = ""
+    makes_single_file: ClassVar[bool] = False
+    """Whether it puts the parts together where the writer's output is one file."""
 
     def check(self, plan: Plan) -> None:  # noqa: B027 most steps can follow any plan
         """Raise ConfigurationError if the step cannot follow this plan."""

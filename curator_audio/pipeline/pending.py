@@ -34,8 +34,14 @@ class Pending:
 
     def __iter__(self) -> Iterator[Partition]:
         """The partitions to be done, in order; fills in ``names`` (all of them) on the way."""
+        met: set[str] = set()
         with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
             for partition, is_done in self._checked(pool):
+                if partition.name in met:
+                    raise ConfigurationError(
+                        f"two partitions are named {partition.name} (one of {partition.source_path}); rename the file"
+                    )
+                met.add(partition.name)
                 self.names.append(partition.name)
                 if is_done:
                     self.num_done_before += 1
@@ -46,7 +52,8 @@ class Pending:
     def _checked(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Partition, bool]]:
         window: list[tuple[Partition, Any]] = []
         for partition in self.source.partitions():
-            self._check_not_output(partition.source_path)
+            if self._is_own_output(partition.source_path):
+                continue
             entry = self.ledger.entries.get(partition.name)
             if entry is None or not self.ledger.is_there(entry):
                 window.append((partition, None))
@@ -59,11 +66,15 @@ class Pending:
                 window = []
         yield from ((p, _result(check)) for p, check in window)
 
-    def _check_not_output(self, source_path: str) -> None:
-        if source_path == self.output_path or source_path.startswith(self.output_path.rstrip("/") + "/"):
-            raise ConfigurationError(
-                f"{source_path} is read, and would be written too; choose an output that manifest_path does not include"
-            )
+    def _is_own_output(self, source_path: str) -> bool:
+        """Whether a source is what an earlier run wrote here; what nobody wrote here must not be written over."""
+        if source_path != self.output_path and not source_path.startswith(self.output_path.rstrip("/") + "/"):
+            return False
+        if self.ledger.has_written(source_path):
+            return True
+        raise ConfigurationError(
+            f"{source_path} is read, and would be written too; choose an output that manifest_path does not include"
+        )
 
     def _unchanged(self, entry: LedgerEntry, partition: Partition) -> bool:
         if self.source.content_sha256(partition) != entry.content_sha256:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from curator_audio.errors import ConfigurationError
 from curator_audio.pipeline.after import AfterStep
 from curator_audio.pipeline.plan import Plan, Stage, make_plan
-from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import relative_to
 from curator_audio.storage.storage import Storage
@@ -62,10 +62,12 @@ class Pipeline:
         Raises:
             ConfigurationError: the stages do not fit together.
         """
-        for stage in self.stages:
-            if hasattr(stage, "partitions"):
-                stage.setup(WorkerInfo(storage=storage or Storage()))
-        plan = make_plan(self.name, self.stages)
+        plan = make_plan(self.name, self.stages, storage or Storage())
+        if plan.writer.is_single_file and not any(step.makes_single_file for step in self.after):
+            raise ConfigurationError(
+                f"'{plan.writer.name}' writes one file, {plan.writer.output_path}, which is put together after all parts "
+                "are done; add JoinParts to 'after', or give a folder"
+            )
         for step in self.after:
             step.check(plan)
         return plan
@@ -133,7 +135,13 @@ def parameters(stage: Stage) -> dict[str, Any]:
     if dataclasses.is_dataclass(stage):
         names = [f.name for f in dataclasses.fields(stage) if f.init and not f.name.startswith("_")]
     else:
-        names = [name for name in inspect.signature(type(stage).__init__).parameters if hasattr(stage, name)]
+        names = [name for name in inspect.signature(type(stage)).parameters if name not in ("args", "kwargs")]
+        for name in names:
+            if not hasattr(stage, name):
+                raise ConfigurationError(
+                    f"stage '{stage.name}' does not keep its parameter '{name}', by which a rerun tells what has changed; "
+                    f"keep it as self.{name}, or make the stage a dataclass"
+                )
     return {name: _plain(getattr(stage, name)) for name in names}
 
 

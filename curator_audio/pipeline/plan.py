@@ -10,11 +10,12 @@ from typing import Any
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.pipeline.types import task_types
-from curator_audio.stages.base import CompositeStage, ProcessingStage
+from curator_audio.stages.base import CompositeStage, ProcessingStage, WorkerInfo
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.resources import Resources
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.writer import WriterStage
+from curator_audio.storage.storage import Storage
 
 Stage = ProcessingStage[Any, Any]
 
@@ -27,7 +28,8 @@ class Capacity:
         cpus: CPU cores.
         gpus: GPUs.
         gpu_memory_gb: memory of one GPU, 0 if not known.
-        memory_gb: main memory.
+        memory_gb: main memory that one worker can have.
+        cpus_per_node: CPU cores that one worker can have; all of them if not given.
         oversubscribed: whether more workers than cores may be started where that is asked for.
     """
 
@@ -35,6 +37,7 @@ class Capacity:
     gpus: float = 0.0
     gpu_memory_gb: float = 0.0
     memory_gb: float = math.inf
+    cpus_per_node: float = math.inf
     oversubscribed: bool = False
 
 
@@ -110,8 +113,13 @@ class Plan:
         return replace(self, groups=tuple(replace(group, num_workers=n) for group, n in zip(groups, counts)))
 
 
-def make_plan(name: str, stages: Sequence[Stage]) -> Plan:
+def make_plan(name: str, stages: Sequence[Stage], storage: Storage | None = None) -> Plan:
     """Check and fuse the stages of a pipeline.
+
+    Args:
+        name: the pipeline's.
+        stages: its stages, composites among them.
+        storage: how the source is looked into.
 
     Raises:
         ConfigurationError: something in the list is not a stage, two neighbours do not fit together, a field is
@@ -121,6 +129,7 @@ def make_plan(name: str, stages: Sequence[Stage]) -> Plan:
     _check_ends(name, flat)
     _check_names(name, flat)
     _check_types(flat)
+    flat[0].setup(WorkerInfo(storage=storage or Storage()))
     return Plan(name, _fused(flat), _checked_fields(flat))
 
 
@@ -249,7 +258,7 @@ def _check_one_worker_fits(group: StageGroup, capacity: Capacity) -> None:
     asked = group.resources
     for what, wanted, there in (
         ("GPUs", asked.gpus, capacity.gpus),
-        ("CPUs", asked.cpus, capacity.cpus),
+        ("CPUs", asked.cpus, min(capacity.cpus, capacity.cpus_per_node)),
         ("GB of memory", asked.memory_gb, capacity.memory_gb),
     ):
         if wanted > there:

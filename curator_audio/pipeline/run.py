@@ -135,7 +135,7 @@ def _finish(
 ) -> RunResult:
     ledger = pending.ledger
     listed = set(pending.names)
-    sources = {ledger.entries[name].source_path for name in listed if name in ledger.entries}
+    sources = plan.source.source_paths()
     unlisted = [entry for name, entry in ledger.entries.items() if name not in listed]
     kept = [entry for entry in unlisted if entry.source_path not in sources]
     ledger.forget(entry for entry in unlisted if entry.source_path in sources)  # the file has become shorter

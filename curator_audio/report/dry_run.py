@@ -14,7 +14,9 @@ from curator_audio.storage.ledger import Ledger
 from curator_audio.storage.storage import Storage, absolute
 
 
-def dry_run(pipeline: Pipeline, executor: Executor, output_dir: str, storage_options: dict[str, Any]) -> str:
+def dry_run(
+    pipeline: Pipeline, executor: Executor, output_dir: str, storage_options: dict[str, Any], overwrite: bool = False
+) -> str:
     """The plan as a table, and how much there is to do.
 
     Raises:
@@ -25,8 +27,9 @@ def dry_run(pipeline: Pipeline, executor: Executor, output_dir: str, storage_opt
     with executor:
         plan = plan.fitted(executor.capacity(), executor.num_workers)
     ledger = Ledger(storage, absolute(output_dir).rstrip("/"))
-    ledger.check_configuration(configuration(plan, ledger.paths.output_dir))
-    ledger.load()
+    if not overwrite:
+        ledger.check_configuration(configuration(plan, ledger.paths.output_dir))
+        ledger.load()
     pending = Pending(plan.source, ledger, plan.writer.output_path)
     num_pending = sum(1 for _ in pending)
     steps = "".join(f"\nthen: {step.name}" for step in pipeline.after)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from curator_audio.errors import ConfigurationError, RecordError, StorageError, place_of
+from curator_audio.errors import (
+    AccessError,
+    ConfigurationError,
+    RecordError,
+    StorageError,
+    StorageFullError,
+    place_of,
+)
 from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
 from curator_audio.tasks import AudioBatch, Record
 
@@ -49,7 +56,11 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
                     if name not in record:
                         raise RecordError("missing_field", f"the record has no '{name}'")
                 result = self.process_record(record)
-            except (MemoryError, StorageError):
+            except (MemoryError, ConfigurationError, StorageFullError):
+                raise
+            except AccessError as error:  # the record names a file that is not there
+                self._set_aside(task, offset, record, "unreadable_file", str(error))
+            except StorageError:
                 raise
             except RecordError as error:
                 self._set_aside(task, offset, record, error.reason, error.message)

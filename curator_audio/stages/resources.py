@@ -35,6 +35,8 @@ class Resources:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
                 raise ConfigurationError(f"resources.{name} is {value!r}; give a number of at least 0")
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ConfigurationError(f"resources.gpus is {self.gpus}; give a whole number, or a fraction of one GPU")
         if self.gpus and self.gpu_memory_gb:
             raise ConfigurationError("resources has both gpus and gpu_memory_gb; give one of them")
 

@@ -45,6 +45,10 @@ class SourceStage(ProcessingStage[Partition, Out]):
         """The record fields seen in a look at the start of the source; open if nothing can be said."""
         return Fields.any()
 
+    @abstractmethod
+    def source_paths(self) -> set[str]:
+        """The files (or prefixes) that partitions are pieces of, those without any partition included."""
+
     def num_bytes(self) -> int | None:
         """The size of all partitions together, if it can be known before listing them."""
         return None

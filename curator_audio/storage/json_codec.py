@@ -90,7 +90,12 @@ def _holds_all(pattern: re.Pattern[bytes], line: bytes) -> bool:
             if text.isdigit():
                 if len(text) >= 20 or int(text) >= 2**63:
                     return False
-            elif type(_float(text)) is not float:
+                continue
+            try:
+                exact = type(_float(text)) is float
+            except ValueError:  # several points: it is in a string
+                continue
+            if not exact:
                 return False
     return True
 

@@ -282,6 +282,10 @@ class Ledger:
                 return PartSource(self.absolute(step.outputs[0].path), start, num_bytes)
         return None
 
+    def has_written(self, path: str) -> bool:
+        """Whether a file is listed as something a run has written here."""
+        return path in set(self._files())
+
     def refreshed(self, entry: LedgerEntry, partition: Partition) -> None:
         """Note a file's new version for a partition whose content is the same as before."""
         entry.version, entry.end, entry.last = partition.version, partition.end, partition.last
@@ -323,8 +327,10 @@ class Ledger:
             self._delete_temporaries(self.storage.list_files(self.paths.folder))
             self._delete_temporaries(self.storage.list_files(self.paths.quarantine))
             self._delete_temporaries(self.storage.list_files(self.paths.output_dir, max_depth=1))
-        if is_local(output_path):  # what lies deeper may be another run's
-            self._delete_temporaries(self.storage.list_files(output_path.rstrip("/").rsplit("/", 1)[0], max_depth=1))
+        if is_local(output_path):  # beside it may lie what another run is writing
+            folder, _, name = output_path.rstrip("/").rpartition("/")
+            beside = self.storage.list_files(folder, max_depth=1)
+            self._delete_temporaries(info for info in beside if info.path.startswith(f"{folder}/.{name}."))
             self._delete_temporaries(self.storage.list_files(output_path, max_depth=1))
 
     def _delete_temporaries(self, files: Iterable[FileInfo]) -> None:

@@ -128,9 +128,12 @@ def _age_sec(holder: dict[str, Any]) -> float:
 
 
 def _boot_id() -> str:
+    """Tells within what a process id means the same process."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
+            return (
+                f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"  # containers have process ids of their own
+            )
     except OSError:
         return ""
 

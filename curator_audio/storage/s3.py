@@ -9,7 +9,7 @@ from typing import Any
 
 from curator_audio.errors import ConfigurationError
 
-SECRET = re.compile(r"key|secret|password|token|credential")
+SECRET = re.compile(r"key|secret|password|token|credential|authorization", re.IGNORECASE)
 OPTIONS = {"endpoint_url", "region", "verify", "anon"}
 
 
@@ -19,8 +19,10 @@ def check_no_secrets(options: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: there is one.
     """
-    for name in options:
-        if SECRET.search(name):
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            check_no_secrets(value)
+        if SECRET.search(str(name)) and value != "anon":  # gcsfs' way to public buckets
             raise ConfigurationError(
                 f"storage_options has '{name}': secrets belong in the environment "
                 "(S3_ACCESS_KEY and S3_SECRET_KEY, or the variables of your store's own client)"

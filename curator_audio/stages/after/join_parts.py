@@ -19,6 +19,7 @@ class JoinParts(AfterStep):
     """
 
     name = "join_parts"
+    makes_single_file = True
 
     def run(self, context: AfterContext) -> None:
         writer, ledger, storage = context.plan.writer, context.ledger, context.storage

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from curator_audio.errors import ConfigurationError, CuratorError, RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.record_stage import RecordStage
-from curator_audio.storage.storage import Storage, is_local, join
+from curator_audio.storage.storage import Storage, absolute, is_local, join, local_path
 from curator_audio.tasks import AudioBatch, Record
 
 
@@ -50,7 +50,7 @@ class GetAudioDurationStage(RecordStage):
         self._storage = worker.storage
 
     def process(self, task: AudioBatch) -> AudioBatch:
-        self._folder = self.audio_dir or task.source_path.rpartition("/")[0]
+        self._folder = absolute(self.audio_dir) if self.audio_dir else task.source_path.rpartition("/")[0]
         return super().process(task)
 
     def process_record(self, record: Record) -> Record:
@@ -67,7 +67,7 @@ class GetAudioDurationStage(RecordStage):
         storage = self._storage or Storage()
         try:
             if is_local(path):
-                info = soundfile.info(path)
+                info = soundfile.info(local_path(path))
             else:
                 with storage.open(path) as file:
                     info = soundfile.info(file)

@@ -97,6 +97,9 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         if records:
             yield self._batch(task, records, offsets)
 
+    def source_paths(self) -> set[str]:
+        return {file.path for file in self._files()}
+
     def num_bytes(self) -> int | None:
         files = self._files()
         return None if any(codec_of(file.path) for file in files) else sum(file.num_bytes for file in files)
@@ -196,8 +199,9 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
 def _without_bookkeeping(files: list[FileInfo]) -> list[FileInfo]:
     """The files without ledger, quarantine and metrics of the runs that wrote into their folders."""
     outputs = {file.path.split(LEDGER_FOLDER)[0] for file in files if LEDGER_FOLDER in file.path}
-    kept = tuple(f"{output}{name}" for output in outputs for name in (LEDGER_FOLDER, "/quarantine/", "/metrics.json"))
-    return [file for file in files if not file.path.startswith(kept)]
+    folders = tuple(f"{output}{name}" for output in outputs for name in (LEDGER_FOLDER, "/quarantine/"))
+    metrics = {f"{output}/metrics.json" for output in outputs}
+    return [file for file in files if not file.path.startswith(folders) and file.path not in metrics]
 
 
 def _sampled(line: bytes) -> Record:
@@ -212,7 +216,7 @@ def _sampled(line: bytes) -> Record:
 def _partition(file: FileInfo, start: int, end: int, last: bool) -> Partition:
     """A partition named after its file and first byte, so that names sort as the lines do."""
     stem = re.sub(r"[^\w-]", "_", os.path.basename(file.path).split(".")[0])[:MAX_STEM_CHARACTERS]
-    name = f"{stem}-{hashlib.sha256(file.path.encode(errors='surrogateescape')).hexdigest()[:8]}-{start:013d}"
+    name = f"{stem}-{hashlib.sha256(file.path.encode(errors='surrogateescape')).hexdigest()[:16]}-{start:013d}"
     return Partition(name, file.path, start, end, file.num_bytes, file.version, last=last)
 
 
