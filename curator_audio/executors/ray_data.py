@@ -31,18 +31,27 @@ class RayDataExecutor(RayExecutor):
         settings.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         for window in windows(partitions):
-            missing = {partition.name for partition in window}
-            rows = [{"item": carried(partition)} for partition in window]
-            dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-            for group in plan.groups:
-                dataset = dataset.map_batches(_Body, **_arguments(group, context, len(rows)))
-            with engine_errors(self.name):
-                for row in dataset.iter_rows():
-                    result = outcome(arrived(row["item"]))
-                    missing.discard(result.partition)
-                    yield result
+            missing = {partition.name: partition for partition in window}
+            for together in (True, True, False):  # the last time each alone, so that none can take another along
+                rounds = [list(missing.values())] if together else [[partition] for partition in missing.values()]
+                for tried in filter(None, rounds):
+                    for result in self._run(plan, tried, context):
+                        missing.pop(result.partition, None)
+                        yield result
             for name in missing:
                 yield Failure(name, f"its worker died {MAX_ATTEMPTS} times: {DEATH}")
+
+    def _run(self, plan: Plan, partitions: list[Partition], context: RunContext) -> Iterator[Outcome]:
+        """What comes of the partitions; nothing of one whose worker died each time."""
+        import ray.data
+
+        rows = [{"item": carried(partition)} for partition in partitions]
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+        for group in plan.groups:
+            dataset = dataset.map_batches(_Body, **_arguments(group, context, len(rows)))
+        with engine_errors(self.name):
+            for row in dataset.iter_rows():
+                yield outcome(arrived(row["item"]))
 
 
 class _Body:

@@ -105,7 +105,7 @@ class Worker:
             started = time.perf_counter()
             results = iter(_as_tasks(stage.process(task)))
             while True:
-                result = next(results, END)
+                result: Any = next(results, END)
                 metrics.process_time += time.perf_counter() - started
                 if result is END:
                     break

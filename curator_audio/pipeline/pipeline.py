@@ -65,8 +65,8 @@ class Pipeline:
         plan = make_plan(self.name, self.stages, storage or Storage())
         if plan.writer.is_single_file and not any(step.makes_single_file for step in self.after):
             raise ConfigurationError(
-                f"'{plan.writer.name}' writes one file, {plan.writer.output_path}, which is put together after all parts "
-                "are done; add JoinParts to 'after', or give a folder"
+                f"'{plan.writer.name}' writes one file, {plan.writer.output_path}, which is put together when all "
+                "parts are done; add JoinParts to 'after', or give a folder"
             )
         for step in self.after:
             step.check(plan)
@@ -139,8 +139,8 @@ def parameters(stage: Stage) -> dict[str, Any]:
         for name in names:
             if not hasattr(stage, name):
                 raise ConfigurationError(
-                    f"stage '{stage.name}' does not keep its parameter '{name}', by which a rerun tells what has changed; "
-                    f"keep it as self.{name}, or make the stage a dataclass"
+                    f"stage '{stage.name}' does not keep its parameter '{name}', by which a rerun tells what has "
+                    f"changed; keep it as self.{name}, or make the stage a dataclass"
                 )
     return {name: _plain(getattr(stage, name)) for name in names}
 

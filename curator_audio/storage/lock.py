@@ -131,9 +131,8 @@ def _boot_id() -> str:
     """Tells within what a process id means the same process."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
-            return (
-                f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"  # containers have process ids of their own
-            )
+            # Containers of one machine have process ids of their own.
+            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
 

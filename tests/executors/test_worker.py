@@ -74,6 +74,75 @@ def test_a_stage_that_returns_no_record_stops_the_run(manifest: Path, tmp_path: 
 
 
 @dataclass
+class WithGaps(ProcessingStage[AudioBatch, AudioBatch]):
+    """Gives None beside tasks, as a stage that drops some may."""
+
+    def process(self, task: AudioBatch) -> list[AudioBatch | None]:
+        return [None, task, None, AudioBatch(task.records, task.source_path, task.offsets)]
+
+
+def test_none_among_tasks_is_passed_over(manifest: Path, tmp_path: Path) -> None:
+    assert run(manifest, tmp_path / "out", WithGaps()).num_output_records == 80
+
+
+@dataclass
+class TooFewResults(ProcessingStage[AudioBatch, AudioBatch]):
+    """Forgets the results of all tasks but the first."""
+
+    batch_size = 2
+
+    def process(self, task: AudioBatch) -> AudioBatch:
+        return task
+
+    def process_batch(self, tasks: Sequence[AudioBatch]) -> list[AudioBatch]:
+        return list(tasks[:1])
+
+
+def test_a_batch_must_give_a_result_a_task(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="process_batch of 'TooFewResults' gave 1 results for 2 tasks"):
+        run(manifest, tmp_path / "out", TooFewResults())
+
+
+class NotADataclass(RecordStage):
+    """Keeps its parameter under another name, where no rerun would look for it."""
+
+    def __init__(self, threshold: int) -> None:
+        self._limit = threshold
+
+    def process_record(self, record: Record) -> Record:
+        return record
+
+
+def test_a_parameter_that_is_not_kept_is_refused(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="'NotADataclass' does not keep its parameter 'threshold'"):
+        run(manifest, tmp_path / "out", NotADataclass(3))
+
+
+def test_a_single_file_needs_its_join(manifest: Path, tmp_path: Path) -> None:
+    pipeline = Pipeline("test", [ManifestReaderStage(str(manifest)), ManifestWriterStage(f"{tmp_path}/out.jsonl")])
+    with pytest.raises(ConfigurationError, match="add JoinParts to 'after'"):
+        pipeline.run(LocalExecutor())
+
+
+@dataclass
+class ReadsAFile(RecordStage):
+    """Opens the file a record names, which may not be there."""
+
+    def setup(self, worker: WorkerInfo) -> None:
+        self._storage = worker.storage
+
+    def process_record(self, record: Record) -> Record:
+        if record["audio_filepath"] == "audio/0003.wav":
+            self._storage.read("/nowhere/0003.wav")
+        return record
+
+
+def test_a_missing_file_is_the_records_fault_alone(manifest: Path, tmp_path: Path) -> None:
+    result = run(manifest, tmp_path / "out", ReadsAFile())
+    assert result.quarantined == {"unreadable_file": 1} and result.num_output_records == 39
+
+
+@dataclass
 class SplitBatches(ProcessingStage[AudioBatch, AudioBatch]):
     """Yields a task a record: one task to many."""
 

@@ -189,6 +189,11 @@ def test_any_decimal_keeps_its_value(number: Any, template: str) -> None:
     assert flat(written) == flat(text)
 
 
+@pytest.mark.parametrize("text", ["ip 192.168.100.100.192.168.100.100", "v 2024.01.01.12.30.45.123456", " 1.2.3e-100"])
+def test_digits_in_strings_are_no_numbers(text: str) -> None:
+    assert decode_line(json.dumps({"text": text}).encode()) == {"text": text}
+
+
 def same(left: Any, right: Any) -> bool:
     """Equal, with the types and the signs of zeros equal, too."""
     return type(left) is type(right) and repr(left) == repr(right)
