@@ -39,6 +39,15 @@ def failing(record: Record, victim: str) -> Record:
     return record
 
 
+def held(record: Record, gate_path: str) -> Record:
+    """Waits until a file appears."""
+    import time
+
+    while not Path(gate_path).exists():
+        time.sleep(0.02)
+    return record
+
+
 def waiting_for(record: Record, log_path: str, gate_path: str, open_for: int) -> Record:
     """Lets a number of records pass, and holds the others until a file appears."""
     import time

@@ -244,18 +244,17 @@ def _drive(pools: list[_Pool], partitions: Iterator[Partition]) -> Iterator[Outc
     source_done = False
     patience = time.monotonic() + PATIENCE_SEC
     while True:
-        # Later pools first: what is nearly finished makes room for what is not.
-        for index in reversed(range(len(pools))):
-            upstream_done = source_done and all(pool.is_idle for pool in pools[:index])
-            if index + 1 == len(pools) or pools[index + 1].has_room:
-                pools[index].dispatch(upstream_done)
         while not source_done and pools[0].has_room:
             partition = next(partitions, None)
             if partition is None:
                 source_done = True
             else:
                 pools[0].waiting.append(_Job(partition, WorkItem.start(partition)))
-                pools[0].dispatch(False)
+        # Later pools first: what is nearly finished makes room for what is not.
+        for index in reversed(range(len(pools))):
+            upstream_done = source_done and all(pool.is_idle for pool in pools[:index])
+            if index + 1 == len(pools) or pools[index + 1].has_room:
+                pools[index].dispatch(upstream_done)
         if source_done and all(pool.is_idle for pool in pools):
             return
         waited_for = [reference for pool in pools for reference in (*pool.calls, *pool.starting)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.report.result import RunResult
 from curator_audio.stages.after import JoinParts
 from curator_audio.stages.base import ProcessingStage, WorkerInfo
+from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.tasks import AudioBatch, Record
@@ -71,6 +73,31 @@ class ReturnsANumber(RecordStage):
 def test_a_stage_that_returns_no_record_stops_the_run(manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="'ReturnsANumber' returned a int for a record"):
         run(manifest, tmp_path / "out", ReturnsANumber())
+
+
+def test_a_fast_pool_waits_for_a_slow_one(manifest: Path, tmp_path: Path, ray_session: None) -> None:
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    log.touch()
+    # The manifest once more for every record of it: 360 partitions, far more than all queues hold.
+    many = tmp_path / "many.jsonl"
+    many.write_bytes(manifest.read_bytes() * 40)
+    read_when_held: list[int] = []
+
+    def open_gate() -> None:
+        """Open the gate when no more is read: a second in which nothing changed."""
+        while not read_when_held or len(log.read_text().split()) != read_when_held[-1]:
+            read_when_held.append(len(log.read_text().split()))
+            threading.Event().wait(1.0 if read_when_held[-1] else 0.1)
+        gate.touch()
+
+    opener = threading.Thread(target=open_gate)
+    opener.start()
+    fast = CallFunctionStage("tests.functions.noted", {"log_path": str(log)}).with_(name="fast")
+    slow = CallFunctionStage("tests.functions.held", {"gate_path": str(gate)}).with_(name="slow", num_workers=1)
+    result = run(many, tmp_path / "out", fast, slow, executor=RayActorsExecutor())
+    opener.join()
+    assert result.num_output_records == 1600
+    assert read_when_held[-1] < 400, "the queue before the slow stage must be bounded"
 
 
 @dataclass
