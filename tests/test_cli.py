@@ -111,6 +111,11 @@ def test_a_file_of_ones_own_is_not_replaced(manifest: Path, tmp_path: Path, caps
     assert main([*arguments, "overwrite=true"]) == 0
 
 
+def test_memory_is_that_of_one_process(manifest: Path, capsys: Any) -> None:
+    assert main([f"manifest_path={manifest}", "output_dir=memory://out", "executor=ray_actors"]) == 2
+    assert "memory://out lies in the memory of one process; run it with executor=local" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("value", ["maybe", "1", "[true]"])
 def test_flags_are_true_or_false(value: str, manifest: Path, capsys: Any) -> None:
     assert main([f"manifest_path={manifest}", f"dry_run={value}"]) == 2

@@ -30,6 +30,8 @@ class Executor(ABC):
     """
 
     name: ClassVar[str]
+    in_process: ClassVar[bool] = False
+    """Whether stages run in the process of the driver, and see what lies in its memory."""
     num_workers: int | None = None
 
     def __enter__(self) -> Executor:

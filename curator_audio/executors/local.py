@@ -22,6 +22,7 @@ class LocalExecutor(Executor):
     """
 
     name = "local"
+    in_process = True
     num_workers = 1
 
     def capacity(self) -> Capacity:

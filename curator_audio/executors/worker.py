@@ -188,7 +188,6 @@ class Worker:
             start=partition.start,
             end=partition.end,
             version=partition.version,
-            last=partition.last,
             content_sha256=item.content_sha256,
             parts=[self._relative(part) for part in parts],
             quarantine=[self._relative(part) for part in self._write_quarantine(item)],

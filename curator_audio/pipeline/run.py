@@ -55,6 +55,8 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
     storage.prepare(options.output_dir)
     plan = pipeline.plan(storage)
     ledger = Ledger(storage, options.output_dir)
+    if not executor.in_process:
+        _check_reachable([options.output_dir, plan.writer.output_path, *plan.source.source_paths()])
     with executor:
         plan = plan.fitted(executor.capacity(), executor.num_workers)
         with RunLock(storage, ledger.paths.lock) as lock:
@@ -66,6 +68,12 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
             metrics = json.dumps(result.to_json(), indent=1, ensure_ascii=False)
             storage.write(join(options.output_dir, "metrics.json"), (metrics + "\n").encode(errors="backslashreplace"))
     return result
+
+
+def _check_reachable(paths: list[str]) -> None:
+    for path in paths:
+        if path.startswith("memory://"):
+            raise ConfigurationError(f"{path} lies in the memory of one process; run it with executor=local")
 
 
 def _prepare(ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions) -> Iterator[Partition]:

@@ -67,7 +67,6 @@ class LedgerEntry:
     start: int
     end: int
     version: str
-    last: bool
     content_sha256: str
     parts: list[Part]
     quarantine: list[Part]
@@ -288,7 +287,7 @@ class Ledger:
 
     def refreshed(self, entry: LedgerEntry, partition: Partition) -> None:
         """Note a file's new version for a partition whose content is the same as before."""
-        entry.version, entry.end, entry.last = partition.version, partition.end, partition.last
+        entry.version, entry.end = partition.version, partition.end
 
     def add(self, entry: LedgerEntry) -> None:
         """Take up what a worker has committed."""

@@ -20,7 +20,6 @@ class Partition(Task):
         version: size and mtime or etag of the source, the cheap check whether it changed.
         data: the lines themselves, where the source can only be read in order (compressed manifests).
         overlong_num_bytes: the whole length of the last line of ``data`` where it was cut short, else 0.
-        last: whether nothing follows this partition in ``source_path``.
 
     Example:
         >>> Partition(name="dev-000000000000", source_path="dev.jsonl", start=0, end=4096).num_items
@@ -35,4 +34,3 @@ class Partition(Task):
     version: str = ""
     data: bytes | None = field(default=None, repr=False)
     overlong_num_bytes: int = 0
-    last: bool = False

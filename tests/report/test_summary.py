@@ -17,7 +17,7 @@ def entry(number: int, records: int = 5, quarantined: dict[str, int] | None = No
         "writer": StageMetrics(0.25, 1, records, 0),
     }
     parts = [Part(f"p{number}.jsonl", 100, "", records)] if records else []
-    return LedgerEntry(f"p{number}", "in.jsonl", 0, 1000, "", False, "", parts, [], quarantined or {}, metrics)
+    return LedgerEntry(f"p{number}", "in.jsonl", 0, 1000, "", "", parts, [], quarantined or {}, metrics)
 
 
 def result(*entries: LedgerEntry, **values: object) -> RunResult:

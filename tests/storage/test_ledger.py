@@ -44,7 +44,6 @@ def entry(name: str, data: bytes = b"", quarantine: bytes = b"", **changes: Any)
         "start": 0,
         "end": 10,
         "version": "10-1.5",
-        "last": True,
         "content_sha256": "abc",
         "parts": part,
         "quarantine": bad,
@@ -92,7 +91,6 @@ metrics = st.builds(
         st.integers(0),
         st.integers(0),
         names,
-        st.booleans(),
         names,
         st.lists(parts, max_size=2),
         st.lists(parts, max_size=2),
@@ -427,9 +425,9 @@ def test_a_file_written_again_with_the_same_content_is_noted(out: str) -> None:
     done = commit(out, "a", b"one\n")
     ledger = loaded(out)
 
-    ledger.refreshed(ledger.entries["a"], Partition("a", "/data/in.jsonl", 0, 10, 10, "10-2.5", last=False))
+    ledger.refreshed(ledger.entries["a"], Partition("a", "/data/in.jsonl", 0, 10, 10, "10-2.5"))
     ledger.gather()
 
     again = loaded(out).entries["a"]
-    assert (again.version, again.last) == ("10-2.5", False)
+    assert again.version == "10-2.5"
     assert again.parts == done.parts

@@ -143,17 +143,12 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         step = max(1, int(self.partition_size_mb * 2**20))
         for start in range(0, file.num_bytes, step):
             end = min(start + step, file.num_bytes)
-            yield _partition(file, start, end, last=end == file.num_bytes)
+            yield _partition(file, start, end)
 
     def _blocks(self, file: FileInfo, codec: str) -> Iterator[Partition]:
         with decompressed(self.storage, file.path, codec) as read:
-            block: Lines | None = None
-            for following in read_blocks(read, int(self.partition_size_mb * 2**20), self._max_line_bytes):
-                if block is not None:
-                    yield _block_partition(file, block, last=False)
-                block = following
-            if block is not None:
-                yield _block_partition(file, block, last=True)
+            for block in read_blocks(read, int(self.partition_size_mb * 2**20), self._max_line_bytes):
+                yield _block_partition(file, block)
 
     def _lines(self, partition: Partition) -> Lines:
         if partition.data is not None:
@@ -213,16 +208,16 @@ def _sampled(line: bytes) -> Record:
     return record if isinstance(record, dict) else {}
 
 
-def _partition(file: FileInfo, start: int, end: int, last: bool) -> Partition:
+def _partition(file: FileInfo, start: int, end: int) -> Partition:
     """A partition named after its file and first byte, so that names sort as the lines do."""
     stem = re.sub(r"[^\w-]", "_", os.path.basename(file.path).split(".")[0])[:MAX_STEM_CHARACTERS]
     name = f"{stem}-{hashlib.sha256(file.path.encode(errors='surrogateescape')).hexdigest()[:16]}-{start:013d}"
-    return Partition(name, file.path, start, end, file.num_bytes, file.version, last=last)
+    return Partition(name, file.path, start, end, file.num_bytes, file.version)
 
 
-def _block_partition(file: FileInfo, block: Lines, last: bool) -> Partition:
+def _block_partition(file: FileInfo, block: Lines) -> Partition:
     num_bytes = max(len(block.data), block.overlong_num_bytes)
-    partition = _partition(file, block.start, block.start + num_bytes, last)
+    partition = _partition(file, block.start, block.start + num_bytes)
     partition.data = block.data
     partition.overlong_num_bytes = block.overlong_num_bytes
     return partition
