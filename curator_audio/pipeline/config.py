@@ -230,7 +230,7 @@ def _exists(base: Any, key: str, override: str) -> bool:
                 within = f" in {place}" if place else ""
                 raise ConfigurationError(f"{override}: there is no '{step}'{within}{nearest(step, known)}")
             node = node._get_node(step)
-            node = None if node is not None and node._is_missing() else base_value(node)
+            node = None if node is not None and node._is_missing() else _walkable(node)
         elif node is None and depth:
             return False
         else:
@@ -239,7 +239,7 @@ def _exists(base: Any, key: str, override: str) -> bool:
     return True
 
 
-def base_value(node: Any) -> Any:
+def _walkable(node: Any) -> Any:
     """A node as it can be walked into; a plain value as itself."""
     from omegaconf import Container
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from curator_audio.errors import ConfigurationError
@@ -70,11 +71,15 @@ class Pending:
         """Whether a source is what an earlier run wrote here; what nobody wrote here must not be written over."""
         if source_path != self.output_path and not source_path.startswith(self.output_path.rstrip("/") + "/"):
             return False
-        if self.ledger.has_written(source_path):
+        if source_path in self._written:
             return True
         raise ConfigurationError(
             f"{source_path} is read, and would be written too; choose an output that manifest_path does not include"
         )
+
+    @cached_property
+    def _written(self) -> set[str]:
+        return self.ledger.written()
 
     def _unchanged(self, entry: LedgerEntry, partition: Partition) -> bool:
         if self.source.content_sha256(partition) != entry.content_sha256:

@@ -56,7 +56,7 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
     plan = pipeline.plan(storage)
     ledger = Ledger(storage, options.output_dir)
     if not executor.in_process:
-        _check_reachable([options.output_dir, plan.writer.output_path, *plan.source.source_paths()])
+        _check_not_in_memory(options.output_dir, plan.writer.output_path)
     with executor:
         plan = plan.fitted(executor.capacity(), executor.num_workers)
         with RunLock(storage, ledger.paths.lock) as lock:
@@ -70,7 +70,7 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
     return result
 
 
-def _check_reachable(paths: list[str]) -> None:
+def _check_not_in_memory(*paths: str) -> None:
     for path in paths:
         if path.startswith("memory://"):
             raise ConfigurationError(f"{path} lies in the memory of one process; run it with executor=local")

@@ -281,9 +281,9 @@ class Ledger:
                 return PartSource(self.absolute(step.outputs[0].path), start, num_bytes)
         return None
 
-    def has_written(self, path: str) -> bool:
-        """Whether a file is listed as something a run has written here."""
-        return path in set(self._files())
+    def written(self) -> set[str]:
+        """All files that runs have written here, parts that were joined since included."""
+        return set(self._files())
 
     def refreshed(self, entry: LedgerEntry, partition: Partition) -> None:
         """Note a file's new version for a partition whose content is the same as before."""

@@ -59,7 +59,7 @@ def test_failures_are_told_and_make_the_run_incomplete() -> None:
     assert run.to_json()["partitions"] == {"done": 1, "done_before": 1, "failed": 1, "kept_of_vanished_sources": 0}
 
 
-def test_progress_tells_rates_and_time_left(monkeypatch: object) -> None:
+def test_progress_tells_rates_and_time_left() -> None:
     progress = Progress({"reader": 1, "builder": 2, "writer": 1}, 4000, shown=False)
     progress._started -= 2.0  # two seconds ago
     progress.done(entry(0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from curator_audio.errors import ConfigurationError, CuratorError, RecordError
 from curator_audio.stages.base import WorkerInfo
@@ -29,8 +29,8 @@ class GetAudioDurationStage(RecordStage):
     audio_dir: str | None = None
 
     name = "get_audio_duration"
-    _storage: Storage | None = None
-    _folder: str = ""
+    _storage: Storage | None = field(default=None, init=False, repr=False)
+    _folder: str = field(default="", init=False, repr=False)
 
     def inputs(self) -> tuple[list[str], list[str]]:
         return [], [self.audio_filepath_key]
