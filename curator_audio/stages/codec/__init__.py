@@ -1,0 +1,1 @@
+"""From segments to neural-codec tokens, and back to sound."""

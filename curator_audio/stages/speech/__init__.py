@@ -1,0 +1,1 @@
+"""From recordings to segments, and the containers segments are kept in."""

@@ -1,0 +1,54 @@
+"""Samples to the bytes of a FLAC file, and the bytes of any sound file to samples."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curator_audio.errors import RecordError
+
+Samples = npt.NDArray[np.float32]
+"""Mono samples between -1 and 1, of shape (num_samples,)."""
+
+
+def encode_flac(samples: Samples, sample_rate: int) -> bytes:
+    """Mono samples as a 16-bit FLAC file; what is beyond -1 or 1 is clipped.
+
+    Example:
+        >>> encode_flac(np.zeros(160, np.float32), 16000)[:4]
+        b'fLaC'
+    """
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, samples, sample_rate, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
+
+
+def decode_sound(data: bytes) -> tuple[Samples, int]:
+    """The samples of a short sound file in memory, mixed to mono, and their rate in Hz.
+
+    Raises:
+        RecordError: it cannot be decoded.
+
+    Example:
+        >>> samples, sample_rate = decode_sound(encode_flac(np.full(160, 0.5, np.float32), 16000))
+        >>> float(samples[0]), len(samples), sample_rate
+        (0.5, 160, 16000)
+    """
+    import soundfile
+
+    try:
+        samples, sample_rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+        raise RecordError("unreadable_audio", f"the audio cannot be decoded: {error}") from None
+    mono: Samples = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
+    return mono, int(sample_rate)
+
+
+def audio_field(samples: Samples, sample_rate: int, segment_id: str) -> dict[str, Any]:
+    """The ``audio`` field of a segment's record."""
+    return {"bytes": encode_flac(samples, sample_rate), "path": f"{segment_id}.flac"}
