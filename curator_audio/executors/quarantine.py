@@ -65,13 +65,20 @@ def _as_json(record: QuarantinedRecord) -> dict[str, Any]:
         "message": record.message,
     }
     if not isinstance(record.record, bytes):
-        return line | {"record": record.record}
+        return line | {"record": _without_bytes(record.record)}
     raw = record.record[:OVERLONG_KEPT_BYTES]
     line["num_bytes"] = record.num_bytes
     try:
         return line | {"raw": _decoded(raw, is_cut=len(raw) < record.num_bytes)}
     except UnicodeDecodeError:
         return line | {"raw_base64": base64.b64encode(raw).decode("ascii")}
+
+
+def _without_bytes(value: Any) -> Any:
+    """A record with sound and other bytes told by their length only."""
+    if isinstance(value, dict):
+        return {key: _without_bytes(item) for key, item in value.items()}
+    return f"<{len(value)} bytes>" if isinstance(value, bytes) else value
 
 
 def _decoded(raw: bytes, is_cut: bool) -> str:

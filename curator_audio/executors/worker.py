@@ -182,6 +182,7 @@ class Worker:
         metrics.items_in = sum(part.num_records for part in parts)
         item.metrics[self._writer.name] = metrics
         self._observe(self._writer, item, metrics)
+        keys = self._marks_after(partition, parts)
         entry = LedgerEntry(
             partition=partition.name,
             source_path=partition.source_path,
@@ -193,9 +194,19 @@ class Worker:
             quarantine=[self._relative(part) for part in self._write_quarantine(item)],
             quarantined=dict(Counter(record.reason for record in item.quarantined)),
             metrics=item.metrics,
+            keys=keys,
         )
         storage.write(paths.entry(partition.name), entry.to_json())
         return entry
+
+    def _marks_after(self, partition: Partition, parts: list[Part]) -> dict[str, str]:
+        """The partition's files with the marks they have now: a part may have replaced its source."""
+        keys = dict(partition.keys)
+        for part in parts:
+            key = relative_to(partition.source_path, part.path)
+            if key in keys:
+                keys[key] = self._context.worker.storage.info(part.path).mark
+        return keys
 
     def _write_quarantine(self, item: WorkItem) -> list[Part]:
         path = join(self._context.paths.quarantine, f"part-{item.partition.name}.jsonl")

@@ -10,6 +10,7 @@ from typing import Any
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.source import SourceStage
+from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import Ledger, LedgerEntry
 from curator_audio.tasks import Partition
 
@@ -23,15 +24,16 @@ class Pending:
     Args:
         source: what lists them.
         ledger: what was done before.
-        output_path: the writer's, which must not be among the sources.
+        writer: what must not write over a source, unless it is made to.
     """
 
     source: SourceStage[Any]
     ledger: Ledger
-    output_path: str
+    writer: WriterStage[Any]
     names: list[str] = field(default_factory=list)
     num_done_before: int = 0
     num_bytes_done_before: int = 0
+    num_vanished_keys: int = 0
 
     def __iter__(self) -> Iterator[Partition]:
         """The partitions to be done, in order; fills in ``names`` (all of them) on the way."""
@@ -52,10 +54,12 @@ class Pending:
 
     def _checked(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Partition, bool]]:
         window: list[tuple[Partition, Any]] = []
-        for partition in self.source.partitions():
-            if self._is_own_output(partition.source_path):
+        for partition in self.source.partitions(self.ledger.entries):
+            if self._is_own_output(partition):
                 continue
             entry = self.ledger.entries.get(partition.name)
+            if entry is not None:
+                self.num_vanished_keys += sum(key not in partition.keys for key in entry.keys)
             if entry is None or not self.ledger.is_there(entry):
                 window.append((partition, None))
             elif _same(entry, partition):
@@ -67,14 +71,19 @@ class Pending:
                 window = []
         yield from ((p, _result(check)) for p, check in window)
 
-    def _is_own_output(self, source_path: str) -> bool:
+    def _is_own_output(self, partition: Partition) -> bool:
         """Whether a source is what an earlier run wrote here; what nobody wrote here must not be written over."""
-        if source_path != self.output_path and not source_path.startswith(self.output_path.rstrip("/") + "/"):
+        source_path, output_path = partition.source_path.rstrip("/"), self.writer.output_path.rstrip("/")
+        if partition.keys and output_path.startswith(source_path + "/"):
+            raise ConfigurationError(f"{output_path} lies in {source_path}, which is read; choose another output")
+        if source_path != output_path and not source_path.startswith(output_path + "/"):
+            return False
+        if partition.keys and self.writer.may_replace_sources and source_path == output_path:
             return False
         if source_path in self._written:
             return True
         raise ConfigurationError(
-            f"{source_path} is read, and would be written too; choose an output that manifest_path does not include"
+            f"{source_path} is read, and would be written too; choose an output that the input does not include"
         )
 
     @cached_property
@@ -82,15 +91,17 @@ class Pending:
         return self.ledger.written()
 
     def _unchanged(self, entry: LedgerEntry, partition: Partition) -> bool:
-        if self.source.content_sha256(partition) != entry.content_sha256:
+        content_sha256 = self.source.content_sha256(partition)
+        if not content_sha256 or content_sha256 != entry.content_sha256:
             return False
         self.ledger.refreshed(entry, partition)
         return True
 
 
 def _same(entry: LedgerEntry, partition: Partition) -> bool:
-    found = (partition.source_path, partition.version, partition.start, partition.end)
-    return (entry.source_path, entry.version, entry.start, entry.end) == found
+    if partition.keys:
+        return partition.source_path == entry.source_path and partition.keys.items() <= entry.keys.items()
+    return (entry.source_path, entry.version) == (partition.source_path, partition.version)
 
 
 def _result(check: Any) -> bool:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from curator_audio.executors.base import Executor
     from curator_audio.pipeline.pipeline import Pipeline
 
+NOTED_AT_ONCE = 64
+NOTED_BYTES = 2**20
 ON_ERROR = ("quarantine", "raise")
 
 
@@ -60,7 +62,7 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
     with executor:
         plan = plan.fitted(executor.capacity(), executor.num_workers)
         with RunLock(storage, ledger.paths.lock) as lock:
-            pending = Pending(plan.source, ledger, plan.writer.output_path)
+            pending = Pending(plan.source, ledger, plan.writer)
             partitions = _prepare(ledger, plan, pending, options)
             failures = _map(executor, plan, partitions, pending, options, lock)
             result = _finish(pipeline, executor, plan, pending, failures)
@@ -89,7 +91,7 @@ def _prepare(ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions) 
     else:
         _check_not_foreign(ledger, plan)
     ledger.claim(configured)
-    ledger.sweep(plan.writer.output_path)
+    ledger.sweep(plan.writer.output_path, plan.writer.suffix)
     return partitions if first is None else chain([first], partitions)
 
 
@@ -122,7 +124,7 @@ def _map(
     workers = {stage.name: group.num_workers for group in plan.groups for stage in group.stages}
     num_bytes = plan.source.num_bytes() if options.progress else None
     with Progress(workers, num_bytes and num_bytes - pending.num_bytes_done_before, options.progress) as progress:
-        for outcome in executor.execute(plan, chain([first], partitions), context):
+        for outcome in executor.execute(plan, _noted(chain([first], partitions), ledger), context):
             if isinstance(outcome, Failure):
                 failures[outcome.partition] = outcome.message
                 logger.error(f"partition {outcome.partition} failed: {outcome.message}")
@@ -132,6 +134,20 @@ def _map(
             if lock.lost:
                 raise CuratorError(f"the lock of {options.output_dir} was taken by another run; this one stops")
     return failures
+
+
+def _noted(partitions: Iterator[Partition], ledger: Ledger) -> Iterator[Partition]:
+    """The partitions, after their names are noted in the ledger: some at a time, unless they carry data."""
+    window: list[Partition] = []
+    for partition in partitions:
+        window.append(partition)
+        if len(window) >= NOTED_AT_ONCE or sum(len(noted.data or b"") for noted in window) > NOTED_BYTES:
+            ledger.note_started([noted.name for noted in window])
+            yield from window
+            window = []
+    if window:
+        ledger.note_started([noted.name for noted in window])
+        yield from window
 
 
 def _finish(
@@ -145,9 +161,12 @@ def _finish(
     listed = set(pending.names)
     sources = plan.source.source_paths()
     unlisted = [entry for name, entry in ledger.entries.items() if name not in listed]
-    kept = [entry for entry in unlisted if entry.source_path not in sources]
-    ledger.forget(entry for entry in unlisted if entry.source_path in sources)  # the file has become shorter
-    log_vanished(kept)
+    kept = [entry for entry in unlisted if entry.source_path not in sources or entry.keys]
+    kept_names = {entry.partition for entry in kept}
+    ledger.forget(entry for entry in unlisted if entry.partition not in kept_names)  # the file has become shorter
+    log_vanished([entry for entry in kept if not entry.keys])
+    if num_vanished := pending.num_vanished_keys + sum(len(entry.keys) for entry in kept):
+        logger.warning(f"{num_vanished} file(s) that an earlier run read are gone; their output is kept")
     entries: list[LedgerEntry] = [ledger.entries[name] for name in pending.names if name in ledger.entries] + kept
     if not failures:
         for step in pipeline.after:
@@ -162,4 +181,5 @@ def _finish(
         failures=failures,
         num_done_before=pending.num_done_before,
         num_kept=len(kept),
+        derived={stage.name: stage.derived_metrics for stage in plan.stages},
     )

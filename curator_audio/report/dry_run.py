@@ -30,7 +30,7 @@ def dry_run(
     if not overwrite:
         ledger.check_configuration(configuration(plan, ledger.paths.output_dir))
         ledger.load()
-    pending = Pending(plan.source, ledger, plan.writer.output_path)
+    pending = Pending(plan.source, ledger, plan.writer)
     num_pending = sum(1 for _ in pending)
     steps = "".join(f"\nthen: {step.name}" for step in pipeline.after)
     return (

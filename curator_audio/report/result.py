@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ class RunResult:
         failures: partition name and reason of what could not be done.
         num_done_before: partitions that an earlier run had done.
         num_kept: partitions whose source is gone, and whose output is kept.
+        derived: for each stage, what works out further figures from its totals.
         time_sec: wall-clock seconds of this run.
     """
 
@@ -33,6 +35,7 @@ class RunResult:
     failures: dict[str, str] = field(default_factory=dict)
     num_done_before: int = 0
     num_kept: int = 0
+    derived: Mapping[str, Callable[[Mapping[str, float]], dict[str, float]]] = field(default_factory=dict)
     time_sec: float = 0.0
 
     @property
@@ -55,6 +58,8 @@ class RunResult:
             for stage, metrics in entry.metrics.items():
                 if stage in totals:
                     totals[stage].add(metrics)
+        for stage, derive in self.derived.items():
+            totals[stage].custom |= derive(totals[stage].custom)
         return totals
 
     @property

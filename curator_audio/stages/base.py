@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
@@ -172,6 +172,10 @@ class ProcessingStage(ABC, Generic[In, Out]):
         """Add to several metrics at once."""
         for name, value in metrics.items():
             self.log_metric(name, value)
+
+    def derived_metrics(self, totals: Mapping[str, float]) -> dict[str, float]:
+        """Figures that follow from the totals of what the stage logged over a run, such as a share or a rate."""
+        return {}
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from curator_audio.stages.base import Out, ProcessingStage, WorkerInfo
 from curator_audio.stages.fields import Fields
-from curator_audio.storage.storage import Storage
+from curator_audio.storage.ledger import LedgerEntry
+from curator_audio.storage.storage import FileInfo, Storage
 from curator_audio.tasks import Partition
+
+MAX_SLUG_CHARACTERS = 40  # of at most 4 bytes each, so that file names stay below 255 bytes
+LEDGER_FOLDER = "/_ledger/"
 
 
 class SourceStage(ProcessingStage[Partition, Out]):
@@ -30,8 +37,12 @@ class SourceStage(ProcessingStage[Partition, Out]):
         self._storage = worker.storage
 
     @abstractmethod
-    def partitions(self) -> Iterator[Partition]:
+    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         """All partitions, lazily, in a stable order, without reading more than must be.
+
+        Args:
+            done: what earlier runs finished, by partition name. A source that lists files leaves those of a finished
+                partition together, so that new ones make new partitions.
 
         Raises:
             AccessError: the source is not there or may not be read.
@@ -52,3 +63,22 @@ class SourceStage(ProcessingStage[Partition, Out]):
     def num_bytes(self) -> int | None:
         """The size of all partitions together, if it can be known before listing them."""
         return None
+
+
+def slug_of(path: str) -> str:
+    """A short name for a path that no other path has, fit for a file: the start of its stem, and a hash.
+
+    Example:
+        >>> slug_of("s3://bucket/news/Evening show.opus")
+        'Evening_show-a285b86337a44f44'
+    """
+    stem = re.sub(r"[^\w-]", "_", os.path.basename(path).split(".")[0])[:MAX_SLUG_CHARACTERS]
+    return f"{stem}-{hashlib.sha256(path.encode(errors='surrogateescape')).hexdigest()[:16]}"
+
+
+def without_bookkeeping(files: list[FileInfo]) -> list[FileInfo]:
+    """The files without ledger, quarantine and metrics of the runs that wrote into their folders."""
+    outputs = {file.path.split(LEDGER_FOLDER)[0] for file in files if LEDGER_FOLDER in file.path}
+    folders = tuple(f"{output}{name}" for output in outputs for name in (LEDGER_FOLDER, "/quarantine/"))
+    metrics = {f"{output}/metrics.json" for output in outputs}
+    return [file for file in files if not file.path.startswith(folders) and file.path not in metrics]

@@ -23,6 +23,8 @@ class WriterStage(ProcessingStage[In, Part]):
 
     output_path: str
     suffix: ClassVar[str]
+    may_replace_sources: ClassVar[bool] = False
+    """Whether it may write into the folder it reads from: it then writes each file in the place of its source."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.output_path, str) or not self.output_path:

@@ -5,6 +5,7 @@
     _ledger/entries/NAME.json    one a finished partition, written by the worker that finished it
     _ledger/entries.jsonl        the same, gathered when a run ends
     _ledger/after/NAME.json      one a finished step after the map
+    _ledger/started/N.json       names of partitions given to workers, until a run ends
     _ledger/parts/               parts that wait to be joined
 
 Paths in it are relative to the output folder where they lie below it, so that the folder may be moved.
@@ -60,7 +61,10 @@ class StageMetrics:
 
 @dataclass
 class LedgerEntry:
-    """A finished partition: what it was made from, what came of it, and what the stages counted."""
+    """A finished partition: what it was made from, what came of it, and what the stages counted.
+
+    ``keys`` are those of a batch of files: on a later run they stay together.
+    """
 
     partition: str
     source_path: str
@@ -72,6 +76,7 @@ class LedgerEntry:
     quarantine: list[Part]
     quarantined: dict[str, int]
     metrics: dict[str, StageMetrics]
+    keys: dict[str, str] = field(default_factory=dict)
 
     @property
     def num_records(self) -> int:
@@ -147,6 +152,10 @@ class LedgerPaths:
         return join(self.folder, "parts")
 
     @property
+    def started(self) -> str:
+        return join(self.folder, "started")
+
+    @property
     def quarantine(self) -> str:
         return join(self.output_dir, "quarantine")
 
@@ -172,6 +181,8 @@ class Ledger:
         self.steps: dict[str, StepEntry] = {}
         self._announced: dict[str, StepEntry] = {}
         self._sizes: dict[str, int] = {}
+        self._stale: list[str] = []
+        self._num_started = 0
 
     def load(self) -> None:
         """Read all entries and look which of the files they name exist."""
@@ -181,6 +192,7 @@ class Ledger:
         for data in [*gathered, *self.storage.read_many(loose)]:
             entry = _read(LedgerEntry.from_json, data, self.paths.folder)
             if entry is not None:
+                self._stale += self._replaced(entry)
                 self.entries[entry.partition] = entry
         for path in listed:
             if path.startswith(join(self.paths.folder, "after") + "/") and path.endswith(".json"):
@@ -259,10 +271,12 @@ class Ledger:
         """Delete what the ledger lists, and the ledger; nothing else."""
         self.load()
         outputs = [part.path for step in self._announced.values() if self._has_outputs(step) for part in step.outputs]
-        self.storage.delete([*self._files(), *map(self.absolute, outputs)])
+        steps = [part.path for step in self.steps.values() for part in step.outputs]
+        files = [path for entry in self.entries.values() for path in self._made_for(entry)]
+        self.storage.delete([*files, *self._stale, *map(self.absolute, [*steps, *outputs])])
         keep = {self.paths.lock}
         self.storage.delete([info.path for info in self.storage.list_files(self.paths.folder) if info.path not in keep])
-        self.entries, self.steps, self._announced, self._sizes = {}, {}, {}, {}
+        self.entries, self.steps, self._announced, self._sizes, self._stale = {}, {}, {}, {}, []
 
     # Partitions ---------------------------------------------------------------------------------------------
 
@@ -290,7 +304,8 @@ class Ledger:
         entry.version, entry.end = partition.version, partition.end
 
     def add(self, entry: LedgerEntry) -> None:
-        """Take up what a worker has committed."""
+        """Take up what a worker has committed, and delete what it had made of the partition before and not now."""
+        self.storage.delete(self._replaced(entry))
         self.entries[entry.partition] = entry
         for part in [*entry.parts, *entry.quarantine]:
             self._sizes[self.absolute(part.path)] = part.num_bytes
@@ -298,20 +313,61 @@ class Ledger:
     def forget(self, entries: Iterable[LedgerEntry]) -> None:
         """Delete the parts and entries of partitions that are no longer part of a source."""
         for entry in list(entries):
-            files = [self.absolute(part.path) for part in [*entry.parts, *entry.quarantine]]
-            self.storage.delete([*files, self.paths.entry(entry.partition)])
+            self.storage.delete([*self._made_for(entry), self.paths.entry(entry.partition)])
             del self.entries[entry.partition]
+
+    def _made_for(self, entry: LedgerEntry) -> list[str]:
+        """The files made for an entry, without those that were rewritten in their place and are the user's own."""
+        sources = {join(entry.source_path, key) for key in entry.keys}
+        files = [self.absolute(part.path) for part in [*entry.parts, *entry.quarantine]]
+        return [path for path in files if path not in sources]
+
+    def _replaced(self, entry: LedgerEntry) -> list[str]:
+        """The files that an older entry of the same partition had, and this one has not."""
+        before = self.entries.get(entry.partition)
+        if before is None:
+            return []
+        files = {self.absolute(part.path) for part in [*entry.parts, *entry.quarantine]}
+        return [path for path in self._made_for(before) if path not in files]
+
+    def note_started(self, partitions: Iterable[str]) -> None:
+        """Note partitions before workers get them: killed, they may leave a part that no later partition replaces."""
+        self.storage.write(join(self.paths.started, f"{self._num_started:06d}.json"), _json(list(partitions)))
+        self._num_started += 1
+
+    def _started(self) -> tuple[list[str], list[str]]:
+        """The notes of started partitions, and the names in them."""
+        notes = [info.path for info in self.storage.list_files(self.paths.started) if info.path.endswith(".json")]
+        names = [name for data in self.storage.read_many(notes) for name in _read(json.loads, data, notes[0]) or []]
+        return notes, names
 
     def gather(self) -> None:
         """Put all entries into one file, so that the next run need not read one a partition."""
+        notes, names = self._started()
+        failed = [name for name in names if name not in self.entries]
+        if failed:
+            self.note_started(failed)
+        self.storage.delete(notes)
+        self.storage.delete_empty_folder(self.paths.started)
         lines = [entry.to_json() for _, entry in sorted(self.entries.items())]
         self.storage.write(self.paths.gathered, b"\n".join([*lines, b""]))
         loose = [info.path for info in self.storage.list_files(self.paths.entries)]
         self.storage.delete(loose)
         self.storage.delete_empty_folder(self.paths.entries)
 
-    def sweep(self, output_path: str) -> None:
-        """Remove what a killed run left behind: half-written files, and parts that were never entered."""
+    def sweep(self, output_path: str, suffix: str) -> None:
+        """Remove what a killed run left behind: half-written files, and parts that were never entered.
+
+        Args:
+            output_path: the writer's.
+            suffix: what the names of its shards end in.
+        """
+        notes, names = self._started()
+        unfinished = [name for name in names if name not in self.entries]
+        shards = [join(output_path, name + suffix) for name in unfinished]
+        quarantine = [join(self.paths.quarantine, f"part-{name}.jsonl") for name in unfinished]
+        self.storage.delete([*self._stale, *shards, *quarantine, *notes])
+        self._stale = []
         for name in self._announced:
             if name in self.steps:
                 self.storage.write(self.paths.step(name), self.steps[name].to_json())

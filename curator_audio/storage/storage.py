@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -29,13 +30,18 @@ _GLOB = re.compile(r"[*?[]")
 Out = TypeVar("Out")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileInfo:
     """A file as listed: its path, size in bytes, and a version that changes when it is written again."""
 
     path: str
     num_bytes: int
     version: str
+
+    @property
+    def mark(self) -> str:
+        """The version in a few letters, for where there are many."""
+        return hashlib.sha256(self.version.encode()).hexdigest()[:12]
 
 
 class Storage:
@@ -138,13 +144,20 @@ class Storage:
 
     def read_many(self, paths: list[str]) -> list[bytes]:
         """Several small files, concurrently where the store allows it."""
-        return self._each(self.read, paths)
+        return self.each(self.read, paths)
 
     @contextmanager
-    def open(self, path: str) -> Iterator[IO[bytes]]:
-        """The file, to read in order or to seek in."""
+    def open(self, path: str, reads_ahead: bool = True) -> Iterator[IO[bytes]]:
+        """The file, to read in order or to seek in.
+
+        Args:
+            path: the file.
+            reads_ahead: whether more is fetched from a store than is asked for; False for readers that know what they
+                want and ask for all of it at once.
+        """
         filesystem = self._filesystem(path)
-        with explained(path, "read"), filesystem.open(path, "rb") as file:
+        options = {} if reads_ahead or is_local(path) else {"cache_type": "none"}
+        with explained(path, "read"), filesystem.open(path, "rb", **options) as file:
             yield file
 
     @contextmanager
@@ -203,7 +216,7 @@ class Storage:
 
     def delete(self, paths: list[str]) -> None:
         """Remove files; those that are gone already are passed over."""
-        self._each(self._delete, paths)
+        self.each(self._delete, paths)
 
     def _delete(self, path: str) -> None:
         with explained(path, "delete"), suppress(FileNotFoundError):
@@ -212,7 +225,7 @@ class Storage:
             else:
                 self._filesystem(path).rm_file(path)
 
-    def _each(self, do: Callable[[str], Out], paths: list[str]) -> list[Out]:
+    def each(self, do: Callable[[str], Out], paths: list[str]) -> list[Out]:
         """What ``do`` gives for every path; requests to a store run at the same time."""
         if len(paths) < 2 or is_local(paths[0]):
             return [do(path) for path in paths]

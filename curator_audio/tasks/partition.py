@@ -20,6 +20,8 @@ class Partition(Task):
         version: size and mtime or etag of the source, the cheap check whether it changed.
         data: the lines themselves, where the source can only be read in order (compressed manifests).
         overlong_num_bytes: the whole length of the last line of ``data`` where it was cut short, else 0.
+        keys: for a batch of files, each one's path below ``source_path`` and a mark that changes when it is written
+            again; ``start`` is then 0 and ``end`` their size together.
 
     Example:
         >>> Partition(name="dev-000000000000", source_path="dev.jsonl", start=0, end=4096).num_items
@@ -34,3 +36,4 @@ class Partition(Task):
     version: str = ""
     data: bytes | None = field(default=None, repr=False)
     overlong_num_bytes: int = 0
+    keys: dict[str, str] = field(default_factory=dict, repr=False)

@@ -285,7 +285,7 @@ def test_sweep_removes_what_a_killed_run_left(tmp_path: Path) -> None:
     for name in mine:
         Storage().write(f"{out}/{name}", b"mine")
 
-    loaded(out).sweep(f"{out}/shards")
+    loaded(out).sweep(f"{out}/shards", ".jsonl")
 
     assert files(out) == before | mine
 
@@ -295,7 +295,7 @@ def test_sweep_on_a_store_removes_parts_without_entry(s3_bucket: str) -> None:
     before = files(f"{s3_bucket}/out")
     Storage().write(f"{s3_bucket}/out/_ledger/parts/without-entry.jsonl", b"whole")
 
-    loaded(f"{s3_bucket}/out").sweep(f"{s3_bucket}/out/all.jsonl")
+    loaded(f"{s3_bucket}/out").sweep(f"{s3_bucket}/out/all.jsonl", ".jsonl")
 
     assert files(f"{s3_bucket}/out") == before
 
@@ -394,7 +394,7 @@ def test_looking_changes_nothing_and_sweeping_settles_it(out: str, appeared: byt
     assert done == [appeared == OLD, appeared == NEW]
     assert files(out) == before, "a dry run looks while another run may be at work"
 
-    ledger.sweep(f"{out}/all.jsonl")
+    ledger.sweep(f"{out}/all.jsonl", ".jsonl")
     assert not any(name.endswith(".announced.json") for name in files(out))
     for settled in (ledger, loaded(out)):
         assert settled.steps == steps

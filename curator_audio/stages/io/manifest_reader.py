@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import QuarantinedRecord
 from curator_audio.stages.fields import Fields
-from curator_audio.stages.source import SourceStage
+from curator_audio.stages.source import SourceStage, slug_of, without_bookkeeping
 from curator_audio.storage.byte_ranges import OVERLONG_KEPT_BYTES, Lines, read_blocks, read_lines
 from curator_audio.storage.decompression import CODECS, codec_of, decompressed
 from curator_audio.storage.json_codec import decode_line
+from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.storage import FileInfo, absolute
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 MANIFEST_SUFFIXES = tuple(
     suffix + compression for suffix in (".jsonl", ".json", ".ndjson") for compression in ("", *CODECS)
 )
-MAX_STEM_CHARACTERS = 40  # of at most 4 bytes each, so that file names stay below 255 bytes
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BATCH_BYTES = 64 * 1024  # small enough for a batch, its windows and its JSON to stay in the processor's cache
 SAMPLE_BYTES = 256 * 1024
 SAMPLE_RECORDS = 20
-LEDGER_FOLDER = "/_ledger/"
 
 
 @dataclass
@@ -72,7 +68,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], []
 
-    def partitions(self) -> Iterator[Partition]:
+    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         files = self._files()
         if not any(file.num_bytes for file in files):
             raise ConfigurationError(f"{self.manifest_path} is empty (0 bytes); give a manifest with a record a line")
@@ -130,7 +126,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
                 raise ConfigurationError(f"no file matches {path}; check the pattern")
             return files
         if path.endswith("/") or self.storage.is_folder(path):
-            files = _without_bookkeeping(self.storage.list_files(path))
+            files = without_bookkeeping(self.storage.list_files(path))
             files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES)]
             if not files:
                 raise ConfigurationError(
@@ -191,14 +187,6 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         return AudioBatch(records, task.source_path, offsets)
 
 
-def _without_bookkeeping(files: list[FileInfo]) -> list[FileInfo]:
-    """The files without ledger, quarantine and metrics of the runs that wrote into their folders."""
-    outputs = {file.path.split(LEDGER_FOLDER)[0] for file in files if LEDGER_FOLDER in file.path}
-    folders = tuple(f"{output}{name}" for output in outputs for name in (LEDGER_FOLDER, "/quarantine/"))
-    metrics = {f"{output}/metrics.json" for output in outputs}
-    return [file for file in files if not file.path.startswith(folders) and file.path not in metrics]
-
-
 def _sampled(line: bytes) -> Record:
     """The record in a line, an empty one where there is none."""
     try:
@@ -210,9 +198,7 @@ def _sampled(line: bytes) -> Record:
 
 def _partition(file: FileInfo, start: int, end: int) -> Partition:
     """A partition named after its file and first byte, so that names sort as the lines do."""
-    stem = re.sub(r"[^\w-]", "_", os.path.basename(file.path).split(".")[0])[:MAX_STEM_CHARACTERS]
-    name = f"{stem}-{hashlib.sha256(file.path.encode(errors='surrogateescape')).hexdigest()[:16]}-{start:013d}"
-    return Partition(name, file.path, start, end, file.num_bytes, file.version)
+    return Partition(f"{slug_of(file.path)}-{start:013d}", file.path, start, end, file.num_bytes, file.version)
 
 
 def _block_partition(file: FileInfo, block: Lines) -> Partition:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from curator_audio.errors import RecordError
 from curator_audio.tasks import Record
 
 SEGMENT_FIELDS = (
@@ -41,3 +42,22 @@ def segment_record(**values: Any) -> Record:
         []
     """
     return {**dict.fromkeys(SEGMENT_FIELDS), "codes": [], **values}
+
+
+def file_name_of(record: Record, suffix: str) -> list[str]:
+    """Folder and name of a segment's own file, below the folder of all of them.
+
+    Raises:
+        RecordError: the names in the record would lead elsewhere.
+
+    Example:
+        >>> file_name_of({"channel": "news", "segment_id": "show_seg_3"}, ".npz")
+        ['news', 'show_seg_3.npz']
+    """
+    names = [str(name) for name in (record.get("channel"), record.get("segment_id")) if name]
+    if not record.get("segment_id"):
+        raise RecordError("missing_field", "the record has no 'segment_id', after which its file is named")
+    for name in names:
+        if name in (".", "..") or "/" in name or "\0" in name:
+            raise RecordError("path_leaves_root", f"{name!r} is no name of a file or folder; rename it")
+    return [*names[:-1], names[-1] + suffix]

@@ -1,0 +1,88 @@
+"""Reading trees of ``.npz`` segments."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from curator_audio.errors import AccessError, ConfigurationError, RecordError
+from curator_audio.stages.io.tree_reader import TreeReaderStage
+from curator_audio.stages.speech.batches import segment_batches
+from curator_audio.stages.speech.channels import Channels
+from curator_audio.stages.speech.npz import index_of, record_of_npz, recording_of
+from curator_audio.stages.speech.segments import SEGMENT_FIELDS
+from curator_audio.tasks import AudioBatch, Partition, Record
+
+READ_AT_ONCE = 64
+
+
+@dataclass
+class NpzReaderStage(TreeReaderStage[AudioBatch]):
+    """Reads segments from ``{input_path}/{channel}/{segment_id}.npz``, those of a recording together.
+
+    A file that is no ``.npz`` file, or has no audio, is quarantined.
+
+    Args:
+        input_path: the folder or prefix; a local path or any fsspec URL.
+        partition_size_mb: recordings are put together up to this size in MB (2**20 bytes).
+        sample_rate: of the audio in Hz, which the files do not tell.
+        channels: the folders to read, by their old or new names; None for all.
+        channel_mapping: new names of channels by old ones.
+
+    Raises:
+        ConfigurationError: a parameter out of range.
+    """
+
+    sample_rate: int = 16000
+    channels: list[str] | None = None
+    channel_mapping: dict[str, str] = field(default_factory=dict)
+
+    name = "npz_reader"
+    suffixes: ClassVar[tuple[str, ...]] = (".npz",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.sample_rate, bool) or not isinstance(self.sample_rate, int) or self.sample_rate < 1:
+            raise ConfigurationError(f"sample_rate is {self.sample_rate!r}; give a whole number of Hz")
+        self._channels = Channels(self.channels, self.channel_mapping)
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        return ["records"], list(SEGMENT_FIELDS)
+
+    def is_selected(self, key: str) -> bool:
+        return super().is_selected(key) and self._channels.name_of(_folder_name(key)) is not None
+
+    def group_of(self, key: str) -> str:
+        return recording_of(key.removesuffix(".npz"))
+
+    def order_of(self, key: str) -> Any:
+        return self.group_of(key), index_of(key.removesuffix(".npz")), key
+
+    def process(self, task: Partition) -> Iterator[AudioBatch]:
+        return segment_batches(((record, -1) for record in self._records(task)), task.source_path)
+
+    def _records(self, task: Partition) -> Iterator[Record]:
+        keys = sorted(task.keys, key=self.order_of)
+        for begin in range(0, len(keys), READ_AT_ONCE):
+            paths = [f"{task.source_path}/{key}" for key in keys[begin : begin + READ_AT_ONCE]]
+            for key, path, data in zip(keys[begin:], paths, self.storage.each(self._read, paths)):
+                try:
+                    if isinstance(data, AccessError):
+                        raise data
+                    name = posixpath.basename(key).removesuffix(".npz")
+                    channel = self._channels.name_of(_folder_name(key)) or None
+                    yield record_of_npz(data, name, channel, self.sample_rate)
+                except (RecordError, AccessError) as error:
+                    self.set_aside(path, error)
+
+    def _read(self, path: str) -> bytes | AccessError:
+        try:
+            return self.storage.read(path)
+        except AccessError as error:  # it has gone since the folder was listed
+            return error
+
+
+def _folder_name(key: str) -> str:
+    return posixpath.basename(posixpath.dirname(key))

@@ -1,0 +1,81 @@
+"""Writing segments as WebDataset tar shards."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.stages.base import QuarantinedRecord
+from curator_audio.stages.speech.segments import file_name_of
+from curator_audio.stages.writer import WriterStage
+from curator_audio.storage.json_codec import encode_record
+from curator_audio.tasks import AudioBatch, Record
+
+END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
+
+
+@dataclass
+class WebDatasetWriterStage(WriterStage[AudioBatch]):
+    """Writes segments as tar shards of ``{channel}/{segment_id}.flac`` and ``….json``, a shard a partition.
+
+    Args:
+        output_path: the folder or prefix of the shards.
+
+    Raises:
+        ConfigurationError: a file instead of a folder.
+    """
+
+    output_path: str
+
+    name = "webdataset_writer"
+    suffix: ClassVar[str] = ".tar"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.output_path.endswith(self.suffix):
+            raise ConfigurationError(f"output_path is {self.output_path}; give a folder, tars are written as shards")
+
+    def inputs(self) -> tuple[list[str], list[str]]:
+        return ["records"], ["segment_id"]
+
+    def encode(self, task: AudioBatch) -> bytes:
+        file = io.BytesIO()
+        for record, offset in zip(task.records, task.offsets):
+            try:
+                for name, data in self._members(record):
+                    file.write(_member(name, data))
+            except RecordError as error:
+                bad = QuarantinedRecord(task.source_path, offset, self.name, error.reason, error.message, record)
+                self.observed.quarantined.append(bad)
+        return file.getvalue()
+
+    def _encoded(self, tasks: Iterable[AudioBatch]) -> Iterator[tuple[bytes, int]]:
+        is_empty = True
+        for data, num_records in super()._encoded(tasks):
+            is_empty = False
+            yield data, num_records
+        if not is_empty:
+            yield END_OF_ARCHIVE, 0
+
+    def _members(self, record: Record) -> list[tuple[str, bytes]]:
+        audio = record.get("audio") or {}
+        suffix = "." + str(audio.get("path") or "flac").rsplit(".", 1)[-1]
+        # What follows the first dot of a name is its kind to WebDataset; the JSON has the name as it is.
+        named = {**record, "segment_id": str(record.get("segment_id") or "").replace(".", "_")}
+        fields = {name: value for name, value in record.items() if name != "audio"}
+        described = ("/".join(file_name_of(named, ".json")), encode_record(fields))
+        if not audio.get("bytes"):
+            return [described]
+        return [("/".join(file_name_of(named, suffix)), audio["bytes"]), described]
+
+
+def _member(name: str, data: bytes) -> bytes:
+    """A file in a tar: header, content and padding; without owner and time, so that the same bytes come out."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    padding = bytes(-len(data) % tarfile.BLOCKSIZE)
+    return info.tobuf(tarfile.PAX_FORMAT) + data + padding
