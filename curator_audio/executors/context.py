@@ -16,10 +16,12 @@ class RunContext:
     Args:
         worker: what stages are told.
         on_error: ``quarantine`` or ``raise``.
+        scratch_budget_gb: how much of the local disk the engine may use in GB (10**9 bytes); None for no limit.
     """
 
     worker: WorkerInfo
     on_error: str = "quarantine"
+    scratch_budget_gb: float | None = None
 
     @property
     def paths(self) -> LedgerPaths:
@@ -43,6 +45,11 @@ class WorkItem:
     metrics: dict[str, StageMetrics] = field(default_factory=dict)
     quarantined: list[QuarantinedRecord] = field(default_factory=list)
     content_sha256: str = ""
+
+    @property
+    def num_bytes(self) -> int:
+        """About how much memory it takes on its way to another worker."""
+        return sum(task.num_bytes for task in self.tasks)
 
     @classmethod
     def start(cls, partition: Partition) -> WorkItem:

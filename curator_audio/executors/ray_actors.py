@@ -38,10 +38,11 @@ class RayActorsExecutor(RayExecutor):
     takes_ray_client = True
 
     def execute(self, plan: Plan, partitions: Iterator[Partition], context: RunContext) -> Iterator[Outcome]:
-        self._cluster.start(plan.num_cpus)
+        self._cluster.start(plan.num_cpus, context.scratch_budget_gb)
+        room = self._cluster.object_store_bytes(context.scratch_budget_gb)
         pools = [_Pool(group, context) for group in plan.groups]
         try:
-            yield from _drive(pools, partitions)
+            yield from _drive(pools, partitions, _Room(room))
         finally:
             for pool in pools:
                 pool.stop()
@@ -54,6 +55,27 @@ class _Job:
     partition: Partition
     item: Any  # a reference to a WorkItem, or the WorkItem
     attempts: int = 0
+    num_bytes: int = 0
+
+
+class _Room:
+    """How much is on its way between workers: what exceeds Ray's memory would be written to the disk.
+
+    Args:
+        num_bytes: how much may be on its way.
+    """
+
+    def __init__(self, num_bytes: float) -> None:
+        self._limit = num_bytes
+        self._largest = 0
+
+    def for_another(self, pools: list[_Pool]) -> bool:
+        """Whether one more partition may be started; those not yet read are taken to be as large as the largest."""
+        jobs = [job for pool in pools for job in pool.jobs]
+        known = [job.num_bytes for job in jobs if job.num_bytes]
+        self._largest = max([self._largest, *known])
+        expected = sum(known) + self._largest * (len(jobs) - len(known) + 1)
+        return not jobs or expected <= self._limit
 
 
 @dataclass
@@ -91,12 +113,15 @@ class _ActorBody:
         return None
 
     def run(self, num: int, *items: WorkItem) -> Any:
-        """A note (what became of each item), then the items themselves: the driver fetches the note only."""
+        """A note (what became of each item), then the items themselves: the driver fetches the note only.
+
+        Of an item that is passed on the note is its size.
+        """
         try:
             results: Any = self._worker.run([item.fresh() for item in items])
         except (Exception, SystemExit) as error:
             results = [WorkerError.of(error, item.partition.name) for item in items]
-        notes = [None if isinstance(result, WorkItem) else result for result in results]
+        notes = [result.num_bytes if isinstance(result, WorkItem) else result for result in results]
         passed = [result if isinstance(result, WorkItem) else None for result in results]
         return (notes, *passed) if num else notes
 
@@ -128,6 +153,11 @@ class _Pool:
     @property
     def has_room(self) -> bool:
         return len(self.waiting) < self.capacity
+
+    @property
+    def jobs(self) -> list[_Job]:
+        """All that wait here or are being worked on."""
+        return [*self.waiting, *(job for call in self.calls.values() for job in call.jobs)]
 
     @property
     def is_idle(self) -> bool:
@@ -238,13 +268,13 @@ def _deadly_errors() -> tuple[type[Exception], ...]:
     return ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError
 
 
-def _drive(pools: list[_Pool], partitions: Iterator[Partition]) -> Iterator[Outcome]:
+def _drive(pools: list[_Pool], partitions: Iterator[Partition], room: _Room) -> Iterator[Outcome]:
     import ray
 
     source_done = False
     patience = time.monotonic() + PATIENCE_SEC
     while True:
-        while not source_done and pools[0].has_room:
+        while not source_done and pools[0].has_room and room.for_another(pools):
             partition = next(partitions, None)
             if partition is None:
                 source_done = True
@@ -279,14 +309,14 @@ def _drive(pools: list[_Pool], partitions: Iterator[Partition]) -> Iterator[Outc
 
 def _settled(pools: list[_Pool], index: int, job: _Job, note: Any, item: Any) -> Outcome | None:
     """Pass a job on, try it again, or give its outcome."""
-    if note is None:
-        pools[index + 1].waiting.append(_Job(job.partition, item, job.attempts))
+    if isinstance(note, int):
+        pools[index + 1].waiting.append(_Job(job.partition, item, job.attempts, note))
         return None
     if isinstance(note, Exception) or (isinstance(note, WorkerError) and note.fatal is None):
         job.attempts += 1
         if job.attempts < MAX_ATTEMPTS:
             if isinstance(note, Exception):  # its input may be lost with the worker: from the start
-                index, job.item = 0, WorkItem.start(job.partition)
+                index, job.item, job.num_bytes = 0, WorkItem.start(job.partition), 0
             pools[index].waiting.append(job)
             return None
         if isinstance(note, WorkerError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -14,6 +15,8 @@ from typing import Any
 from curator_audio.errors import ConfigurationError, CuratorError
 from curator_audio.executors.base import machine_capacity
 from curator_audio.pipeline.plan import Capacity
+
+MIN_OBJECT_STORE_BYTES = 80 * 10**6  # Ray refuses less
 
 
 class RayCluster:
@@ -59,8 +62,12 @@ class RayCluster:
             cpus_per_node=max((node.get("CPU", 0.0) for node in nodes), default=0.0),
         )
 
-    def start(self, num_cpus: float = 0.0) -> None:
+    def start(self, num_cpus: float = 0.0, scratch_budget_gb: float | None = None) -> None:
         """Connect, or start Ray with at least ``num_cpus`` logical CPUs; nothing if that is done.
+
+        Args:
+            num_cpus: how many there are to be at least.
+            scratch_budget_gb: how much of the disk Ray may use in GB, where it has too little shared memory.
 
         Raises:
             ConfigurationError: the cluster cannot be reached.
@@ -80,6 +87,8 @@ class RayCluster:
                 "num_gpus": here.gpus,
                 "include_dashboard": self._dashboard,
             }
+            if scratch_budget_gb is not None and not _has_shared_memory():
+                arguments["object_store_memory"] = max(MIN_OBJECT_STORE_BYTES, int(scratch_budget_gb * 1e9))
         else:
             _check_reachable(self._address)
             arguments["address"] = self._address
@@ -91,6 +100,14 @@ class RayCluster:
                 raise
             raise _unreachable(self._address, error) from None
         self._started = True
+
+    def object_store_bytes(self, scratch_budget_gb: float | None) -> float:
+        """How much may be on its way between workers before Ray would write more to the disk than it may."""
+        import ray
+
+        there: float = ray.cluster_resources().get("object_store_memory", 0.0)
+        spilled = (scratch_budget_gb or 0.0) * 1e9 if _has_shared_memory() else 0.0
+        return 0.7 * (there + spilled)  # Ray begins to write to the disk before it is full
 
     @contextmanager
     def announced(self) -> Iterator[None]:
@@ -160,6 +177,14 @@ def engine_errors(engine: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise CuratorError(f"{engine} stopped: {cause_of(error)}") from error
+
+
+def _has_shared_memory() -> bool:
+    """Whether Ray's object store lies in memory: without (a small ``--shm-size`` of Docker) it lies on the disk."""
+    with contextlib.suppress(OSError):
+        there = os.statvfs("/dev/shm")
+        return there.f_bavail * there.f_frsize >= 4 * MIN_OBJECT_STORE_BYTES
+    return False
 
 
 def _is_connected() -> bool:

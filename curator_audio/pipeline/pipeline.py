@@ -81,6 +81,7 @@ class Pipeline:
         overwrite: bool = False,
         storage_options: dict[str, Any] | None = None,
         progress: bool = False,
+        scratch_budget_gb: float | None = None,
     ) -> RunResult:
         """Run what is not done yet.
 
@@ -91,6 +92,7 @@ class Pipeline:
             overwrite: whether output of another configuration is deleted first.
             storage_options: how to reach the storage, see ``s3_arguments``.
             progress: whether to show how far it is.
+            scratch_budget_gb: how much of the local disk may be used on the way in GB (10**9 bytes); None for no limit.
 
         Raises:
             CuratorError: it could not be run; the message says why.
@@ -103,6 +105,7 @@ class Pipeline:
             overwrite=overwrite,
             storage_options=storage_options or {},
             progress=progress,
+            scratch_budget_gb=scratch_budget_gb,
         )
         if executor is None:
             from curator_audio.executors.ray_actors import RayActorsExecutor

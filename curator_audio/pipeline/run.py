@@ -43,8 +43,12 @@ class RunOptions:
     overwrite: bool = False
     storage_options: dict[str, Any] = field(default_factory=dict)
     progress: bool = False
+    scratch_budget_gb: float | None = None
 
     def __post_init__(self) -> None:
+        budget = self.scratch_budget_gb
+        if isinstance(budget, bool) or not (budget is None or (isinstance(budget, (int, float)) and budget > 0)):
+            raise ConfigurationError(f"scratch_budget_gb is {budget!r}; give a number of GB above 0, or null")
         if self.on_error not in ON_ERROR:
             raise ConfigurationError(f"on_error is {self.on_error!r}; give one of {', '.join(ON_ERROR)}")
         object.__setattr__(self, "output_dir", absolute(self.output_dir).rstrip("/"))
@@ -119,7 +123,8 @@ def _map(
     if first is None:
         return {}
     ledger = pending.ledger
-    context = RunContext(WorkerInfo(uuid.uuid4().hex[:12], options.output_dir, ledger.storage), options.on_error)
+    worker = WorkerInfo(uuid.uuid4().hex[:12], options.output_dir, ledger.storage)
+    context = RunContext(worker, options.on_error, options.scratch_budget_gb)
     failures: dict[str, str] = {}
     workers = {stage.name: group.num_workers for group in plan.groups for stage in group.stages}
     num_bytes = plan.source.num_bytes() if options.progress else None

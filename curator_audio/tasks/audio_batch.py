@@ -41,3 +41,12 @@ class AudioBatch(Task):
     @property
     def num_items(self) -> int:
         return len(self.records)
+
+    @property
+    def num_bytes(self) -> int:
+        """The sound in the records; the rest is little beside it."""
+        return sum(len(value["bytes"]) for record in self.records for value in record.values() if _is_sound(value))
+
+
+def _is_sound(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("bytes"), bytes)

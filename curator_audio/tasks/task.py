@@ -13,3 +13,8 @@ class Task:
     def num_items(self) -> int:
         """How many records (or other items) the task holds, for progress and metrics."""
         return 1
+
+    @property
+    def num_bytes(self) -> int:
+        """About how much memory what it holds takes on its way to another worker; 0 where that is little."""
+        return 0
