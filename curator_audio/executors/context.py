@@ -47,9 +47,9 @@ class WorkItem:
     content_sha256: str = ""
 
     @property
-    def num_bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """About how much memory it takes on its way to another worker."""
-        return sum(task.num_bytes for task in self.tasks)
+        return sum(task.memory_bytes for task in self.tasks)
 
     @classmethod
     def start(cls, partition: Partition) -> WorkItem:

@@ -121,7 +121,7 @@ class _ActorBody:
             results: Any = self._worker.run([item.fresh() for item in items])
         except (Exception, SystemExit) as error:
             results = [WorkerError.of(error, item.partition.name) for item in items]
-        notes = [result.num_bytes if isinstance(result, WorkItem) else result for result in results]
+        notes = [result.memory_bytes if isinstance(result, WorkItem) else result for result in results]
         passed = [result if isinstance(result, WorkItem) else None for result in results]
         return (notes, *passed) if num else notes
 

@@ -43,7 +43,7 @@ class AudioBatch(Task):
         return len(self.records)
 
     @property
-    def num_bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """The sound in the records; the rest is little beside it."""
         return sum(len(value["bytes"]) for record in self.records for value in record.values() if _is_sound(value))
 

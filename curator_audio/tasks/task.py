@@ -15,6 +15,6 @@ class Task:
         return 1
 
     @property
-    def num_bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """About how much memory what it holds takes on its way to another worker; 0 where that is little."""
         return 0

@@ -45,4 +45,4 @@ def test_started_partitions_no_larger_than_the_largest_stay_within_the_room(size
 
 def test_the_size_of_a_batch_is_that_of_its_sound() -> None:
     batch = AudioBatch([{"audio": {"bytes": b"12345", "path": None}, "text": "so"}, {"audio": None, "codes": [1, 2]}])
-    assert batch.num_bytes == 5
+    assert batch.memory_bytes == 5
