@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 
 from curator_audio.errors import (
     AccessError,
@@ -22,6 +23,9 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
     A record for which ``process_record`` raises is set aside with its source, position and reason, and the
     others go on. Declared input fields are checked before ``process_record`` is called.
 
+    A stage that makes many large records of one yields them, and overrides ``process`` to hand on what
+    ``processed`` gives in several batches.
+
     Example:
         >>> from dataclasses import dataclass
         >>> @dataclass
@@ -39,16 +43,24 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
     """
 
     @abstractmethod
-    def process_record(self, record: Record) -> Record | list[Record] | None:
-        """The record's replacement, several, or None to drop it; must not change ``record`` itself.
+    def process_record(self, record: Record) -> Record | Iterable[Record] | None:
+        """The record's replacement, a list or iterator of several, or None to drop it.
+
+        Must not change ``record`` itself. Where an iterator raises, what it gave before stays.
 
         Raises:
             RecordError: the record cannot be processed.
         """
 
     def process(self, task: AudioBatch) -> AudioBatch:
-        records: list[Record] = []
-        offsets: list[int] = []
+        batch = AudioBatch([], task.source_path)
+        for record, offset in self.processed(task):
+            batch.records.append(record)
+            batch.offsets.append(offset)
+        return batch
+
+    def processed(self, task: AudioBatch) -> Iterator[tuple[Record, int]]:
+        """What becomes of a task's records, with the offset of the record it came of; bad ones are set aside."""
         required = self.inputs()[1]
         for record, offset in zip(task.records, task.offsets):
             try:
@@ -56,6 +68,15 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
                     if name not in record:
                         raise RecordError("missing_field", f"the record has no '{name}'")
                 result = self.process_record(record)
+                if isinstance(result, dict):
+                    yield result, offset
+                elif isinstance(result, (list, Iterator)):
+                    for one in result:
+                        yield one, offset
+                elif result is not None:
+                    kind = type(result).__name__
+                    remedy = "return a dict, a list or iterator of dicts, or None to drop it"
+                    raise ConfigurationError(f"'{self.name}' returned a {kind} for a record; {remedy}")
             except (MemoryError, ConfigurationError, StorageFullError):
                 raise
             except AccessError as error:  # the record names a file that is not there
@@ -66,18 +87,6 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
                 self._set_aside(task, offset, record, error.reason, error.message)
             except Exception as error:  # a bug or an odd record: it must not stop a run that lasts days
                 self._set_aside(task, offset, record, type(error).__name__, f"{error}{place_of(error)}")
-            else:
-                if isinstance(result, dict):
-                    records.append(result)
-                    offsets.append(offset)
-                elif isinstance(result, list):
-                    records.extend(result)
-                    offsets.extend([offset] * len(result))
-                elif result is not None:
-                    kind = type(result).__name__
-                    remedy = "return a dict, a list of dicts, or None to drop it"
-                    raise ConfigurationError(f"'{self.name}' returned a {kind} for a record; {remedy}")
-        return AudioBatch(records, task.source_path, offsets)
 
     def _set_aside(self, task: AudioBatch, offset: int, record: Record, reason: str, message: str) -> None:
         self.observed.quarantined.append(

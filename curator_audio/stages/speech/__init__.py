@@ -1,20 +1,24 @@
 """From recordings to segments, and the containers segments are kept in."""
 
+from curator_audio.stages.speech.estimate_bandwidth import EstimateBandwidthStage
 from curator_audio.stages.speech.npz_reader import NpzReaderStage
 from curator_audio.stages.speech.npz_writer import NpzWriterStage
 from curator_audio.stages.speech.parquet_reader import SegmentParquetReaderStage
 from curator_audio.stages.speech.parquet_writer import SegmentParquetWriterStage
 from curator_audio.stages.speech.recording_reader import RecordingReaderStage
+from curator_audio.stages.speech.segmenter import SegmenterStage
 from curator_audio.stages.speech.select_channels import SelectChannelsStage
 from curator_audio.stages.speech.webdataset_reader import WebDatasetReaderStage
 from curator_audio.stages.speech.webdataset_writer import WebDatasetWriterStage
 
 __all__ = [
+    "EstimateBandwidthStage",
     "NpzReaderStage",
     "NpzWriterStage",
     "RecordingReaderStage",
     "SegmentParquetReaderStage",
     "SegmentParquetWriterStage",
+    "SegmenterStage",
     "SelectChannelsStage",
     "WebDatasetReaderStage",
     "WebDatasetWriterStage",

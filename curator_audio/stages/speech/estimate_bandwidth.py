@@ -1,0 +1,182 @@
+"""Fills in the bandwidth of segments, which the ALM stages choose by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+from loguru import logger
+
+from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.stages.alm.parameters import check_flag
+from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.general.audio_duration import resolved
+from curator_audio.stages.record_stage import RecordStage
+from curator_audio.stages.speech.bandwidth import SpectrumAverage
+from curator_audio.stages.speech.decode import open_recording
+from curator_audio.stages.speech.sound import Samples
+from curator_audio.storage.storage import Storage, absolute
+from curator_audio.tasks import AudioBatch, Record
+
+MAX_TIME_SEC = 1e9
+"""Thirty years: what is later is no time in a recording."""
+
+
+@dataclass
+class EstimateBandwidthStage(RecordStage):
+    """Adds ``metrics.bandwidth``, in whole Hz, to every segment of a recording; needs the extra ``audio``.
+
+    What ALM stages need of a raw recording is there afterwards: an entry without ``audio_sample_rate`` or ``duration``
+    gains them too. A recording is decoded once, at its own rate, and only where something is to be added; memory does
+    not grow with its length.
+
+    A segment is left as it is, and counted in ``segments_without_bandwidth``, where there is nothing to measure: its
+    times are no times, it is shorter than 0.1 s or lies beyond the end of the recording, or its ``metrics`` are no
+    object. Silence has a bandwidth of 0 Hz. A recording that breaks off is measured up to there and counted in
+    ``recordings_broken_off``; one of which nothing can be decoded is quarantined.
+
+    Args:
+        reestimate: whether bandwidths that are there already are replaced; else they are kept.
+        audio_dir: the folder of relative paths; None for the manifest's own.
+
+    Raises:
+        ConfigurationError: ``reestimate`` is neither true nor false.
+
+    Example:
+        >>> import numpy as np
+        >>> from curator_audio.stages.speech.sound import encode_flac
+        >>> noise = np.random.default_rng(0).normal(0, 0.1, 32000).astype(np.float32)
+        >>> Storage().write("memory://doc/noise.flac", encode_flac(noise, 16000))
+        >>> entry = {"audio_filepath": "memory://doc/noise.flac", "segments": [{"start": 0.5, "end": 1.5}]}
+        >>> EstimateBandwidthStage().process_record(entry)["segments"]
+        [{'start': 0.5, 'end': 1.5, 'metrics': {'bandwidth': 8000}}]
+    """
+
+    reestimate: bool = False
+    audio_dir: str | None = None
+
+    name = "estimate_bandwidth"
+    _storage: Storage | None = field(default=None, init=False, repr=False)
+    _folder: str = field(default="", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_flag("reestimate", self.reestimate)
+        try:
+            import av  # noqa: F401
+            import soxr  # noqa: F401
+        except ImportError as error:
+            raise ConfigurationError(
+                f"EstimateBandwidthStage needs {error.name}, which is not installed; pip install 'curator-audio[audio]'"
+            ) from None
+
+    def inputs(self) -> tuple[list[str], list[str]]:
+        return [], ["audio_filepath", "segments"]
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        return [], ["segments", "audio_sample_rate", "duration"]
+
+    def setup(self, worker: WorkerInfo) -> None:
+        self._storage = worker.storage
+
+    def process(self, task: AudioBatch) -> AudioBatch:
+        self._folder = absolute(self.audio_dir) if self.audio_dir else task.source_path.rpartition("/")[0]
+        return super().process(task)
+
+    def process_record(self, record: Record) -> Record:
+        path, segments = record["audio_filepath"], record["segments"]
+        if not isinstance(path, str) or not path:
+            raise RecordError("wrong_type", f"audio_filepath is {path!r:.80}; give a path")
+        if not isinstance(segments, list):
+            raise RecordError("wrong_type", f"segments is {segments!r:.80}; give a list of objects")
+        wanted = [index for index, segment in enumerate(segments) if self.reestimate or not _has_bandwidth(segment)]
+        lacking = [name for name in ("audio_sample_rate", "duration") if record.get(name) is None]
+        if not wanted and not lacking:
+            return record
+        times = {index: times for index in wanted if (times := _times(segments[index])) is not None}
+        found, measured = self._measured(resolved(path, self._folder), times)
+        self.log_metrics({"segments_estimated": len(found), "segments_without_bandwidth": len(wanted) - len(found)})
+        segments = [
+            _with_bandwidth(segment, found[index]) if index in found else segment
+            for index, segment in enumerate(segments)
+        ]
+        return {**record, **{name: measured[name] for name in lacking}, "segments": segments}
+
+    def _measured(
+        self, path: str, times: Mapping[int, tuple[float, float]]
+    ) -> tuple[dict[int, float], dict[str, float]]:
+        """The bandwidths of those of the segments that have one, and the rate and length of the recording."""
+        with open_recording(self._storage or Storage(), path) as recording:
+            rate = recording.sample_rate
+            spans = {index: (round(start * rate), round(end * rate)) for index, (start, end) in times.items()}
+            found = bandwidths_of_spans(recording.blocks(), rate, spans)
+        duration = recording.num_samples / rate
+        self.log_metrics({"recordings_decoded": 1, "audio_duration": duration})
+        if recording.broken_off:
+            self.log_metric("recordings_broken_off", 1)
+            logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used")
+        return found, {"audio_sample_rate": rate, "duration": duration}
+
+
+def bandwidths_of_spans(
+    blocks: Iterable[Samples], sample_rate: int, spans: Mapping[int, tuple[int, int]]
+) -> dict[int, float]:
+    """The bandwidths, in Hz, of spans of a stream of samples, in one pass.
+
+    Args:
+        blocks: mono samples of shape (num_samples,), blocks of any length.
+        sample_rate: their rate in Hz.
+        spans: first sample and end of each span, by its name; they may overlap and be in any order.
+
+    Returns:
+        The bandwidth by the span's name; spans of which the stream has less than a frame are missing.
+
+    Example:
+        >>> import numpy as np
+        >>> noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+        >>> bandwidths_of_spans([noise], 16000, {0: (8000, 16000), 1: (0, 8000), 2: (15000, 24000)})
+        {1: 8000.0, 0: 8000.0}
+    """
+    to_come = sorted(spans, key=lambda name: spans[name][0], reverse=True)
+    begun: dict[int, SpectrumAverage] = {}
+    found: dict[int, float] = {}
+
+    def finish(name: int) -> None:
+        average = begun.pop(name)
+        if average.num_frames:
+            found[name] = average.bandwidth_hz()
+
+    position = 0
+    for block in blocks:
+        while to_come and spans[to_come[-1]][0] < position + len(block):
+            begun[to_come.pop()] = SpectrumAverage(sample_rate)
+        for name in list(begun):
+            first, end = spans[name]
+            begun[name].add(block[max(0, first - position) : end - position])
+            if end <= position + len(block):
+                finish(name)
+        position += len(block)
+    for name in list(begun):
+        finish(name)
+    return found
+
+
+def _has_bandwidth(segment: Any) -> bool:
+    metrics = segment.get("metrics") if isinstance(segment, dict) else None
+    return isinstance(metrics, dict) and metrics.get("bandwidth") is not None
+
+
+def _times(segment: Any) -> tuple[float, float] | None:
+    """Start and end of a segment that can be measured, in seconds."""
+    if not isinstance(segment, dict) or not isinstance(segment.get("metrics"), (dict, type(None))):
+        return None
+    start, end = segment.get("start"), segment.get("end")
+    return (start, end) if _is_time(start) and _is_time(end) and start < end else None
+
+
+def _is_time(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MAX_TIME_SEC
+
+
+def _with_bandwidth(segment: Record, bandwidth: float) -> Record:
+    return {**segment, "metrics": {**(segment.get("metrics") or {}), "bandwidth": round(bandwidth)}}

@@ -1,0 +1,50 @@
+"""What a training pair for voice cloning is, and how a speaker's pairs are drawn."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from curator_audio.stages.speech.segments import METADATA_FIELDS
+
+SIDE_FIELDS = ("segment_id", "text", "codes", "duration_sec")
+"""What a pair has of its reference and of its target, each as ``reference_…`` and ``target_…``."""
+
+SHARED_FIELDS = (*METADATA_FIELDS, "channel")
+"""What a pair has once: the speaker, and what else its target says."""
+
+PAIR_FIELDS = (*SHARED_FIELDS, *(f"{side}_{name}" for side in ("reference", "target") for name in SIDE_FIELDS))
+"""The fields of a pair's record, in order."""
+
+
+def drawn_pairs(
+    speaker_id: str, num_segments: int, references: Sequence[int], max_pairs: int, seed: int
+) -> list[tuple[int, int]]:
+    """Some of a speaker's pairs of a reference and another segment, all equally likely, none twice, in order.
+
+    What is drawn depends on nothing but the arguments: other speakers make no difference.
+
+    Args:
+        speaker_id: the speaker.
+        num_segments: how many segments the speaker has.
+        references: which of them may be references, by number.
+        max_pairs: how many pairs to draw; all there are if they are no more.
+        seed: of the draw.
+
+    Returns:
+        The numbers of reference and target of each pair.
+
+    Example:
+        >>> drawn_pairs("show/spk0", 3, references=[0, 2], max_pairs=3, seed=0)
+        [(0, 1), (0, 2), (2, 1)]
+    """
+    others = num_segments - 1
+    num_possible = len(references) * others
+    generator = random.Random(f"{seed}/{speaker_id}")
+    # Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987); random() alone is the same in every version of Python.
+    chosen: set[int] = set()
+    for last in range(max(0, num_possible - max_pairs), num_possible):
+        drawn = min(last, int(generator.random() * (last + 1)))
+        chosen.add(last if drawn in chosen else drawn)
+    pairs = [(references[number // others], number % others) for number in sorted(chosen)]
+    return [(reference, other + (other >= reference)) for reference, other in pairs]

@@ -1,0 +1,41 @@
+"""Samples at another rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from curator_audio.stages.speech.sound import Samples
+
+QUALITY = "HQ"
+"""soxr's name for its high quality: 20 bits, enough for 16-bit audio."""
+
+
+def resampled(blocks: Iterable[Samples], source_rate: int, sample_rate: int) -> Iterator[Samples]:
+    """A stream of mono samples at another rate, block by block.
+
+    However the samples are cut into blocks, the result is the same to the last bit, and the same as that of resampling
+    all of them at once. As many come out as is nearest to ``num_samples * sample_rate / source_rate``.
+
+    Args:
+        blocks: float32 samples of shape (num_samples,), blocks of any length.
+        source_rate: their rate in Hz.
+        sample_rate: the wanted rate in Hz; where it is the same, blocks pass as they are.
+
+    Example:
+        >>> blocks = [np.zeros(30000, np.float32), np.zeros(18000, np.float32)]
+        >>> sum(len(block) for block in resampled(blocks, 48000, 16000))
+        16000
+    """
+    if source_rate == sample_rate:
+        yield from blocks
+        return
+    import soxr
+
+    stream = soxr.ResampleStream(source_rate, sample_rate, 1, dtype="float32", quality=QUALITY)
+    for block in blocks:
+        if len(out := stream.resample_chunk(block)):
+            yield out
+    if len(out := stream.resample_chunk(np.zeros(0, np.float32), last=True)):
+        yield out
