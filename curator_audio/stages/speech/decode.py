@@ -124,7 +124,7 @@ class Recording:
             return f"{missing_sec:.1f} s of the {self._declared_sec:.1f} s that its header tells are missing"
         if self._container.format.name == "ogg" and _is_cut_page(self._file.tail(MAX_OGG_PAGE_BYTES)):
             return "its last page is cut"
-        return "its last packet is cut" if self._has_cut_packet else ""
+        return "a packet of it is cut" if self._has_cut_packet else ""
 
     def _decoded(self, packets: Iterable[Any]) -> Iterator[Any]:
         """The frames, to the end or to where decoding fails."""

@@ -36,7 +36,7 @@ def drawn_pairs(
 
     Example:
         >>> drawn_pairs("show/spk0", 3, references=[0, 2], max_pairs=3, seed=0)
-        [(0, 1), (0, 2), (2, 1)]
+        [(0, 2), (2, 0), (2, 1)]
     """
     others = num_segments - 1
     num_possible = len(references) * others

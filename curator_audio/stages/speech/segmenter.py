@@ -14,6 +14,7 @@ from loguru import logger
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.alm.parameters import check_count, check_flag, check_number
+from curator_audio.stages.alm.windows import NO_SPEAKER
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.general.audio_duration import resolved
@@ -25,9 +26,6 @@ from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_FIELDS
 from curator_audio.stages.speech.sound import Samples, audio_field
 from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import AudioBatch, Record
-
-NO_SPEAKER = "no-speaker"
-"""What a diarization calls the stretches in which nobody speaks."""
 
 MAX_TIME_SEC = 1e9
 """Thirty years: what is later is no time in a recording."""
@@ -46,10 +44,10 @@ class SegmenterStage(RecordStage):
     one that ends early waits, as FLAC, for those before it.
 
     Skipped and counted, each as the first of these that it is: a segment that is not an object with ``start`` and
-    ``end`` in seconds (``skipped_invalid``), of nobody (``skipped_no_speaker``), without text (``skipped_no_text``),
-    before the start of the recording or ending before it begins (``skipped_negative``), without a single sample
-    (``skipped_empty``), ``skipped_too_short``, ``skipped_too_long``, one that ends more than a sample after the
-    recording does (``skipped_beyond_end``), and a ``skipped_silent`` one.
+    ``end`` in seconds (``skipped_invalid``), of ``no-speaker`` or without a speaker (``skipped_no_speaker``), without
+    text (``skipped_no_text``), from before the start of the recording or ending before it begins
+    (``skipped_negative``), without a single sample (``skipped_empty``), ``skipped_too_short``, ``skipped_too_long``,
+    ending more than a sample after the recording does (``skipped_beyond_end``), and a ``skipped_silent`` one.
 
     A recording of which nothing can be decoded is quarantined. Of one that breaks off half-way the segments up to
     there are made; it is counted in ``recordings_broken_off``, and a warning names it.

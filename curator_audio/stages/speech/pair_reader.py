@@ -1,0 +1,294 @@
+"""Drawing training pairs for voice cloning from a dataset of segments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from curator_audio.errors import ConfigurationError, StorageError
+from curator_audio.stages.alm.parameters import check_count, check_number
+from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.source import SourceStage
+from curator_audio.stages.speech.pairs import PAIR_FIELDS, SHARED_FIELDS, SIDE_FIELDS, drawn_pairs
+from curator_audio.stages.speech.parquet_reader import SegmentParquetReaderStage
+from curator_audio.stages.speech.speaker_index import NOBODY, SpeakerIndex
+from curator_audio.storage.ledger import LedgerEntry, sha256_of
+from curator_audio.storage.storage import join
+from curator_audio.tasks import AudioBatch, Partition, Record
+
+NEEDED_COLUMNS = ("speaker_id", *SIDE_FIELDS)
+ROWS_AT_ONCE = 1024
+PAIRS_AT_ONCE = 500
+
+
+class _Segment(NamedTuple):
+    """A segment that has text and codes, and the shard and row it is in."""
+
+    segment_id: str
+    duration_sec: float
+    shard: str
+    row: int
+
+
+@dataclass
+class PairReaderStage(SourceStage[AudioBatch]):
+    """Draws pairs of a reference and a target, two segments of one speaker, from Parquet shards of segments.
+
+    Speakers are put together into partitions; those of a finished partition stay together, so that new speakers make
+    new partitions, and a partition is done again when a shard with segments of its speakers changed. Sound is never
+    read, and what is read of the rest does not grow with the dataset.
+
+    Left out and counted: segments without a speaker, an id, text or codes, and a second one of the same id; speakers
+    with fewer than two segments, and those without a reference of the wanted length.
+
+    Args:
+        input_path: the folder or prefix of the shards, or a single one; a local path or any fsspec URL.
+        seed: of the draw, which is made for every speaker by itself.
+        max_pairs_per_speaker: how many pairs to draw of a speaker; all there are if they are no more.
+        min_reference_duration: the shortest reference, in seconds.
+        max_reference_duration: the longest reference, in seconds.
+        segments_per_partition: speakers are put together up to this number of segments.
+
+    Raises:
+        ConfigurationError: a parameter out of range.
+
+    Example:
+        >>> from curator_audio.stages.speech.parquet_writer import SegmentParquetWriterStage
+        >>> from curator_audio.stages.speech.segments import segment_record
+        >>> from curator_audio.storage.storage import Storage
+        >>> segments = [
+        ...     segment_record(segment_id=f"a_{n}", speaker_id="a/spk0", text="so be it", codes=[n], duration_sec=2.0)
+        ...     for n in range(3)
+        ... ]
+        >>> writer = SegmentParquetWriterStage("memory://pairs")
+        >>> parts = writer.write(Storage(), "memory://pairs/0.parquet", [AudioBatch(segments)])
+        >>> reader = PairReaderStage("memory://pairs", max_pairs_per_speaker=2)
+        >>> (batch,) = [batch for partition in reader.partitions() for batch in reader.process(partition)]
+        >>> [(pair["reference_segment_id"], pair["target_segment_id"]) for pair in batch.records]
+        [('a_0', 'a_2'), ('a_1', 'a_0')]
+    """
+
+    input_path: str
+    seed: int = 0
+    max_pairs_per_speaker: int = 100
+    min_reference_duration: float = 1.0
+    max_reference_duration: float = 15.0
+    segments_per_partition: int = 20_000
+
+    name = "pair_reader"
+
+    def __post_init__(self) -> None:
+        self._shards = SegmentParquetReaderStage(self.input_path)
+        self.input_path = self._shards.input_path
+        check_count("seed", self.seed, "of at least 0", 0)
+        check_count("max_pairs_per_speaker", self.max_pairs_per_speaker, "of at least 1", 1)
+        check_number("min_reference_duration", self.min_reference_duration, "of seconds, at least 0", 0)
+        least = self.min_reference_duration
+        allowed = "of seconds, at least min_reference_duration"
+        check_number("max_reference_duration", self.max_reference_duration, allowed, least)
+        check_count("segments_per_partition", self.segments_per_partition, "of at least 1", 1)
+
+    def setup(self, worker: WorkerInfo) -> None:
+        super().setup(worker)
+        self._shards.setup(worker)
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        return ["records"], list(PAIR_FIELDS)
+
+    def source_paths(self) -> set[str]:
+        return self._shards.source_paths()
+
+    def content_sha256(self, partition: Partition) -> str:
+        return ""  # the marks of its speakers tell whether it changed
+
+    # The driver: which speakers there are, and where --------------------------------------------------------
+
+    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+        (root,) = self.source_paths()
+        index = self._index(root)
+        left = dict.fromkeys(index.speakers)
+        for name, entry in (done or {}).items():
+            if entry.keys and entry.source_path == root:
+                found = [speaker for speaker in entry.keys if speaker in left]
+                for speaker in found:
+                    del left[speaker]
+                if found:
+                    yield _partition(name, root, found, index)
+        for speakers in self._batches(left, index):
+            yield _partition(f"speakers-{sha256_of(speakers)[:16]}", root, speakers, index)
+
+    def _index(self, root: str) -> SpeakerIndex:
+        shards = {key: mark for shard in self._shards.partitions() for key, mark in shard.keys.items()}
+        return SpeakerIndex(shards, self.storage.each(self._speakers, [join(root, key) for key in shards]))
+
+    def _speakers(self, path: str) -> list[Any]:
+        """The ``speaker_id`` column of a shard, in pieces."""
+        import pyarrow.parquet
+
+        try:
+            with self.storage.open(path, reads_ahead=False) as file:
+                shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
+                names = shard.schema_arrow.names
+                for column in NEEDED_COLUMNS:
+                    if column not in names:
+                        raise ConfigurationError(
+                            f"{path} has no column '{column}', only {', '.join(names)}; pairs need "
+                            f"{', '.join(NEEDED_COLUMNS)}"
+                        )
+                batches = shard.iter_batches(columns=["speaker_id"], use_threads=False)
+                return [_strings(batch.column(0)).dictionary_encode() for batch in batches]
+        except pyarrow.ArrowInvalid as error:
+            raise ConfigurationError(f"{path} cannot be read as Parquet: {error}; remove it") from None
+
+    def _batches(self, speakers: Iterable[str], index: SpeakerIndex) -> Iterator[list[str]]:
+        batch: list[str] = []
+        num_segments = 0
+        for speaker in speakers:
+            num_more = index.num_segments(speaker)
+            if batch and num_segments + num_more > self.segments_per_partition:
+                yield batch
+                batch, num_segments = [], 0
+            batch.append(speaker)
+            num_segments += num_more
+        if batch:
+            yield batch
+
+    # A worker: the pairs of some speakers -------------------------------------------------------------------
+
+    def process(self, task: Partition) -> Iterator[AudioBatch]:
+        segments = self._segments(task)
+        pairs = [pair for speaker in sorted(segments) for pair in self._drawn(speaker, segments[speaker])]
+        places = sorted({segment[2:] for pair in pairs for segment in pair})
+        number = {place: index for index, place in enumerate(places)}
+        table = self._table(task.source_path, places)
+        for begin in range(0, len(pairs), PAIRS_AT_ONCE):
+            some = pairs[begin : begin + PAIRS_AT_ONCE]
+            references = table.take([number[reference[2:]] for reference, _ in some]).to_pylist()
+            targets = table.take([number[target[2:]] for _, target in some]).to_pylist()
+            yield AudioBatch([_pair(*both) for both in zip(references, targets)], task.source_path)
+
+    def _segments(self, task: Partition) -> dict[str, list[_Segment]]:
+        """The segments of each speaker that can be in a pair, in order of their ids."""
+        import pyarrow.compute
+
+        segments: dict[str, list[_Segment]] = {speaker: [] for speaker in task.keys}
+        for shard, rows in json.loads(task.data or b"{}").items():
+            path = join(task.source_path, shard)
+            for numbers, table in self._pieces(path, rows, NEEDED_COLUMNS):
+                num_codes = pyarrow.compute.list_value_length(table["codes"])
+                columns = [
+                    _strings(table["speaker_id"]),
+                    *(table[name] for name in ("segment_id", "text", "duration_sec")),
+                ]
+                values = zip(numbers, *(column.to_pylist() for column in [*columns, num_codes]))
+                for row, speaker, segment_id, text, duration, length in values:
+                    if (speaker or NOBODY) not in segments:
+                        raise StorageError(_changed(path))
+                    if lacks := _lacking(speaker, segment_id, text, length):
+                        self.log_metric(f"segments_without_{lacks}", 1)
+                        continue
+                    duration = -1.0 if duration is None else duration
+                    segments[speaker].append(_Segment(segment_id, duration, shard, row))
+        segments.pop(NOBODY, None)
+        return {speaker: self._once_each(found) for speaker, found in segments.items()}
+
+    def _once_each(self, segments: list[_Segment]) -> list[_Segment]:
+        once = {segment.segment_id: segment for segment in sorted(segments, reverse=True)}
+        if len(once) < len(segments):
+            self.log_metric("segments_of_the_same_id", len(segments) - len(once))
+        return sorted(once.values())
+
+    def _drawn(self, speaker: str, segments: list[_Segment]) -> Iterator[tuple[_Segment, _Segment]]:
+        low, high = self.min_reference_duration, self.max_reference_duration
+        references = [number for number, segment in enumerate(segments) if low <= segment.duration_sec <= high]
+        self.log_metric("speakers", 1)
+        if len(segments) < 2:
+            self.log_metric("speakers_without_two_segments", 1)
+        elif not references:
+            self.log_metric("speakers_without_reference", 1)
+        drawn = drawn_pairs(speaker, len(segments), references, self.max_pairs_per_speaker, self.seed)
+        return ((segments[reference], segments[target]) for reference, target in drawn)
+
+    def _table(self, root: str, places: list[tuple[str, int]]) -> Any:
+        """The rows at these places, in their order, without sound."""
+        import pyarrow
+
+        columns = dict.fromkeys((*NEEDED_COLUMNS, *SHARED_FIELDS))
+        pieces = [
+            table
+            for shard, those in groupby(places, key=lambda place: place[0])
+            for _, table in self._pieces(join(root, shard), [row for _, row in those], columns)
+        ]
+        return pyarrow.concat_tables(pieces, promote_options="permissive").combine_chunks() if pieces else None
+
+    def _pieces(self, path: str, rows: list[int], columns: Iterable[str]) -> Iterator[tuple[list[int], Any]]:
+        """Rows of a shard, some at a time, with their numbers; columns that it lacks are left out."""
+        with self.storage.open(path, reads_ahead=False) as file:
+            num_read = 0
+            for numbers, table in _rows_of(file, rows, columns):
+                num_read += len(numbers)
+                yield numbers, table
+            if num_read < len(rows):
+                raise StorageError(_changed(path))
+
+
+def _partition(name: str, root: str, speakers: list[str], index: SpeakerIndex) -> Partition:
+    rows: dict[str, list[int]] = {}
+    for speaker in speakers:
+        for shard, there in index.rows(speaker).items():
+            rows.setdefault(shard, []).extend(there)
+    data = json.dumps({shard: sorted(there) for shard, there in sorted(rows.items())}).encode()
+    return Partition(name, root, 0, 0, data=data, keys={speaker: index.mark(speaker) for speaker in speakers})
+
+
+def _rows_of(file: IO[bytes], rows: list[int], columns: Iterable[str]) -> Iterator[tuple[list[int], Any]]:
+    """The rows of a Parquet file with these numbers, which are in order; other row groups are not read."""
+    import pyarrow.parquet
+
+    shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
+    there = [name for name in columns if name in shard.schema_arrow.names]
+    wanted = np.array(rows)
+    first = 0
+    for index in range(shard.num_row_groups):
+        after = first + shard.metadata.row_group(index).num_rows
+        if np.searchsorted(wanted, first) < np.searchsorted(wanted, after):
+            position = first
+            for batch in shard.iter_batches(ROWS_AT_ONCE, [index], columns=there, use_threads=False):
+                chosen = wanted[np.searchsorted(wanted, position) : np.searchsorted(wanted, position + len(batch))]
+                if len(chosen):
+                    yield chosen.tolist(), pyarrow.Table.from_batches([batch]).take(chosen - position)
+                position += len(batch)
+        first = after
+
+
+def _lacking(speaker: str | None, segment_id: str | None, text: str | None, num_codes: int | None) -> str:
+    """What a segment lacks to be in a pair, if anything."""
+    if not speaker:
+        return "speaker"
+    if not segment_id:
+        return "id"
+    if not (text or "").strip():
+        return "text"
+    return "" if num_codes else "codes"
+
+
+def _pair(reference: Record, target: Record) -> Record:
+    pair: Record = {name: target.get(name) for name in SHARED_FIELDS}
+    for side, segment in (("reference", reference), ("target", target)):
+        pair |= {f"{side}_{name}": segment[name] for name in SIDE_FIELDS}
+    return pair
+
+
+def _strings(column: Any) -> Any:
+    import pyarrow
+
+    return column.cast(pyarrow.string())
+
+
+def _changed(path: str) -> str:
+    return f"{path} was written again while pairs were drawn from it; run again"
