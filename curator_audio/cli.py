@@ -18,6 +18,7 @@ examples:
   %(prog)s --config-name pipeline manifest_path=s3://bucket/manifests/ output_dir=s3://bucket/out executor=ray_data
   %(prog)s --config-name pipeline manifest_path=manifest.jsonl stages.1.min_speakers=3 dry_run=true
   %(prog)s --config-path my/pipelines --config-name mine manifest_path=manifest.jsonl
+  %(prog)s --check s3://bucket/out storage_options.endpoint_url=https://host:9000
 """
 
 
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _log_plainly()
     signal.signal(signal.SIGTERM, _terminated)
     try:
+        if options.check is not None:
+            return _check(options.check, overrides)
         return _run(options.config_name, options.config_path, overrides)
     except CuratorError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -34,6 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on where it was", file=sys.stderr)
         return 1
+
+
+def _check(path: str, overrides: Sequence[str]) -> int:
+    from curator_audio.pipeline.config import load_config
+    from curator_audio.storage.connection import check_connection
+
+    for override in overrides:
+        if not override.startswith("storage_options."):
+            raise ConfigurationError(f"'{override}' is not for --check; give it storage_options.… only")
+    config = load_config("pipeline", None, ["manifest_path=none", *overrides])
+    print(f"ok: {check_connection(path, _mapping(config, 'storage_options'))}")
+    return 0
 
 
 def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) -> int:
@@ -50,6 +65,7 @@ def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) ->
         "on_error": str(config.get("on_error", "quarantine")),
         "overwrite": flags["overwrite"],
         "storage_options": _mapping(config, "storage_options"),
+        "scratch_budget_gb": config.get("scratch_budget_gb"),
     }
     if not isinstance(run_options["output_dir"], str) or not run_options["output_dir"]:
         raise ConfigurationError(f"output_dir is {run_options['output_dir']!r}; give a folder")
@@ -79,6 +95,9 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     )
     parser.add_argument("--config-name", "-cn", default="pipeline", help="the pipeline's name (default: pipeline)")
     parser.add_argument("--config-path", "-cp", help="the folder of a pipeline of your own")
+    parser.add_argument(
+        "--check", metavar="URL", help="only say whether a folder can be listed, read and written, or a file read"
+    )
     parser.add_argument("--version", action="version", version=f"curator_audio {__version__}")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to change")
     options = parser.parse_intermixed_args(arguments)

@@ -481,7 +481,12 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
     [
         (500, "InternalError", FAILED, "the store answered 500 (InternalError: the store says InternalError)"),
         (403, "AccessDenied", WRONG, "access denied; check credentials and bucket policy"),
-        (403, "SignatureDoesNotMatch", WRONG, "access denied; check credentials and bucket policy"),
+        (
+            403,
+            "SignatureDoesNotMatch",
+            WRONG,
+            "the secret key is not the access key's; check S3_SECRET_KEY (or AWS_SECRET_ACCESS_KEY)",
+        ),
     ],
 )
 @pytest.mark.parametrize("where", ["manifest_path", "output_dir"])
@@ -517,10 +522,10 @@ def test_an_endpoint_where_nobody_listens(tmp_path: Path, cli: Any, answering: A
     )
 
     assert failed.status == FAILED
-    assert failed.error.startswith(
-        "cannot read s3://bucket/in.jsonl: the endpoint cannot be reached (Could not connect"
+    assert failed.error == (
+        "cannot read s3://bucket/in.jsonl: the endpoint cannot be reached "
+        "(http://127.0.0.1:1 refuses connections: nothing listens there); check endpoint_url"
     )
-    assert failed.error.endswith("; check endpoint_url and TLS")
 
 
 @pytest.mark.parametrize(
@@ -561,7 +566,7 @@ def test_careless_storage(
 def test_a_bucket_that_is_not_there(manifest: Path, tmp_path: Path, cli: Any, s3_bucket: str) -> None:
     nowhere = "s3://bucket-that-is-not-there"
     for overrides, message in (
-        ([f"manifest_path={nowhere}/in.jsonl"], f"cannot read {nowhere}/in.jsonl: there is no such file or bucket"),
+        ([f"manifest_path={nowhere}/in.jsonl"], f"cannot read {nowhere}/in.jsonl: there is no such bucket"),
         ([f"output_dir={nowhere}/out"], f"cannot write {nowhere}/out/_ledger/lock.json: there is no such bucket"),
     ):
         wrong = cli(f"manifest_path={manifest}", f"output_dir={tmp_path}/out", *overrides)

@@ -118,6 +118,42 @@ def test_flags_are_true_or_false(value: str, manifest: Path, capsys: Any) -> Non
     assert "dry_run is" in capsys.readouterr().err
 
 
+def test_a_check_says_in_one_line_that_all_is_well(s3_bucket: str, s3_endpoint: str, run_cli: Any) -> None:
+    done = run_cli("--check", f"{s3_bucket}/out", f"storage_options.endpoint_url={s3_endpoint}")
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(
+        f"ok: {s3_bucket}/out (nothing there yet) can be listed, read, written and deleted (endpoint "
+    )
+
+
+def test_a_check_says_in_one_line_what_is_wrong(tmp_path: Path, s3_bucket: str, run_cli: Any) -> None:
+    wrong = run_cli("--check", f"{s3_bucket}-not/out", "storage_options.verify=false")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    (line,) = wrong.stderr.splitlines()
+    assert line.startswith(
+        f"error: {s3_bucket}-not/out cannot be listed or written: there is no such bucket; check the"
+    )
+
+    failed = run_cli("--check", f"{s3_bucket}/out", "storage_options.endpoint_url=http://127.0.0.1:1")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith(
+        f"error: cannot list {s3_bucket}/out: the endpoint cannot be reached (http://127.0.0.1:1 ref"
+    )
+
+
+def test_a_check_needs_no_pipeline(tmp_path: Path, capsys: Any) -> None:
+    assert main(["--check", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"ok: {tmp_path} (nothing there yet) can be listed, read, written and deleted\n"
+
+
+@pytest.mark.parametrize("override", ["manifest_path=in.jsonl", "storage_option.verify=false", "verify"])
+def test_a_check_takes_options_of_storage_only(override: str, tmp_path: Path, capsys: Any) -> None:
+    assert main(["--check", str(tmp_path), override]) == 2
+    assert capsys.readouterr().err == f"error: '{override}' is not for --check; give it storage_options.… only\n"
+
+
 def test_importing_the_package_brings_no_heavy_library() -> None:
     code = "import sys, curator_audio; print(sorted({'ray', 'pyarrow', 'hydra', 's3fs', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

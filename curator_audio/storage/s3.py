@@ -10,6 +10,9 @@ from typing import Any
 from curator_audio.errors import ConfigurationError
 
 SECRET = re.compile(r"key|secret|password|token|credential|authorization", re.IGNORECASE)
+SOURCE_PROTOCOL = "s3+source"
+"""The protocol of objects in a second store, which a run reads from while its own is that of ``s3://``."""
+REQUESTS_AT_ONCE = 32
 OPTIONS = {"endpoint_url", "region", "verify", "anon"}
 
 
@@ -29,15 +32,17 @@ def check_no_secrets(options: Mapping[str, Any]) -> None:
             )
 
 
-def s3_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+def s3_arguments(options: Mapping[str, Any], is_source: bool = False) -> dict[str, Any]:
     """The arguments of ``s3fs.S3FileSystem`` for our storage options and the environment.
 
     Credentials come from ``S3_ACCESS_KEY`` and ``S3_SECRET_KEY``, else from wherever AWS's own clients
-    find them (``AWS_ACCESS_KEY_ID``, profiles, instance roles).
+    find them (``AWS_ACCESS_KEY_ID``, profiles, instance roles). Those of ``s3+source://`` come from
+    ``SOURCE_S3_ACCESS_KEY`` and ``SOURCE_S3_SECRET_KEY`` instead, its endpoint from ``SOURCE_S3_ENDPOINT_URL``.
 
     Args:
         options: ``endpoint_url``, ``region``, ``anon``, and ``verify`` (the path of a CA bundle, or False to
-            leave TLS certificates unchecked).
+            leave TLS certificates unchecked); and the same under ``source`` for ``s3+source://``.
+        is_source: whether they are wanted for ``s3+source://``.
 
     Raises:
         ConfigurationError: an option that does not exist or does not fit.
@@ -46,10 +51,15 @@ def s3_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         >>> s3_arguments({"endpoint_url": "http://127.0.0.1:9000"})["client_kwargs"]["endpoint_url"]
         'http://127.0.0.1:9000'
     """
+    source = options.get("source") or {}
+    prefix, place = ("SOURCE_", "storage_options.source") if is_source else ("", "storage_options")
+    if not isinstance(source, Mapping):
+        raise ConfigurationError(f"storage_options.source is {source!r}; give a mapping such as {{region: eu-west-1}}")
+    options = source if is_source else {name: value for name, value in options.items() if name != "source"}
     if unknown := set(options) - OPTIONS:
-        raise ConfigurationError(f"storage_options.{min(unknown)} is not known; there are {', '.join(sorted(OPTIONS))}")
+        raise ConfigurationError(f"{place}.{min(unknown)} is not known; there are {', '.join(sorted(OPTIONS))}")
     client: dict[str, Any] = {}
-    endpoint = options.get("endpoint_url") or os.environ.get("S3_ENDPOINT_URL")
+    endpoint = options.get("endpoint_url") or os.environ.get(f"{prefix}S3_ENDPOINT_URL")
     if endpoint:
         if not str(endpoint).startswith(("http://", "https://")):
             raise ConfigurationError(f"endpoint_url is {endpoint!r}; give a URL such as https://host:9000")
@@ -59,20 +69,38 @@ def s3_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     verify = options.get("verify")
     if verify is not None:
         if not isinstance(verify, bool) and not (isinstance(verify, str) and os.path.exists(verify)):
-            raise ConfigurationError(
-                f"storage_options.verify is {verify!r}; give true, false or the path of a CA bundle"
-            )
+            raise ConfigurationError(f"{place}.verify is {verify!r}; give true, false or the path of a CA bundle")
         client["verify"] = os.path.abspath(verify) if isinstance(verify, str) else verify
     arguments: dict[str, Any] = {
         "client_kwargs": client,
-        "config_kwargs": {"retries": {"total_max_attempts": 4, "mode": "standard"}, "connect_timeout": 10},
+        "config_kwargs": {
+            "retries": {"total_max_attempts": 4, "mode": "standard"},
+            "connect_timeout": 10,
+            "max_pool_connections": REQUESTS_AT_ONCE,
+        },
         "use_listings_cache": False,
         "anon": bool(options.get("anon", False)),
     }
-    key, secret = os.environ.get("S3_ACCESS_KEY"), os.environ.get("S3_SECRET_KEY")
+    if endpoint:  # stores other than AWS's may keep the checksum that follows the content as part of it
+        arguments["config_kwargs"] |= dict.fromkeys(
+            ("request_checksum_calculation", "response_checksum_validation"), "when_required"
+        )
+    key, secret = os.environ.get(f"{prefix}S3_ACCESS_KEY"), os.environ.get(f"{prefix}S3_SECRET_KEY")
     if key and secret:
         arguments |= {"key": key, "secret": secret}
     return arguments
+
+
+def without_expectation(params: dict[str, Any], **_: Any) -> None:
+    """Send a file at once, not after the store has agreed to take it: a silent one would be waited for without end."""
+    params["headers"].pop("Expect", None)
+
+
+def source_filesystem(arguments: Mapping[str, Any]) -> Any:
+    """The file system of ``s3+source://``."""
+    from s3fs import S3FileSystem
+
+    return type("SourceS3FileSystem", (S3FileSystem,), {"protocol": SOURCE_PROTOCOL})(**arguments)
 
 
 def with_bucket(path: str) -> str:

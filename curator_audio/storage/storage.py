@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
-from curator_audio.errors import ConfigurationError
+from curator_audio.errors import AccessError, ConfigurationError
 from curator_audio.storage.atomic_file import (
     AtomicFile,
     LocalAtomicFile,
@@ -21,7 +21,14 @@ from curator_audio.storage.atomic_file import (
 )
 from curator_audio.storage.failures import explained
 from curator_audio.storage.s3 import OPTIONS as S3_OPTIONS
-from curator_audio.storage.s3 import check_no_secrets, s3_arguments, with_bucket
+from curator_audio.storage.s3 import (
+    SOURCE_PROTOCOL,
+    check_no_secrets,
+    s3_arguments,
+    source_filesystem,
+    with_bucket,
+    without_expectation,
+)
 
 COPY_BLOCK_BYTES = 16 * 2**20
 REQUESTS_AT_ONCE = 16
@@ -66,6 +73,7 @@ class Storage:
         check_no_secrets(self._options)
         # Resolved once, where the run is started: workers on other machines need not have the environment.
         self._s3_arguments: dict[str, Any] | None = None
+        self._source_arguments: dict[str, Any] | None = None
         self._filesystems: dict[str, Any] = {}
 
     def __repr__(self) -> str:
@@ -92,6 +100,22 @@ class Storage:
                 raise IsADirectoryError(path)
             return _file_info(path, info)
 
+    def find(self, path: str) -> FileInfo | None:
+        """Size and version of one file, or None where there is none; asks a store once, where ``info`` may ask twice.
+
+        Raises:
+            AccessError: it may not be looked at; some stores say so of what is not there, too.
+        """
+        filesystem = self._filesystem(path)
+        with explained(path, "read"), suppress(FileNotFoundError):
+            if is_s3(path):
+                bucket, key, _ = filesystem.split_path(path)
+                head = filesystem.call_s3("head_object", Bucket=bucket, Key=key)
+                return _file_info(path, {"size": head["ContentLength"], "ETag": head["ETag"]})
+            info = filesystem.info(path)
+            return _file_info(path, info) if info["type"] != "directory" else None
+        return None
+
     def is_folder(self, path: str) -> bool:
         """Whether the path is a folder (or a prefix that objects start with)."""
         filesystem = self._filesystem(path)
@@ -113,7 +137,9 @@ class Storage:
         filesystem = self._filesystem(folder)
         with explained(folder, "list"):
             try:
-                found = filesystem.find(folder.rstrip("/"), maxdepth=max_depth, detail=True)
+                # Looking through folder by folder, fsspec passes over those it may not list, unless told not to.
+                options = {} if max_depth is None else {"maxdepth": max_depth, "on_error": "raise"}
+                found = filesystem.find(folder.rstrip("/"), detail=True, **options)
             except FileNotFoundError:
                 return []
             return self._listed(filesystem, folder, found)
@@ -140,6 +166,9 @@ class Storage:
                     file.seek(start)
                     return file.read(max(0, end - start))
             data: bytes = self._filesystem(path).cat_file(path, start=start, end=end)
+            if len(data) > max(0, end - start):
+                remedy = "its server ignores byte ranges; copy the file elsewhere"
+                raise AccessError(f"cannot read a part of {path}: {remedy}")
             return data
 
     def read_many(self, paths: list[str]) -> list[bytes]:
@@ -202,6 +231,16 @@ class Storage:
                 file.write(data)
                 start += len(data)
 
+    def copy_within_store(self, source: str, target: str) -> bool:
+        """Have an object store copy a file by itself; returns whether it could: both paths must be in one store."""
+        protocol = source.split("://", 1)[0]
+        if is_local(source) or target.split("://", 1)[0] != protocol:
+            return False
+        filesystem = self._filesystem(source)
+        with explained(source, "copy"):
+            filesystem.cp_file(source, target)
+        return True
+
     def create_exclusively(self, path: str, data: bytes) -> bool:
         """Write the file only if there is none; returns whether it was written."""
         filesystem = self._filesystem(path)
@@ -258,14 +297,11 @@ class Storage:
 
         if protocol == "file":
             return fsspec.filesystem("file")
-        if protocol in ("s3", "s3a"):
-            if self._s3_arguments is None:
-                self._s3_arguments = s3_arguments(self._options)
-            filesystem = fsspec.filesystem(protocol, **self._s3_arguments)
-            filesystem.retries = 2  # on top of the client's own, which back off
-            return filesystem
+        if is_s3(protocol + "://"):
+            return self._connect_s3(protocol)
+        options = {name: value for name, value in self._options.items() if name not in S3_OPTIONS | {"source"}}
         try:
-            return fsspec.filesystem(protocol, **{k: v for k, v in self._options.items() if k not in S3_OPTIONS})
+            return fsspec.filesystem(protocol, **options)
         except ValueError:
             known = "a local path, s3://, gs:// or another protocol of fsspec"
             raise ConfigurationError(f"'{protocol}://' is not a known protocol; give {known}") from None
@@ -273,13 +309,35 @@ class Storage:
             extra = " (pip install 'curator-audio[gcs]')" if protocol in ("gs", "gcs") else ""
             raise ConfigurationError(f"'{protocol}://' needs a package that is not installed{extra}: {error}") from None
 
+    def _connect_s3(self, protocol: str) -> Any:
+        import fsspec
 
-_ONE_SLASH = re.compile(r"(s3a?|gs|gcs|memory|file|https?):/*")
+        if protocol == SOURCE_PROTOCOL:
+            if self._source_arguments is None:
+                self._source_arguments = s3_arguments(self._options, is_source=True)
+            filesystem = source_filesystem(self._source_arguments)
+        else:
+            if self._s3_arguments is None:
+                self._s3_arguments = s3_arguments(self._options)
+            filesystem = fsspec.filesystem(protocol, **self._s3_arguments)
+        filesystem.retries = 2  # on top of the client's own, which back off
+        with suppress(Exception):  # what stands in the way of a connection is told by the first request
+            filesystem.connect()
+            filesystem.s3.meta.events.register_last("before-call.s3", without_expectation)
+        return filesystem
+
+
+_ONE_SLASH = re.compile(r"(s3a?|s3\+source|gs|gcs|memory|file|https?):/*")
 
 
 def is_local(path: str) -> bool:
     """Whether a path is on this machine's file system."""
     return "://" not in path or path.startswith("file://")
+
+
+def is_s3(path: str) -> bool:
+    """Whether a path is that of an object in an S3 store."""
+    return path.startswith(("s3://", "s3a://", f"{SOURCE_PROTOCOL}://"))
 
 
 def local_path(path: str) -> str:

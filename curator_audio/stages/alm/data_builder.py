@@ -8,9 +8,9 @@ from typing import Any
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.alm.columns import hertz
-from curator_audio.stages.alm.parameters import check_count, check_flag, check_number, field_names
 from curator_audio.stages.alm.windows import WindowRules, build_windows, reject_for_sample_rate
 from curator_audio.stages.fields import Fields
+from curator_audio.stages.parameters import check_count, check_flag, check_number, field_names
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.tasks import Record
 

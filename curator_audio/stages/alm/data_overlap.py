@@ -10,7 +10,7 @@ from typing import Any
 from curator_audio.errors import RecordError
 from curator_audio.stages.alm.columns import all_finite_floats, second, shown
 from curator_audio.stages.alm.overlap import thin_out
-from curator_audio.stages.alm.parameters import check_number
+from curator_audio.stages.parameters import check_number
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.tasks import Record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from curator_audio.errors import ConfigurationError, CuratorError, RecordError
+from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.storage.storage import Storage, absolute, is_local, join, local_path
@@ -71,9 +71,9 @@ class GetAudioDurationStage(RecordStage):
             else:
                 with storage.open(path) as file:
                     info = soundfile.info(file)
-        except CuratorError as error:
+        except AccessError as error:
             raise RecordError("unreadable_audio", str(error)) from None
-        except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+        except soundfile.SoundFileError as error:
             raise RecordError("unreadable_audio", f"{path}: {error}") from None
         return float(info.frames / info.samplerate)
 

@@ -9,9 +9,9 @@ from typing import Any, TypeGuard
 from loguru import logger
 
 from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.stages.alm.parameters import check_flag
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.general.audio_duration import resolved
+from curator_audio.stages.parameters import check_flag
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.stages.speech.bandwidth import SpectrumAverage
 from curator_audio.stages.speech.decode import open_recording

@@ -13,11 +13,11 @@ import numpy as np
 from loguru import logger
 
 from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.stages.alm.parameters import check_count, check_flag, check_number
 from curator_audio.stages.alm.windows import NO_SPEAKER
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.general.audio_duration import resolved
+from curator_audio.stages.parameters import check_count, check_flag, check_number
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.decode import open_recording

@@ -1,4 +1,4 @@
-"""Checks of the ALM stages' parameters: every refusal names the parameter, its value and what is allowed."""
+"""Checks of stages' parameters: every refusal names the parameter, its value and what is allowed."""
 
 from __future__ import annotations
 
