@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ STAGE_KEYS = ("name", "resources", "num_workers", "batch_size")
 """What may stand on any stage besides its own parameters."""
 
 Config = dict[str, Any]
+
+_REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
 def pipelines_folder() -> Path:
@@ -191,14 +194,17 @@ def _split(overrides: Sequence[str], folder: Path) -> tuple[list[str], list[str]
 
 
 def _checked(base: Any, override: str) -> str:
-    """The override, if its key exists; a parameter of a stage may be set although the YAML does not list it."""
+    """The override, if its key exists; parameters and keys of a mapping may be set although the YAML lists them not."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     key, _, value = override.partition("=")
     parser = OverridesParser.create()
+    is_mapping = False
     try:
-        is_plain = not parser.parse_override(override).is_sweep_override()  # a comma outside of brackets
+        parsed = parser.parse_override(override)
+        is_plain = not parsed.is_sweep_override()  # a comma outside of brackets
+        is_mapping = is_plain and isinstance(parsed.value(), dict)
     except HydraException:  # a path with characters that Hydra's grammar gives a meaning
         is_plain = False
     if not is_plain:
@@ -209,7 +215,7 @@ def _checked(base: Any, override: str) -> str:
             raise ConfigurationError(f"'{override}' cannot be read: {_first_line(error)}") from None
     if key.startswith(("+", "~")):
         return override
-    return override if _exists(base, key, override) else f"++{override}"
+    return override if _exists(base, key, override) and not is_mapping else f"++{override}"
 
 
 def _exists(base: Any, key: str, override: str) -> bool:
@@ -221,11 +227,15 @@ def _exists(base: Any, key: str, override: str) -> bool:
         if isinstance(node, ListConfig):
             if not step.isdigit() or int(step) >= len(node):
                 raise ConfigurationError(f"{override}: '{place}' has the items 0 to {len(node) - 1}, not '{step}'")
+            item: Any = node._get_node(int(step))
+            if depth + 1 < len(steps) and item._is_interpolation() and (name := _REFERENCE.fullmatch(item._value())):
+                instead = ".".join([name[1], *steps[depth + 1 :]])
+                raise ConfigurationError(f"{override}: '{place}.{step}' is {item._value()}; set {instead} instead")
             node = node[int(step)]
         elif isinstance(node, DictConfig):
             if step not in node:
                 known = _settable(node)
-                if step in known or steps[depth - 1 : depth] in (["storage_options"], ["resources"]):
+                if step in known or not node or steps[depth - 1 : depth] in (["storage_options"], ["resources"]):
                     return False
                 within = f" in {place}" if place else ""
                 raise ConfigurationError(f"{override}: there is no '{step}'{within}{nearest(step, known)}")
@@ -261,11 +271,14 @@ def _quoted(value: str) -> str:
 
 
 def _explained(error: Exception, name: str) -> str:
-    from omegaconf.errors import MissingMandatoryValue
+    from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
-    if isinstance(error, MissingMandatoryValue):
-        key = str(getattr(error, "full_key", "") or "")
+    if isinstance(error, (MissingMandatoryValue, InterpolationToMissingValueError)):
+        is_direct = isinstance(error, MissingMandatoryValue)
+        key = str(error.full_key or "") if is_direct else _first_line(error).rpartition(" ")[2]
         return f"{key} is not set; add {key}=… to the command"
+    if group := re.match(r"Could not override '(\w+)'\. No match in the defaults list", str(error)):
+        return f"pipeline '{name}' has no '{group[1]}' to choose; leave {group[1]}=… out"
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', '')}; mend the YAML"

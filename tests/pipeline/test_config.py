@@ -61,6 +61,22 @@ def test_resources_and_workers_may_stand_on_any_stage() -> None:
     assert build_executor(config).num_workers == 2
 
 
+def test_an_empty_mapping_takes_any_key() -> None:
+    config = load_config(
+        "dataset",
+        None,
+        [
+            "input_path=in",
+            "channel_mapping={Atheer_-: Atheer, b c: d}",
+            "storage_options={endpoint_url: 'http://a:9000'}",
+        ],
+    )
+    assert config["channel_mapping"] == {"Atheer_-": "Atheer", "b c": "d"}
+    assert config["storage_options"] == {"endpoint_url": "http://a:9000"}
+    config = load_config("dataset", None, ["input_path=in", "channel_mapping.Atheer_-=Atheer"])
+    assert config["channel_mapping"] == {"Atheer_-": "Atheer"}
+
+
 @pytest.mark.parametrize(
     "path", ["data/*.jsonl", "a b/c=d.jsonl", "s3://bucket/x,y/(1).jsonl", "it's.jsonl", "données.jsonl"]
 )
@@ -95,6 +111,41 @@ def test_mistakes_are_told_in_a_line(override: str, expected: str) -> None:
 def test_a_missing_value_names_the_key() -> None:
     with pytest.raises(ConfigurationError, match="manifest_path is not set; add manifest_path=…"):
         load_config("pipeline", None, [])
+
+
+def test_the_reader_is_chosen_by_a_name() -> None:
+    overrides = ["input_path=in", "input=npz", "input.sample_rate=24000", "input.num_workers=3"]
+    reader: Any = build_pipeline(load_config("dataset", None, overrides)).stages[0]
+    assert (type(reader).__name__, reader.sample_rate, reader.num_workers()) == ("NpzReaderStage", 24000, 3)
+    reader = build_pipeline(load_config("dataset", None, ["input_path=in", "input.columns=[text]"])).stages[0]
+    assert (type(reader).__name__, reader.columns) == ("SegmentParquetReaderStage", ["text"])
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("input=nps", "input=nps: there is no such input; did you mean 'npz'?"),
+        ("input.colums=[text]", "input.colums=[text]: there is no 'colums' in input; did you mean 'columns'?"),
+        ("input.sample_rate=24000", "there is no 'sample_rate' in input"),
+        ("stages.0.columns=[text]", "stages.0.columns=[text]: 'stages.0' is ${input}; set input.columns instead"),
+        ("stages.0.resources.cpus=2", "'stages.0' is ${input}; set input.resources.cpus instead"),
+        ("input.partition_size_mb=-1", "stages.0: partition_size_mb is -1; give a number of MB"),
+    ],
+)
+def test_mistakes_about_a_chosen_reader(override: str, expected: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        build_pipeline(load_config("dataset", None, ["input_path=in", override]))
+    assert expected in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_value_that_others_take_up_names_its_key() -> None:
+    with pytest.raises(ConfigurationError, match=r"^input_path is not set; add input_path=…"):
+        load_config("dataset", None, [])
+
+
+def test_a_choice_that_a_pipeline_does_not_have() -> None:
+    with pytest.raises(ConfigurationError, match="pipeline 'pipeline' has no 'input' to choose; leave input=… out"):
+        load("input=npz")
 
 
 def test_a_pipeline_of_ones_own_finds_the_executors(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from curator_audio.errors import ConfigurationError, StorageError
-from curator_audio.stages.alm.parameters import check_count, check_number
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.pairs import PAIR_FIELDS, SHARED_FIELDS, SIDE_FIELDS, drawn_pairs
 from curator_audio.stages.speech.parquet_reader import SegmentParquetReaderStage
+from curator_audio.stages.speech.schema import segment_schema
 from curator_audio.stages.speech.speaker_index import NOBODY, SpeakerIndex
 from curator_audio.storage.ledger import LedgerEntry, sha256_of
 from curator_audio.storage.storage import join
@@ -39,9 +40,9 @@ class _Segment(NamedTuple):
 class PairReaderStage(SourceStage[AudioBatch]):
     """Draws pairs of a reference and a target, two segments of one speaker, from Parquet shards of segments.
 
-    Speakers are put together into partitions; those of a finished partition stay together, so that new speakers make
-    new partitions, and a partition is done again when a shard with segments of its speakers changed. Sound is never
-    read, and what is read of the rest does not grow with the dataset.
+    Speakers are put together into partitions; those of a partition of an earlier run stay together, so that new
+    speakers make new partitions. A partition is done again when a shard with segments of its speakers changed. Sound is
+    never read. A worker holds the ids, and what is drawn, of one partition; the driver 8 bytes a segment of all.
 
     Left out and counted: segments without a speaker, an id, text or codes, and a second one of the same id; speakers
     with fewer than two segments, and those without a reference of the wanted length.
@@ -100,6 +101,10 @@ class PairReaderStage(SourceStage[AudioBatch]):
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], list(PAIR_FIELDS)
 
+    @property
+    def reads_whole_folder(self) -> bool:  # type: ignore[override]
+        return self._shards.reads_whole_folder
+
     def source_paths(self) -> set[str]:
         return self._shards.source_paths()
 
@@ -112,15 +117,17 @@ class PairReaderStage(SourceStage[AudioBatch]):
         (root,) = self.source_paths()
         index = self._index(root)
         left = dict.fromkeys(index.speakers)
-        for name, entry in (done or {}).items():
-            if entry.keys and entry.source_path == root:
-                found = [speaker for speaker in entry.keys if speaker in left]
-                for speaker in found:
-                    del left[speaker]
-                if found:
-                    yield _partition(name, root, found, index)
-        for speakers in self._batches(left, index):
-            yield _partition(f"speakers-{sha256_of(speakers)[:16]}", root, speakers, index)
+        together = {name: entry.keys for name, entry in (done or {}).items() if entry.source_path == root}
+        num_before = 0
+        for name in sorted(together):
+            num_before = int(name.partition("-")[0]) + 1
+            found = [speaker for speaker in together[name] if speaker in left]
+            for speaker in found:
+                del left[speaker]
+            if found:
+                yield _partition(name, root, found, index)
+        for number, speakers in enumerate(self._batches(left, index), num_before):
+            yield _partition(f"{number:06d}-{sha256_of(speakers)[:16]}", root, speakers, index)
 
     def _index(self, root: str) -> SpeakerIndex:
         shards = {key: mark for shard in self._shards.partitions() for key, mark in shard.keys.items()}
@@ -140,10 +147,11 @@ class PairReaderStage(SourceStage[AudioBatch]):
                             f"{path} has no column '{column}', only {', '.join(names)}; pairs need "
                             f"{', '.join(NEEDED_COLUMNS)}"
                         )
+                _as_segments(shard.schema_arrow.empty_table().select(NEEDED_COLUMNS))
                 batches = shard.iter_batches(columns=["speaker_id"], use_threads=False)
-                return [_strings(batch.column(0)).dictionary_encode() for batch in batches]
-        except pyarrow.ArrowInvalid as error:
-            raise ConfigurationError(f"{path} cannot be read as Parquet: {error}; remove it") from None
+                return [batch.column(0).cast(pyarrow.string()).dictionary_encode() for batch in batches]
+        except pyarrow.ArrowException as error:
+            raise ConfigurationError(f"{path} cannot be read as a shard of segments: {error}; remove it") from None
 
     def _batches(self, speakers: Iterable[str], index: SpeakerIndex) -> Iterator[list[str]]:
         batch: list[str] = []
@@ -180,16 +188,13 @@ class PairReaderStage(SourceStage[AudioBatch]):
         for shard, rows in json.loads(task.data or b"{}").items():
             path = join(task.source_path, shard)
             for numbers, table in self._pieces(path, rows, NEEDED_COLUMNS):
-                num_codes = pyarrow.compute.list_value_length(table["codes"])
-                columns = [
-                    _strings(table["speaker_id"]),
-                    *(table[name] for name in ("segment_id", "text", "duration_sec")),
-                ]
-                values = zip(numbers, *(column.to_pylist() for column in [*columns, num_codes]))
-                for row, speaker, segment_id, text, duration, length in values:
+                lengths = pyarrow.compute.list_value_length(table["codes"])
+                columns = [table[name] for name in ("speaker_id", "segment_id", "text", "duration_sec")]
+                values = zip(numbers, *(column.to_pylist() for column in [*columns, lengths]))
+                for row, speaker, segment_id, text, duration, num_codes in values:
                     if (speaker or NOBODY) not in segments:
                         raise StorageError(_changed(path))
-                    if lacks := _lacking(speaker, segment_id, text, length):
+                    if lacks := _lacking(speaker, segment_id, text, num_codes):
                         self.log_metric(f"segments_without_{lacks}", 1)
                         continue
                     duration = -1.0 if duration is None else duration
@@ -224,7 +229,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
             for shard, those in groupby(places, key=lambda place: place[0])
             for _, table in self._pieces(join(root, shard), [row for _, row in those], columns)
         ]
-        return pyarrow.concat_tables(pieces, promote_options="permissive").combine_chunks() if pieces else None
+        return pyarrow.concat_tables(pieces, promote_options="default").combine_chunks() if pieces else None
 
     def _pieces(self, path: str, rows: list[int], columns: Iterable[str]) -> Iterator[tuple[list[int], Any]]:
         """Rows of a shard, some at a time, with their numbers; columns that it lacks are left out."""
@@ -232,7 +237,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
             num_read = 0
             for numbers, table in _rows_of(file, rows, columns):
                 num_read += len(numbers)
-                yield numbers, table
+                yield numbers, _as_segments(table)
             if num_read < len(rows):
                 raise StorageError(_changed(path))
 
@@ -284,10 +289,9 @@ def _pair(reference: Record, target: Record) -> Record:
     return pair
 
 
-def _strings(column: Any) -> Any:
-    import pyarrow
-
-    return column.cast(pyarrow.string())
+def _as_segments(table: Any) -> Any:
+    """The table with the types that the columns of segments have."""
+    return table.cast(segment_schema(tuple(table.column_names)))
 
 
 def _changed(path: str) -> str:

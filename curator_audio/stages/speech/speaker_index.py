@@ -15,7 +15,7 @@ NOBODY = ""
 
 
 class SpeakerIndex:
-    """The rows of every speaker, in 12 bytes a segment.
+    """The rows of every speaker, in 8 bytes a segment.
 
     Args:
         shards: the shards in order, and a mark of each that changes when it is written again.
