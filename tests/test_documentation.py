@@ -113,4 +113,4 @@ def test_anchors_are_headings(document: str) -> None:
 
 
 def test_the_commands_of_the_readme_are_marked_for_the_build() -> None:
-    assert re.findall(r"<!-- command: (\w+) -->\n```bash\n", text_of("README.md")) == ["sample", "tests"]
+    assert re.findall(r"<!-- command: (\w+) -->\n```bash\n", text_of("README.md")) == ["sample", "tests", "codec"]

@@ -213,7 +213,7 @@ def main() -> int:
         num_partitions = run.num_done(Storage())
         killed = Run(source, f"s3://speech/killed{num_segments}", options)
         for kill in range(options.kills):
-            status = killed.until((kill + 1) * num_partitions / (options.kills + 1))
+            killed.until((kill + 1) * num_partitions / (options.kills + 1))
             print(
                 f"  killed: exit {status}, {killed.num_done(Storage())} of {num_partitions} partitions done",
                 flush=True,
