@@ -215,7 +215,7 @@ def main() -> int:
         for kill in range(options.kills):
             killed.until((kill + 1) * num_partitions / (options.kills + 1))
             print(
-                f"  killed: exit {status}, {killed.num_done(Storage())} of {num_partitions} partitions done",
+                f"  killed with {killed.num_done(Storage())} of {num_partitions} partitions done",
                 flush=True,
             )
         status = killed.until()

@@ -11,6 +11,8 @@ from typing import Any
 from curator_audio.storage.ledger import LedgerEntry, StageMetrics
 
 LINE_INTERVAL_SEC = 10.0
+SOUND_DURATIONS = ("audio_duration", "encoded_duration")
+"""What stages call the seconds of sound they have been through."""
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -60,26 +62,26 @@ class Progress(AbstractContextManager["Progress"]):
             self._last_line = now
             print(self._line(), file=sys.stderr, flush=True)
 
-    def _rates(self) -> tuple[float, float, float | None]:
-        """Items a second, audio hours a second, seconds left."""
+    def _rates(self) -> str:
+        """Items a second, hours of sound a second where there is any, time left."""
         elapsed = max(1e-6, time.monotonic() - self._started)
         first = next(iter(self._totals.values()))
-        left = None
+        durations = [m.custom.get(name, 0.0) for m in self._totals.values() for name in SOUND_DURATIONS]
+        rates = f"{self.num_partitions} partitions · {first.items_processed / elapsed:.0f} items/s"
+        if any(durations):
+            rates += f" · {max(durations) / 3600 / elapsed:.2f} audio h/s"
         if self._total_bytes and self._done_bytes:
-            left = elapsed * (self._total_bytes - self._done_bytes) / self._done_bytes
-        return first.items_processed / elapsed, first.custom.get("audio_duration", 0.0) / 3600 / elapsed, left
+            rates += f" · {clock(elapsed * (self._total_bytes - self._done_bytes) / self._done_bytes)} left"
+        return rates
 
     def _busy(self, stage: str) -> float:
         elapsed = max(1e-6, time.monotonic() - self._started)
         return min(1.0, self._totals[stage].process_time / elapsed / max(1, self._workers[stage]))
 
     def _line(self) -> str:
-        items, hours, left = self._rates()
         busy = ", ".join(f"{stage} {self._busy(stage):.0%}" for stage in self._workers)
         done = f"{100 * self._done_bytes / self._total_bytes:.0f} % · " if self._total_bytes else ""
-        rest = "" if left is None else f" · {clock(left)} left"
-        rates = f"{items:.0f} items/s · {hours:.2f} audio h/s"
-        return f"{done}{self.num_partitions} partitions · {rates}{rest} · busy: {busy}"
+        return f"{done}{self._rates()} · busy: {busy}"
 
     def _table(self) -> Any:
         from rich.console import Group
@@ -87,11 +89,7 @@ class Progress(AbstractContextManager["Progress"]):
         from rich.table import Table
         from rich.text import Text
 
-        items, hours, left = self._rates()
-        rest = "" if left is None else f" · {clock(left)} left"
-        head = Text("starting …")
-        if self.num_partitions:
-            head = Text(f"{self.num_partitions} partitions · {items:.0f} items/s · {hours:.2f} audio h/s{rest}")
+        head = Text(self._rates() if self.num_partitions else "starting …")
         table = Table(box=None, padding=(0, 2, 0, 0))
         for column in ("stage", "items", "busy", "workers"):
             table.add_column(column, justify="left" if column == "stage" else "right")

@@ -138,8 +138,9 @@ class Storage:
         with explained(folder, "list"):
             try:
                 # Looking through folder by folder, fsspec passes over those it may not list, unless told not to.
-                options = {} if max_depth is None else {"maxdepth": max_depth, "on_error": "raise"}
-                found = filesystem.find(folder.rstrip("/"), detail=True, **options)
+                walks = max_depth is not None or is_local(folder)
+                options = {"on_error": _raise_unless_gone} if walks else {}
+                found = filesystem.find(folder.rstrip("/"), maxdepth=max_depth, detail=True, **options)
             except FileNotFoundError:
                 return []
             return self._listed(filesystem, folder, found)
@@ -363,6 +364,12 @@ def absolute(path: str) -> str:
 def join(folder: str, *names: str) -> str:
     """``folder/name``, for local paths and URLs alike."""
     return "/".join([folder.rstrip("/"), *names])
+
+
+def _raise_unless_gone(error: Exception) -> None:
+    """What to do about a folder that cannot be listed; one may go while those above it are listed."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _file_info(path: str, info: Mapping[str, Any]) -> FileInfo:
