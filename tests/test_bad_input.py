@@ -711,7 +711,7 @@ def test_the_input_is_never_the_output(source: str, manifest: Path, tmp_path: Pa
 
     assert wrong.status == WRONG
     assert (
-        wrong.error == f"{path} is read, and would be written too; choose an output that manifest_path does not include"
+        wrong.error == f"{path} is read, and would be written too; choose an output that the input does not include"
     )
     assert path.read_bytes() == manifest.read_bytes()
 

@@ -13,6 +13,8 @@ from curator_audio.storage.decompression import codec_of, decompressed
 from curator_audio.storage.json_codec import encode_record
 from curator_audio.storage.storage import Storage
 
+BYTES = (bytes, bytearray, memoryview)
+
 
 def quarantine_lines(records: Iterable[QuarantinedRecord]) -> bytes:
     """Quarantined records as JSON lines: source, byte offset, stage, reason, message, and the record itself.
@@ -78,7 +80,9 @@ def _without_bytes(value: Any) -> Any:
     """A record with sound and other bytes told by their length only."""
     if isinstance(value, dict):
         return {key: _without_bytes(item) for key, item in value.items()}
-    return f"<{len(value)} bytes>" if isinstance(value, bytes) else value
+    if isinstance(value, (list, tuple)) and any(isinstance(item, (dict, list, tuple, *BYTES)) for item in value):
+        return [_without_bytes(item) for item in value]
+    return f"<{len(value)} bytes>" if isinstance(value, BYTES) else value
 
 
 def _decoded(raw: bytes, is_cut: bool) -> str:

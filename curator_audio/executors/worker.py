@@ -20,7 +20,6 @@ from curator_audio.pipeline.plan import StageGroup
 from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import LedgerEntry, StageMetrics, relative_to, sha256_of
-from curator_audio.storage.storage import join
 from curator_audio.tasks import Part, Partition, Task
 
 Stage = ProcessingStage[Any, Any]
@@ -134,6 +133,7 @@ class Worker:
                 item.tasks = list(self._through(stage, iter(item.tasks), item))
             return
         tasks = [task for item in items for task in item.tasks]
+        owners = {known: item for item in items for task in item.tasks for known in _identities(task)}
         started = time.perf_counter()
         given = list(stage.process_batch(tasks)) if tasks else []
         if len(given) != len(tasks):
@@ -153,7 +153,8 @@ class Worker:
         quarantined, stage.observed.quarantined = stage.observed.quarantined, []
         self._observe(stage, items[0], items[0].metrics[stage.name])
         for record in quarantined:
-            item = next((item for item in items if _holds(item.partition, record)), items[0])
+            found = (owners[known] for known in _identities_of(record.record) if known in owners)
+            item = next(found, None) or next((item for item in items if _holds(item.partition, record)), items[0])
             item.quarantined.append(record)
             item.metrics[stage.name].num_quarantined += 1
             self._raise_bad_record(item)
@@ -174,9 +175,7 @@ class Worker:
         metrics = StageMetrics(num_tasks=1)
         upstream_before = sum(m.process_time for m in item.metrics.values())
         started = time.perf_counter()
-        folder = paths.parts if self._writer.is_single_file else self._writer.output_path
-        path = join(folder, partition.name + self._writer.suffix)
-        parts = self._writer.write(storage, path, tasks)
+        parts = self._writer.write(storage, self._writer.part_path(partition.name, paths.parts), tasks)
         metrics.process_time = time.perf_counter() - started
         metrics.process_time -= sum(m.process_time for m in item.metrics.values()) - upstream_before
         metrics.items_in = sum(part.num_records for part in parts)
@@ -200,16 +199,19 @@ class Worker:
         return entry
 
     def _marks_after(self, partition: Partition, parts: list[Part]) -> dict[str, str]:
-        """The partition's files with the marks they have now: a part may have replaced its source."""
-        keys = dict(partition.keys)
+        """The partition's files with the marks they have now: parts that replaced their source are marked as such."""
+        replaced = {}
         for part in parts:
             key = relative_to(partition.source_path, part.path)
-            if key in keys:
-                keys[key] = self._context.worker.storage.info(part.path).mark
-        return keys
+            if key in partition.keys:
+                part.replaces_source = True
+                replaced[key] = part.path
+        storage = self._context.worker.storage
+        marks = storage.each(lambda path: storage.info(path).mark, list(replaced.values()))
+        return partition.keys | dict(zip(replaced, marks))
 
     def _write_quarantine(self, item: WorkItem) -> list[Part]:
-        path = join(self._context.paths.quarantine, f"part-{item.partition.name}.jsonl")
+        path = self._context.paths.quarantine(item.partition.name)
         storage = self._context.worker.storage
         if not item.quarantined:
             storage.delete([path])  # of an earlier version of the source, or of a run killed before its entry
@@ -250,6 +252,18 @@ class Worker:
                 stage.setup_on_node(self._context.worker)
                 file.write("done")
                 file.flush()
+
+
+def _identities(task: Task) -> Iterator[int]:
+    """By what the records of a task are known again: files of one folder have no offsets that would tell."""
+    for record in getattr(task, "records", ()):
+        yield from _identities_of(record)
+
+
+def _identities_of(record: Any) -> Iterator[int]:
+    """Those of the record, and of objects and lists in it, which its replacement shares."""
+    values = (record, *record.values()) if isinstance(record, dict) else ()
+    return (id(value) for value in values if isinstance(value, (dict, list)))
 
 
 def _holds(partition: Partition, record: QuarantinedRecord) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from curator_audio.errors import ConfigurationError
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import Ledger, LedgerEntry
+from curator_audio.storage.storage import is_local
 from curator_audio.tasks import Partition
 
 CHECKS_AT_ONCE = 16
@@ -25,6 +27,13 @@ class Pending:
         source: what lists them.
         ledger: what was done before.
         writer: what must not write over a source, unless it is made to.
+
+    Attributes:
+        names: of all partitions met so far.
+        num_done_before: how many of them an earlier run has done.
+        num_bytes_done_before: the size of those.
+        num_keys_gone: files of theirs that are no longer there.
+        num_keys_dropped: the same of partitions that are done again, without them.
     """
 
     source: SourceStage[Any]
@@ -33,7 +42,9 @@ class Pending:
     names: list[str] = field(default_factory=list)
     num_done_before: int = 0
     num_bytes_done_before: int = 0
-    num_vanished_keys: int = 0
+    num_keys_gone: int = 0
+    num_keys_dropped: int = 0
+    _is_output: dict[str, bool] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Partition]:
         """The partitions to be done, in order; fills in ``names`` (all of them) on the way."""
@@ -46,6 +57,12 @@ class Pending:
                     )
                 met.add(partition.name)
                 self.names.append(partition.name)
+                entry = self.ledger.entries.get(partition.name)
+                num_gone = len(entry.keys.keys() - partition.keys.keys()) if entry is not None else 0
+                if is_done or (entry is not None and any(part.is_copy for part in entry.parts)):
+                    self.num_keys_gone += num_gone
+                else:
+                    self.num_keys_dropped += num_gone
                 if is_done:
                     self.num_done_before += 1
                     self.num_bytes_done_before += partition.end - partition.start
@@ -54,12 +71,14 @@ class Pending:
 
     def _checked(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Partition, bool]]:
         window: list[tuple[Partition, Any]] = []
-        for partition in self.source.partitions(self.ledger.entries):
-            if self._is_own_output(partition):
+        # What was only begun is not held to where this run may choose otherwise.
+        started = {} if self.source.free_parameters else self.ledger.started
+        for partition in self.source.partitions({**started, **self.ledger.entries}):
+            if partition.source_path not in self._is_output:
+                self._is_output[partition.source_path] = self._is_own_output(partition)
+            if self._is_output[partition.source_path]:
                 continue
             entry = self.ledger.entries.get(partition.name)
-            if entry is not None:
-                self.num_vanished_keys += sum(key not in partition.keys for key in entry.keys)
             if entry is None or not self.ledger.is_there(entry):
                 window.append((partition, None))
             elif _same(entry, partition):
@@ -73,12 +92,15 @@ class Pending:
 
     def _is_own_output(self, partition: Partition) -> bool:
         """Whether a source is what an earlier run wrote here; what nobody wrote here must not be written over."""
-        source_path, output_path = partition.source_path.rstrip("/"), self.writer.output_path.rstrip("/")
-        if partition.keys and output_path.startswith(source_path + "/"):
+        source_path, output_path = partition.source_path, self.writer.output_path.rstrip("/")
+        source, output = _place(source_path), _place(output_path)
+        if partition.keys and self.source.reads_whole_folder and output.startswith(source + "/"):
             raise ConfigurationError(f"{output_path} lies in {source_path}, which is read; choose another output")
-        if source_path != output_path and not source_path.startswith(output_path + "/"):
+        if source != output and not source.startswith(output + "/"):
             return False
-        if partition.keys and self.writer.may_replace_sources and source_path == output_path:
+        if partition.keys and self.writer.may_replace_sources and source == output:
+            if source_path != output_path:
+                raise ConfigurationError(f"{source_path} and {output_path} are the same place; write both the same way")
             return False
         if source_path in self._written:
             return True
@@ -96,6 +118,11 @@ class Pending:
             return False
         self.ledger.refreshed(entry, partition)
         return True
+
+
+def _place(path: str) -> str:
+    """The path by which a folder or file is known whatever way led there."""
+    return os.path.realpath(path) if is_local(path) else path.replace("s3a://", "s3://", 1).rstrip("/")
 
 
 def _same(entry: LedgerEntry, partition: Partition) -> bool:

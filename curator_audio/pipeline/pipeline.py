@@ -127,7 +127,11 @@ def configuration(plan: Plan, output_dir: str) -> dict[str, Any]:
         stage.name: {
             "stage": f"{type(stage).__module__}.{type(stage).__qualname__}",
             "version": stage.version,
-            **{name: _located(stage, value, output_dir) for name, value in parameters(stage).items()},
+            **{
+                name: _located(stage, value, output_dir)
+                for name, value in parameters(stage).items()
+                if name not in stage.free_parameters
+            },
         }
         for stage in plan.stages
     }
@@ -150,7 +154,9 @@ def parameters(stage: Stage) -> dict[str, Any]:
 
 def _located(stage: Stage, value: Any, output_dir: str) -> Any:
     """A writer's paths as seen from the output folder, which may be moved."""
-    return relative_to(output_dir, value) if isinstance(stage, WriterStage) and isinstance(value, str) else value
+    if not isinstance(stage, WriterStage) or not isinstance(value, str):
+        return value
+    return "." if value.rstrip("/") == output_dir else relative_to(output_dir, value)
 
 
 def _plain(value: Any) -> Any:

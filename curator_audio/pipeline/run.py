@@ -20,7 +20,7 @@ from curator_audio.pipeline.plan import Plan
 from curator_audio.report.progress import Progress
 from curator_audio.report.result import RunResult
 from curator_audio.stages.base import WorkerInfo
-from curator_audio.storage.ledger import Ledger, LedgerEntry, log_vanished
+from curator_audio.storage.ledger import Ledger, LedgerEntry, log_vanished, log_vanished_keys
 from curator_audio.storage.lock import RunLock
 from curator_audio.storage.storage import Storage, absolute, join
 from curator_audio.tasks import Partition
@@ -95,7 +95,7 @@ def _prepare(ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions) 
     else:
         _check_not_foreign(ledger, plan)
     ledger.claim(configured)
-    ledger.sweep(plan.writer.output_path, plan.writer.suffix)
+    ledger.sweep(plan.writer.output_path, plan.writer.depth)
     return partitions if first is None else chain([first], partitions)
 
 
@@ -129,7 +129,7 @@ def _map(
     workers = {stage.name: group.num_workers for group in plan.groups for stage in group.stages}
     num_bytes = plan.source.num_bytes() if options.progress else None
     with Progress(workers, num_bytes and num_bytes - pending.num_bytes_done_before, options.progress) as progress:
-        for outcome in executor.execute(plan, _noted(chain([first], partitions), ledger), context):
+        for outcome in executor.execute(plan, _noted(chain([first], partitions), plan, ledger), context):
             if isinstance(outcome, Failure):
                 failures[outcome.partition] = outcome.message
                 logger.error(f"partition {outcome.partition} failed: {outcome.message}")
@@ -141,18 +141,27 @@ def _map(
     return failures
 
 
-def _noted(partitions: Iterator[Partition], ledger: Ledger) -> Iterator[Partition]:
-    """The partitions, after their names are noted in the ledger: some at a time, unless they carry data."""
+def _noted(partitions: Iterator[Partition], plan: Plan, ledger: Ledger) -> Iterator[Partition]:
+    """The partitions, after they are noted in the ledger: some at a time, fewer where they carry data."""
+    for window in _windows(partitions):
+        ledger.note_started(_started(partition, plan, ledger) for partition in window)
+        yield from window
+
+
+def _windows(partitions: Iterator[Partition]) -> Iterator[list[Partition]]:
     window: list[Partition] = []
     for partition in partitions:
         window.append(partition)
         if len(window) >= NOTED_AT_ONCE or sum(len(noted.data or b"") for noted in window) > NOTED_BYTES:
-            ledger.note_started([noted.name for noted in window])
-            yield from window
+            yield window
             window = []
     if window:
-        ledger.note_started([noted.name for noted in window])
-        yield from window
+        yield window
+
+
+def _started(partition: Partition, plan: Plan, ledger: Ledger) -> LedgerEntry:
+    part = ledger.relative(plan.writer.part_path(partition.name, ledger.paths.parts))
+    return LedgerEntry.started(partition, part, ledger.relative(ledger.paths.quarantine(partition.name)))
 
 
 def _finish(
@@ -170,8 +179,7 @@ def _finish(
     kept_names = {entry.partition for entry in kept}
     ledger.forget(entry for entry in unlisted if entry.partition not in kept_names)  # the file has become shorter
     log_vanished([entry for entry in kept if not entry.keys])
-    if num_vanished := pending.num_vanished_keys + sum(len(entry.keys) for entry in kept):
-        logger.warning(f"{num_vanished} file(s) that an earlier run read are gone; their output is kept")
+    log_vanished_keys(pending.num_keys_gone + sum(len(entry.keys) for entry in kept), pending.num_keys_dropped)
     entries: list[LedgerEntry] = [ledger.entries[name] for name in pending.names if name in ledger.entries] + kept
     if not failures:
         for step in pipeline.after:

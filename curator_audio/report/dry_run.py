@@ -12,6 +12,7 @@ from curator_audio.pipeline.plan import Plan
 from curator_audio.pipeline.types import task_types
 from curator_audio.storage.ledger import Ledger
 from curator_audio.storage.storage import Storage, absolute
+from curator_audio.tasks import Partition
 
 
 def dry_run(
@@ -31,12 +32,20 @@ def dry_run(
         ledger.check_configuration(configuration(plan, ledger.paths.output_dir))
         ledger.load()
     pending = Pending(plan.source, ledger, plan.writer)
-    num_pending = sum(1 for _ in pending)
+    partitions = list(pending)
     steps = "".join(f"\nthen: {step.name}" for step in pipeline.after)
     return (
         f"pipeline {pipeline.name} on {executor.name}, output in {ledger.paths.output_dir}\n{_table(plan)}{steps}\n"
-        f"partitions: {num_pending} to do, {pending.num_done_before} done before\ndry run: nothing was run or written"
+        f"partitions: {len(partitions)} to do, {pending.num_done_before} done before{_files(partitions)}\n"
+        "dry run: nothing was run or written"
     )
+
+
+def _files(partitions: list[Partition]) -> str:
+    """How many files there are to do, where partitions are batches of files."""
+    num_files = sum(len(partition.keys) for partition in partitions)
+    num_bytes = sum(partition.end - partition.start for partition in partitions)
+    return f"\nfiles: {num_files} to do, {num_bytes / 2**20:.1f} MB" if num_files else ""
 
 
 def _table(plan: Plan) -> str:

@@ -84,6 +84,8 @@ class ProcessingStage(ABC, Generic[In, Out]):
     """How many tasks ``process_batch`` is given at once."""
     version: ClassVar[int] = 1
     """Raised when the stage's output changes for the same parameters, so that old parts are not mixed in."""
+    free_parameters: ClassVar[tuple[str, ...]] = ()
+    """Parameters that choose how much a run does and not what comes of it: a later run may have others."""
 
     _num_workers: int | None = None
     _observed: Observations | None = None

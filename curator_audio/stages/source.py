@@ -26,6 +26,8 @@ class SourceStage(ProcessingStage[Partition, Out]):
     """
 
     _storage: Storage | None = None
+    reads_whole_folder: bool = True
+    """Whether partitions with keys are all there is below their ``source_path``: what is written there is then read."""
 
     @property
     def storage(self) -> Storage:
@@ -41,8 +43,9 @@ class SourceStage(ProcessingStage[Partition, Out]):
         """All partitions, lazily, in a stable order, without reading more than must be.
 
         Args:
-            done: what earlier runs finished, by partition name. A source that lists files leaves those of a finished
-                partition together, so that new ones make new partitions.
+            done: what earlier runs finished, and what they began, by partition name. A source that lists files leaves
+                those of such a partition together, so that new ones make new partitions, and a run that was killed
+                goes on as it began.
 
         Raises:
             AccessError: the source is not there or may not be read.
@@ -79,6 +82,12 @@ def slug_of(path: str) -> str:
 def without_bookkeeping(files: list[FileInfo]) -> list[FileInfo]:
     """The files without ledger, quarantine and metrics of the runs that wrote into their folders."""
     outputs = {file.path.split(LEDGER_FOLDER)[0] for file in files if LEDGER_FOLDER in file.path}
-    folders = tuple(f"{output}{name}" for output in outputs for name in (LEDGER_FOLDER, "/quarantine/"))
+    ledgers = tuple(output + LEDGER_FOLDER for output in outputs)
+    quarantines = tuple(f"{output}/quarantine/part-" for output in outputs)
     metrics = {f"{output}/metrics.json" for output in outputs}
-    return [file for file in files if not file.path.startswith(folders) and file.path not in metrics]
+
+    def is_ours(path: str) -> bool:
+        is_quarantine = path.startswith(quarantines) and path.endswith(".jsonl")
+        return path.startswith(ledgers) or is_quarantine or path in metrics
+
+    return [file for file in files if not is_ours(file.path)]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import In, ProcessingStage
-from curator_audio.storage.storage import Storage, absolute
+from curator_audio.storage.storage import Storage, absolute, join
 from curator_audio.tasks import Part
 
 
@@ -23,6 +23,8 @@ class WriterStage(ProcessingStage[In, Part]):
 
     output_path: str
     suffix: ClassVar[str]
+    depth: ClassVar[int] = 1
+    """How deep below a folder ``output_path`` its files lie: 1 for those in the folder itself."""
     may_replace_sources: ClassVar[bool] = False
     """Whether it may write into the folder it reads from: it then writes each file in the place of its source."""
 
@@ -34,6 +36,10 @@ class WriterStage(ProcessingStage[In, Part]):
     @property
     def is_single_file(self) -> bool:
         return self.output_path.endswith(self.suffix)
+
+    def part_path(self, name: str, parts_folder: str) -> str:
+        """Where the part of a partition is written: among the parts that wait to be joined, or as a shard."""
+        return join(parts_folder if self.is_single_file else self.output_path, name + self.suffix)
 
     @abstractmethod
     def encode(self, task: In) -> bytes:

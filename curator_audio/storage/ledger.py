@@ -5,7 +5,7 @@
     _ledger/entries/NAME.json    one a finished partition, written by the worker that finished it
     _ledger/entries.jsonl        the same, gathered when a run ends
     _ledger/after/NAME.json      one a finished step after the map
-    _ledger/started/N.json       names of partitions given to workers, until a run ends
+    _ledger/started/N.jsonl      one line a partition given to workers, until a run ends
     _ledger/parts/               parts that wait to be joined
 
 Paths in it are relative to the output folder where they lie below it, so that the folder may be moved.
@@ -64,6 +64,8 @@ class LedgerEntry:
     """A finished partition: what it was made from, what came of it, and what the stages counted.
 
     ``keys`` are those of a batch of files: on a later run they stay together.
+
+    A partition that is only started has one too, elsewhere: with the parts that may come of it.
     """
 
     partition: str
@@ -81,6 +83,13 @@ class LedgerEntry:
     @property
     def num_records(self) -> int:
         return sum(part.num_records for part in self.parts)
+
+    @classmethod
+    def started(cls, partition: Partition, part_path: str, quarantine_path: str) -> LedgerEntry:
+        """What is known of a partition before a worker has it."""
+        parts, quarantine = ([Part(path, 0, "", 0)] for path in (part_path, quarantine_path))
+        keys = dict.fromkeys(partition.keys, "")
+        return cls(partition.name, partition.source_path, 0, 0, "", "", parts, quarantine, {}, {}, keys)
 
     def to_json(self) -> bytes:
         return _json(asdict(self))
@@ -156,8 +165,11 @@ class LedgerPaths:
         return join(self.folder, "started")
 
     @property
-    def quarantine(self) -> str:
+    def quarantine_folder(self) -> str:
         return join(self.output_dir, "quarantine")
+
+    def quarantine(self, partition: str) -> str:
+        return join(self.quarantine_folder, f"part-{partition}.jsonl")
 
     def entry(self, partition: str) -> str:
         return join(self.entries, f"{partition}.json")
@@ -178,11 +190,12 @@ class Ledger:
         self.storage = storage
         self.paths = LedgerPaths(output_dir)
         self.entries: dict[str, LedgerEntry] = {}
+        self.started: dict[str, LedgerEntry] = {}
         self.steps: dict[str, StepEntry] = {}
         self._announced: dict[str, StepEntry] = {}
         self._sizes: dict[str, int] = {}
         self._stale: list[str] = []
-        self._num_started = 0
+        self._notes: list[str] = []
 
     def load(self) -> None:
         """Read all entries and look which of the files they name exist."""
@@ -194,14 +207,19 @@ class Ledger:
             if entry is not None:
                 self._stale += self._replaced(entry)
                 self.entries[entry.partition] = entry
+        self._notes = [path for path in listed if path.startswith(self.paths.started + "/") and path.endswith(".jsonl")]
+        for line in b"".join(self.storage.read_many(self._notes)).splitlines():
+            entry = _read(LedgerEntry.from_json, line, self.paths.started)
+            if entry is not None and entry.partition not in self.entries:
+                self.started[entry.partition] = entry
         for path in listed:
             if path.startswith(join(self.paths.folder, "after") + "/") and path.endswith(".json"):
                 step = _read(StepEntry.from_json, self.storage.read(path), path)
                 if step is not None:
                     self.steps[path.rsplit("/", 1)[1].removesuffix(".json")] = step
-        folders = {path.rsplit("/", 1)[0] for path in self._files()}
-        for folder in folders:
-            self._sizes |= {info.path: info.num_bytes for info in self.storage.list_files(folder, max_depth=1)}
+        folders = sorted({path.rsplit("/", 1)[0] for path in self._files()}, key=is_local)
+        for files in self.storage.each(lambda folder: self.storage.list_files(folder, max_depth=1), folders):
+            self._sizes |= {info.path: info.num_bytes for info in files}
         for name in [name for name in self.steps if name.endswith(ANNOUNCED)]:
             self._choose(name.removesuffix(ANNOUNCED), self.steps.pop(name))
 
@@ -219,7 +237,7 @@ class Ledger:
 
     def _files(self) -> Iterator[str]:
         for entry in self.entries.values():
-            yield from (self.absolute(part.path) for part in [*entry.parts, *entry.quarantine])
+            yield from self._made_for(entry)
         for step in self.steps.values():
             yield from (self.absolute(part.path) for part in step.outputs)
 
@@ -272,18 +290,21 @@ class Ledger:
         self.load()
         outputs = [part.path for step in self._announced.values() if self._has_outputs(step) for part in step.outputs]
         steps = [part.path for step in self.steps.values() for part in step.outputs]
-        files = [path for entry in self.entries.values() for path in self._made_for(entry)]
+        entries = [*self.entries.values(), *self.started.values()]
+        files = [path for entry in entries for path in self._disposable(entry)]
         self.storage.delete([*files, *self._stale, *map(self.absolute, [*steps, *outputs])])
         keep = {self.paths.lock}
         self.storage.delete([info.path for info in self.storage.list_files(self.paths.folder) if info.path not in keep])
-        self.entries, self.steps, self._announced, self._sizes, self._stale = {}, {}, {}, {}, []
+        self.entries, self.started, self.steps, self._announced, self._sizes = {}, {}, {}, {}, {}
+        self._stale, self._notes = [], []
 
     # Partitions ---------------------------------------------------------------------------------------------
 
     def is_there(self, entry: LedgerEntry) -> bool:
-        """Whether everything the entry lists still exists with the sizes noted."""
+        """Whether everything made for the entry still exists with the sizes noted."""
         quarantine = all(self._size(part.path) == part.num_bytes for part in entry.quarantine)
-        return quarantine and all(self.part_source(part) is not None for part in entry.parts)
+        made = (part for part in entry.parts if not part.replaces_source)  # of those the keys tell
+        return quarantine and all(self.part_source(part) is not None for part in made)
 
     def part_source(self, part: Part) -> PartSource | None:
         """Where the bytes of a part are now, or None if they are gone."""
@@ -307,20 +328,25 @@ class Ledger:
         """Take up what a worker has committed, and delete what it had made of the partition before and not now."""
         self.storage.delete(self._replaced(entry))
         self.entries[entry.partition] = entry
+        self.started.pop(entry.partition, None)
         for part in [*entry.parts, *entry.quarantine]:
             self._sizes[self.absolute(part.path)] = part.num_bytes
 
     def forget(self, entries: Iterable[LedgerEntry]) -> None:
         """Delete the parts and entries of partitions that are no longer part of a source."""
         for entry in list(entries):
-            self.storage.delete([*self._made_for(entry), self.paths.entry(entry.partition)])
+            self.storage.delete([*self._disposable(entry), self.paths.entry(entry.partition)])
             del self.entries[entry.partition]
 
     def _made_for(self, entry: LedgerEntry) -> list[str]:
         """The files made for an entry, without those that were rewritten in their place and are the user's own."""
-        sources = {join(entry.source_path, key) for key in entry.keys}
-        files = [self.absolute(part.path) for part in [*entry.parts, *entry.quarantine]]
-        return [path for path in files if path not in sources]
+        parts = [*entry.parts, *entry.quarantine]
+        return [self.absolute(part.path) for part in parts if not part.replaces_source]
+
+    def _disposable(self, entry: LedgerEntry) -> list[str]:
+        """The files made for an entry that go with it; copies stay."""
+        copies = {self.absolute(part.path) for part in entry.parts if part.is_copy}
+        return [path for path in self._made_for(entry) if path not in copies]
 
     def _replaced(self, entry: LedgerEntry) -> list[str]:
         """The files that an older entry of the same partition had, and this one has not."""
@@ -328,26 +354,28 @@ class Ledger:
         if before is None:
             return []
         files = {self.absolute(part.path) for part in [*entry.parts, *entry.quarantine]}
-        return [path for path in self._made_for(before) if path not in files]
+        return [path for path in self._disposable(before) if path not in files]
 
-    def note_started(self, partitions: Iterable[str]) -> None:
-        """Note partitions before workers get them: killed, they may leave a part that no later partition replaces."""
-        self.storage.write(join(self.paths.started, f"{self._num_started:06d}.json"), _json(list(partitions)))
-        self._num_started += 1
+    def note_started(self, entries: Iterable[LedgerEntry]) -> None:
+        """Note partitions before workers get them.
 
-    def _started(self) -> tuple[list[str], list[str]]:
-        """The notes of started partitions, and the names in them."""
-        notes = [info.path for info in self.storage.list_files(self.paths.started) if info.path.endswith(".json")]
-        names = [name for data in self.storage.read_many(notes) for name in _read(json.loads, data, notes[0]) or []]
-        return notes, names
+        A killed run may leave a part that no later partition replaces; and its files are to be put together again as
+        they were.
+        """
+        started = {entry.partition: entry for entry in entries}
+        last = max((int(path.rsplit("/", 1)[1].split(".")[0]) for path in self._notes), default=-1)
+        note = join(self.paths.started, f"{last + 1:06d}.jsonl")
+        self.storage.write(note, b"".join(entry.to_json() + b"\n" for entry in started.values()))
+        self._notes.append(note)
+        self.started |= started
 
     def gather(self) -> None:
         """Put all entries into one file, so that the next run need not read one a partition."""
-        notes, names = self._started()
-        failed = [name for name in names if name not in self.entries]
-        if failed:
-            self.note_started(failed)
+        notes = list(self._notes)
+        if self.started:  # and not finished: they failed
+            self.note_started(self.started.values())
         self.storage.delete(notes)
+        self._notes = self._notes[len(notes) :]
         self.storage.delete_empty_folder(self.paths.started)
         lines = [entry.to_json() for _, entry in sorted(self.entries.items())]
         self.storage.write(self.paths.gathered, b"\n".join([*lines, b""]))
@@ -355,19 +383,16 @@ class Ledger:
         self.storage.delete(loose)
         self.storage.delete_empty_folder(self.paths.entries)
 
-    def sweep(self, output_path: str, suffix: str) -> None:
+    def sweep(self, output_path: str, depth: int = 1) -> None:
         """Remove what a killed run left behind: half-written files, and parts that were never entered.
 
         Args:
             output_path: the writer's.
-            suffix: what the names of its shards end in.
+            depth: how deep below it the writer's files lie.
         """
-        notes, names = self._started()
-        unfinished = [name for name in names if name not in self.entries]
-        shards = [join(output_path, name + suffix) for name in unfinished]
-        quarantine = [join(self.paths.quarantine, f"part-{name}.jsonl") for name in unfinished]
-        self.storage.delete([*self._stale, *shards, *quarantine, *notes])
-        self._stale = []
+        unfinished = [path for entry in self.started.values() for path in self._made_for(entry)]
+        self.storage.delete([*self._stale, *unfinished])
+        was_killed, self._stale, self.started = bool(self._notes), [], {}
         for name in self._announced:
             if name in self.steps:
                 self.storage.write(self.paths.step(name), self.steps[name].to_json())
@@ -380,13 +405,13 @@ class Ledger:
         self.storage.delete([path for path in parts if path not in listed])
         if is_local(self.paths.output_dir):
             self._delete_temporaries(self.storage.list_files(self.paths.folder))
-            self._delete_temporaries(self.storage.list_files(self.paths.quarantine))
+            self._delete_temporaries(self.storage.list_files(self.paths.quarantine_folder))
             self._delete_temporaries(self.storage.list_files(self.paths.output_dir, max_depth=1))
         if is_local(output_path):  # beside it may lie what another run is writing
             folder, _, name = output_path.rstrip("/").rpartition("/")
             beside = self.storage.list_files(folder, max_depth=1)
             self._delete_temporaries(info for info in beside if info.path.startswith(f"{folder}/.{name}."))
-            self._delete_temporaries(self.storage.list_files(output_path, max_depth=1))
+            self._delete_temporaries(self.storage.list_files(output_path, depth if was_killed else 1))
 
     def _delete_temporaries(self, files: Iterable[FileInfo]) -> None:
         self.storage.delete([info.path for info in files if is_temporary(info.path)])
@@ -474,3 +499,12 @@ def log_vanished(entries: list[LedgerEntry]) -> None:
     if sources:
         shown = ", ".join(sources[:3]) + (" …" if len(sources) > 3 else "")
         logger.warning(f"{len(sources)} source(s) of an earlier run are gone: {shown}; their output is kept")
+
+
+def log_vanished_keys(num_kept: int, num_dropped: int) -> None:
+    """Say how many files of batches an earlier run had that are no longer there, and what becomes of their output."""
+    if num_kept:
+        logger.warning(f"{num_kept} file(s) that an earlier run read are gone; their output is kept")
+    if num_dropped:
+        others = "others that they were put together with have changed, and are done again without them"
+        logger.warning(f"{num_dropped} file(s) that an earlier run read are gone, and so is their output: {others}")

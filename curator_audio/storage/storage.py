@@ -374,5 +374,6 @@ def _raise_unless_gone(error: Exception) -> None:
 
 def _file_info(path: str, info: Mapping[str, Any]) -> FileInfo:
     """The store's own mark of a file's version: its etag where it has one, else the time it was written."""
-    mark = info.get("ETag") or info.get("etag") or info.get("mtime") or info.get("LastModified") or info.get("created")
+    marks = ("ETag", "etag", "mtime", "LastModified", "Last-Modified", "created")
+    mark = next((info[name] for name in marks if info.get(name)), None)
     return FileInfo(path, int(info["size"] or 0), f"{info['size']}-{str(mark).strip(chr(34))}")

@@ -16,12 +16,16 @@ class Part(Task):
         num_bytes: its size, checked before a later run trusts it.
         sha256: the hash of its bytes.
         num_records: how many records it holds.
+        replaces_source: whether it was written in the place of a file that was read, and is the user's own.
+        is_copy: whether it is one file of the source, and stays when that has gone.
     """
 
     path: str
     num_bytes: int
     sha256: str
     num_records: int
+    replaces_source: bool = False
+    is_copy: bool = False
 
     @property
     def num_items(self) -> int:

@@ -70,7 +70,7 @@ def files(out: str) -> set[str]:
 # Entries -----------------------------------------------------------------------------------------------------
 
 names = st.text(min_size=1, max_size=8)
-parts = st.builds(Part, names, st.integers(0, 2**60), names, st.integers(0, 2**40))
+parts = st.builds(Part, names, st.integers(0, 2**60), names, st.integers(0, 2**40), st.booleans())
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 metrics = st.builds(
     StageMetrics,
@@ -96,6 +96,7 @@ metrics = st.builds(
         st.lists(parts, max_size=2),
         st.dictionaries(names, st.integers(0), max_size=3),
         st.dictionaries(names, metrics, max_size=3),
+        st.dictionaries(names, names, max_size=3),
     )
 )
 def test_an_entry_survives_being_written(entry: LedgerEntry) -> None:
@@ -285,7 +286,7 @@ def test_sweep_removes_what_a_killed_run_left(tmp_path: Path) -> None:
     for name in mine:
         Storage().write(f"{out}/{name}", b"mine")
 
-    loaded(out).sweep(f"{out}/shards", ".jsonl")
+    loaded(out).sweep(f"{out}/shards")
 
     assert files(out) == before | mine
 
@@ -295,9 +296,150 @@ def test_sweep_on_a_store_removes_parts_without_entry(s3_bucket: str) -> None:
     before = files(f"{s3_bucket}/out")
     Storage().write(f"{s3_bucket}/out/_ledger/parts/without-entry.jsonl", b"whole")
 
-    loaded(f"{s3_bucket}/out").sweep(f"{s3_bucket}/out/all.jsonl", ".jsonl")
+    loaded(f"{s3_bucket}/out").sweep(f"{s3_bucket}/out/all.jsonl")
 
     assert files(f"{s3_bucket}/out") == before
+
+
+# Partitions that were started ---------------------------------------------------------------------------------
+
+
+def started(name: str, *keys: str) -> LedgerEntry:
+    partition = Partition(name, "/data/tree", 0, 10, keys=dict.fromkeys(keys, "mark"))
+    return LedgerEntry.started(partition, f"shards/{name}.jsonl", f"quarantine/part-{name}.jsonl")
+
+
+def test_what_was_started_and_not_finished_is_found(out: str) -> None:
+    ledger = loaded(out)
+    ledger.note_started([started("a", "a/1", "a/2"), started("b", "b/1")])
+    ledger.note_started([started("c", "c/1")])
+    done = commit(out, "b", b"two\n")
+
+    again = loaded(out)
+
+    assert again.entries == {"b": done}
+    assert list(again.started) == ["a", "c"]
+    assert list(again.started["a"].keys) == ["a/1", "a/2"] and again.started["a"].source_path == "/data/tree"
+
+
+def test_what_was_started_and_not_finished_is_swept(out: str) -> None:
+    storage = Storage()
+    loaded(out).note_started([started("a"), started("b")])
+    commit(out, "b", b"two\n")
+    for name in ("shards/a.jsonl", "quarantine/part-a.jsonl", "shards/mine.jsonl"):
+        storage.write(f"{out}/{name}", b"x")
+
+    ledger = loaded(out)
+    ledger.sweep(f"{out}/shards")
+
+    left = {"_ledger/parts/b.jsonl", "_ledger/entries/b.json", "shards/mine.jsonl"}
+    assert files(out) == {*left, "_ledger/started/000000.jsonl"}
+    assert list(loaded(out).started) == ["a"], "should this run be killed too"
+
+    ledger.gather()
+    assert files(out) == {"_ledger/parts/b.jsonl", "_ledger/entries.jsonl", "shards/mine.jsonl"}
+
+
+def test_what_failed_is_remembered(out: str) -> None:
+    ledger = loaded(out)
+    ledger.note_started([started("a"), started("b")])
+    ledger.note_started([started("c")])
+    ledger.add(commit(out, "b", b"two\n"))
+    ledger.gather()
+    assert list(loaded(out).started) == ["a", "c"]
+    assert files(out) == {"_ledger/entries.jsonl", "_ledger/started/000002.jsonl", "_ledger/parts/b.jsonl"}
+
+
+def test_notes_of_several_runs_have_names_of_their_own(out: str) -> None:
+    for name in "abc":
+        loaded(out).note_started([started(name)])
+    assert list(loaded(out).started) == ["a", "b", "c"]
+
+
+def test_a_damaged_note_is_passed_over(out: str) -> None:
+    loaded(out).note_started([started("a"), started("b")])
+    note = f"{out}/_ledger/started/000000.jsonl"
+    Storage().write(note, Storage().read(note).replace(b'"partition":"a"', b'"partition'))
+    assert list(loaded(out).started) == ["b"]
+
+
+def test_erase_deletes_what_was_started_too(out: str) -> None:
+    loaded(out).note_started([started("a")])
+    for name in ("shards/a.jsonl", "quarantine/part-a.jsonl", "shards/mine.jsonl"):
+        Storage().write(f"{out}/{name}", b"x")
+    loaded(out).erase()
+    assert files(out) == {"shards/mine.jsonl"}
+
+
+def test_temporary_files_deep_in_a_tree_are_swept_after_a_kill(tmp_path: Path) -> None:
+    out = f"{tmp_path}/out"
+    temporary = ".a.npz.0123456789ab.tmp"
+    for name in (f"npz/{temporary}", f"npz/news/{temporary}", f"npz/other/run/{temporary}"):
+        Storage().write(f"{out}/{name}", b"half")
+    loaded(out).sweep(f"{out}/npz", depth=2)
+    assert f"npz/news/{temporary}" in files(out), "no run of this folder was killed"
+    loaded(out).note_started([started("a")])
+    loaded(out).sweep(f"{out}/npz", depth=2)
+    assert files(out) == {f"npz/other/run/{temporary}", "_ledger/started/000000.jsonl"}
+
+
+# Partitions that are done again -------------------------------------------------------------------------------
+
+
+def tree_entry(out: str, name: str, *parts: Part) -> LedgerEntry:
+    """A partition of which several files were made."""
+    done = entry(name, parts=list(parts), keys={"k": "mark"})
+    for made in parts:
+        Storage().write(f"{out}/{made.path}", b"x" * made.num_bytes)
+    Storage().write(Ledger(Storage(), out).paths.entry(name), done.to_json())
+    return done
+
+
+def test_files_that_are_not_made_again_go(out: str) -> None:
+    ledger = loaded(out)
+    ledger.add(tree_entry(out, "a", Part("n/1.npz", 1, "", 1), Part("n/2.npz", 1, "", 1)))
+    ledger.gather()
+    ledger = loaded(out)
+    ledger.add(tree_entry(out, "a", Part("n/2.npz", 2, "", 1), Part("n/3.npz", 1, "", 1)))
+    assert files(out) == {"n/2.npz", "n/3.npz", "_ledger/entries.jsonl", "_ledger/entries/a.json"}
+
+
+def test_files_that_are_not_made_again_go_after_a_kill_too(out: str) -> None:
+    ledger = loaded(out)
+    ledger.add(tree_entry(out, "a", Part("n/1.npz", 1, "", 1), Part("n/2.npz", 1, "", 1)))
+    ledger.gather()
+    tree_entry(out, "a", Part("n/2.npz", 2, "", 1))  # and before the driver knew, it was killed
+    before = files(out)
+    ledger = loaded(out)
+    assert files(out) == before
+    ledger.sweep(f"{out}/n")
+    assert files(out) == before - {"n/1.npz"}
+
+
+def test_files_written_in_the_place_of_their_source_are_never_deleted(out: str) -> None:
+    mine, made = Part("n/1.npz", 1, "", 1, replaces_source=True), Part("n/2.npz", 1, "", 1)
+    done = tree_entry(out, "a", mine, made)
+    ledger = loaded(out)
+    assert ledger.is_there(done)
+    ledger.add(tree_entry(out, "a"))
+    assert "n/1.npz" in files(out) and "n/2.npz" not in files(out)
+
+    done = tree_entry(out, "a", mine, made)
+    loaded(out).forget([done])
+    assert "n/1.npz" in files(out) and "n/2.npz" not in files(out)
+
+    tree_entry(out, "a", mine, made)
+    loaded(out).erase()
+    assert files(out) == {"n/1.npz"}
+
+
+def test_of_files_in_the_place_of_their_source_the_ledger_says_nothing(out: str) -> None:
+    """One that has gone is no reason to do the others again."""
+    done = tree_entry(out, "a", Part("n/1.npz", 1, "", 1, replaces_source=True), Part("n/2.npz", 1, "", 1))
+    Storage().delete([f"{out}/n/1.npz"])
+    assert loaded(out).is_there(done)
+    Storage().delete([f"{out}/n/2.npz"])
+    assert not loaded(out).is_there(done)
 
 
 # Steps after the map -----------------------------------------------------------------------------------------
@@ -394,7 +536,7 @@ def test_looking_changes_nothing_and_sweeping_settles_it(out: str, appeared: byt
     assert done == [appeared == OLD, appeared == NEW]
     assert files(out) == before, "a dry run looks while another run may be at work"
 
-    ledger.sweep(f"{out}/all.jsonl", ".jsonl")
+    ledger.sweep(f"{out}/all.jsonl")
     assert not any(name.endswith(".announced.json") for name in files(out))
     for settled in (ledger, loaded(out)):
         assert settled.steps == steps

@@ -87,27 +87,39 @@ class ParquetWriterStage(WriterStage[AudioBatch]):
 
     def _table(self, rows: list[_Row]) -> Iterator[Any]:
         """The rows as one table, without those that do not fit the columns."""
-        import pyarrow
-
         schema = self.schema()
         try:
-            table = pyarrow.Table.from_pylist([record for record, _, _ in rows], schema=schema)
+            table = _as_table([record for record, _, _ in rows], schema)
         except _misfits():
-            table = pyarrow.Table.from_pylist(list(self._fitting(rows, schema)), schema=schema)
+            table = _as_table(list(self._fitting(rows, schema)), schema)
         if len(table):
             yield table
 
     def _fitting(self, rows: list[_Row], schema: Any) -> Iterator[Record]:
-        import pyarrow
-
         for record, source_path, offset in rows:
             try:
-                pyarrow.Table.from_pylist([record], schema=schema)
+                _as_table([record], schema)
                 yield record
             except _misfits() as error:
                 message = f"it does not fit the columns: {error}"
                 bad = QuarantinedRecord(source_path, offset, self.name, "wrong_type", message, record)
                 self.observed.quarantined.append(bad)
+
+
+def _as_table(records: list[Record], schema: Any) -> Any:
+    import pyarrow
+
+    columns = [_as_column([record.get(field.name) for record in records], field.type) for field in schema]
+    return pyarrow.Table.from_arrays(columns, schema=schema)
+
+
+def _as_column(values: list[Any], kind: Any) -> Any:
+    import pyarrow
+
+    item_kind = kind.value_type if pyarrow.types.is_list(kind) else kind
+    if pyarrow.types.is_integer(item_kind):  # told to make them, pyarrow would cut the decimals off
+        return pyarrow.array(values).cast(kind)
+    return pyarrow.array(values, kind)
 
 
 def _misfits() -> tuple[type[Exception], ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError, CuratorError, RecordError
-from curator_audio.stages.base import Out, QuarantinedRecord
+from curator_audio.stages.base import Out, QuarantinedRecord, WorkerInfo
 from curator_audio.stages.source import SourceStage, slug_of, without_bookkeeping
 from curator_audio.storage.ledger import LedgerEntry, relative_to
 from curator_audio.storage.storage import FileInfo, absolute, join
@@ -23,8 +23,9 @@ MAX_FILES = 5000  # of a partition, however small they are
 class TreeReaderStage(SourceStage[Out]):
     """Reads the files below a folder or prefix in batches; a format is its ``suffixes`` and its ``process``.
 
-    Files of one group stay together, and so do those of a partition that was finished once: files that are new
-    make new partitions, whatever their names; files that changed are read again with those of their partition.
+    Files of one group stay together, and so do those of a partition of an earlier run: files that are new make new
+    partitions, whatever their names; files that changed are read again with those of their partition. Partitions are
+    numbered, so that their parts sort as the files do, those of later runs behind.
 
     Args:
         input_path: the folder or prefix, or a single file; a local path or any fsspec URL.
@@ -38,7 +39,7 @@ class TreeReaderStage(SourceStage[Out]):
     partition_size_mb: float = 64.0
 
     suffixes: ClassVar[tuple[str, ...]]
-    _root: str = field(default="", init=False, repr=False)
+    _is_single_file: bool | None = field(default=None, init=False, repr=False, compare=False)
     _listed: list[FileInfo] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -48,14 +49,29 @@ class TreeReaderStage(SourceStage[Out]):
         if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 <= size < math.inf:
             raise ConfigurationError(f"partition_size_mb is {size!r}; give a number of MB, 0 for no grouping")
         self.input_path = absolute(self.input_path).rstrip("/")
-        self._root = self.input_path.rpartition("/")[0] if self.is_single_file else self.input_path
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_listed": None}  # workers are told which files to read
 
+    def setup(self, worker: WorkerInfo) -> None:
+        super().setup(worker)
+        self._is_single_file, self._listed = None, None  # of an earlier run
+
     @property
     def is_single_file(self) -> bool:
-        return any(suffix and self.input_path.endswith(suffix) for suffix in self.suffixes)
+        if self._is_single_file is None:  # a folder may be named like a file
+            is_named_so = self.input_path.endswith(tuple(filter(None, self.suffixes)))
+            self._is_single_file = is_named_so and not self.storage.is_folder(self.input_path)
+        return self._is_single_file
+
+    @property
+    def reads_whole_folder(self) -> bool:  # type: ignore[override]
+        return not self.is_single_file
+
+    @property
+    def _root(self) -> str:
+        """The folder that all files lie below."""
+        return self.input_path.rpartition("/")[0] if self.is_single_file else self.input_path
 
     def group_of(self, key: str) -> str:
         """What a file belongs to; files of a group that follow one another are in one partition."""
@@ -74,14 +90,18 @@ class TreeReaderStage(SourceStage[Out]):
         """Read the files ``task.keys`` below ``task.source_path``."""
 
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
-        files = {relative_to(self._root, file.path): file for file in self._files()}
-        for name, entry in (done or {}).items():
-            if entry.keys and entry.source_path == self._root:
-                found = {key: file for key in entry.keys if (file := files.pop(key, None))}
-                if found:
-                    yield self._partition(name, found)
-        for batch in self._batches({key: files[key] for key in sorted(files, key=self.order_of)}):
-            yield self._partition(slug_of(join(self._root, next(iter(batch)))), batch)
+        root = self._root
+        files = {relative_to(root, file.path): file for file in self._files()}
+        together = {name: entry.keys for name, entry in (done or {}).items() if entry.source_path == root}
+        num_before = 0
+        for name in sorted(together, key=_number_of):
+            num_before = _number_of(name) + 1
+            found = {key: file for key in together[name] if (file := files.pop(key, None))}
+            if found:
+                yield self._partition(name, found)
+        new = self._batches({key: files[key] for key in sorted(files, key=self.order_of)})
+        for number, batch in enumerate(new, num_before):
+            yield self._partition(f"{number:06d}-{slug_of(join(root, next(iter(batch))))}", batch)
 
     def content_sha256(self, partition: Partition) -> str:
         return ""  # the marks of its files tell whether it changed
@@ -141,14 +161,15 @@ class TreeReaderStage(SourceStage[Out]):
         keys = {key: file.mark for key, file in files.items()}
         return Partition(name, self._root, 0, num_bytes, num_bytes, keys=keys)
 
-    def paths(self, partition: Partition) -> Iterable[str]:
-        """The files of a partition."""
-        return [join(partition.source_path, key) for key in partition.keys]
-
-    def set_aside(self, path: str, error: CuratorError, position: int = -1) -> None:
-        """Quarantine a file, or what stands at a position of it."""
+    def set_aside(self, path: str, error: CuratorError) -> None:
+        """Quarantine a file."""
         reason, message = (
             (error.reason, error.message) if isinstance(error, RecordError) else ("unreadable_file", str(error))
         )
         record = {"file": os.path.basename(path)}
-        self.observed.quarantined.append(QuarantinedRecord(path, position, self.name, reason, message, record))
+        self.observed.quarantined.append(QuarantinedRecord(path, -1, self.name, reason, message, record))
+
+
+def _number_of(name: str) -> int:
+    """The number of a partition, with which its name begins."""
+    return int(name.partition("-")[0])

@@ -17,7 +17,7 @@ class Channels:
         mapping: new names by old ones.
 
     Raises:
-        ConfigurationError: not a list of names, or not a mapping of names.
+        ConfigurationError: not a list of names, or not a mapping of names that folders can have.
 
     Example:
         >>> channels = Channels(["Atheer"], {"Atheer_-": "Atheer"})
@@ -38,6 +38,9 @@ class Channels:
             isinstance(name, str) and isinstance(new, str) and new for name, new in self.mapping.items()
         ):
             raise ConfigurationError(f"channel_mapping is {self.mapping!r}; give new names by old ones")
+        for new in self.mapping.values():
+            if "/" in new or new in (".", ".."):
+                raise ConfigurationError(f"channel_mapping has {new!r}, which is no name of a folder; give another")
 
     def name_of(self, channel: str) -> str | None:
         """What a channel is called, or None where it is not taken."""

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import re
+import shutil
 import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from curator_audio.errors import RecordError
-from curator_audio.stages.speech.segments import METADATA_FIELDS, segment_record
+from curator_audio.stages.speech.segments import METADATA_FIELDS, segment_record, sound_of
 from curator_audio.stages.speech.sound import Samples, audio_field, decode_sound
 from curator_audio.tasks import Record
 
 MAX_BYTES = 2**30  # of the arrays of one segment, unpacked
-_INDEX = re.compile(r"_seg_(\d+)$")
+_INDEX = re.compile(r"_seg_(\d+)\Z")
 
 
 def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate: int) -> Record:
     """The record of a segment from the bytes of its ``.npz`` file.
 
     Arrays of Python objects can only be read by unpickling, which could run anything: such metadata (a saved ``None``
-    is one) is read as None, such audio refused.
+    is one) is read as None, such codes as none, such audio refused. Samples that are NaN or infinite become 0.
 
     Args:
         data: the file.
@@ -34,13 +36,12 @@ def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate
         sample_rate: of the audio in Hz, which the file does not tell.
 
     Raises:
-        RecordError: it is no ``.npz`` file, or has no audio that can be read.
+        RecordError: it is no ``.npz`` file, has no audio that can be read, or codes that are none.
     """
-    arrays = _Arrays(data)
-    samples = _samples(arrays.get("audio", is_needed=True))
-    text_of = {name: _text(arrays.get(name)) for name in ("text", "audio_id", *METADATA_FIELDS)}
-    codes = arrays.get("codes")
-    is_codes = codes is not None and codes.dtype.kind in "iu"
+    with _Arrays(data) as arrays:
+        samples = _samples(arrays.needed("audio"))
+        text_of = {name: _text(arrays.get(name)) for name in ("text", "audio_id", *METADATA_FIELDS)}
+        codes = _codes(arrays.get("codes"))
     return segment_record(
         **{**text_of, "audio_id": text_of["audio_id"] or recording_of(segment_id)},
         segment_id=segment_id,
@@ -48,17 +49,21 @@ def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate
         duration_sec=len(samples) / sample_rate,
         sample_rate=sample_rate,
         audio=audio_field(samples, sample_rate, segment_id),
-        codes=codes.ravel().tolist() if codes is not None and is_codes else [],
+        codes=codes,
     )
 
 
 def npz_of_record(record: Record) -> bytes:
-    """The ``.npz`` file of a segment's record; fields that are None are left out."""
-    samples, _ = decode_sound(record["audio"]["bytes"])
+    """The ``.npz`` file of a segment's record; fields that are None are left out.
+
+    Raises:
+        RecordError: the record has no sound that can be decoded, or codes that are none.
+    """
+    samples, sample_rate = decode_sound(sound_of(record))
     arrays: dict[str, Any] = {
         "audio": samples,
-        "codes": np.asarray(record.get("codes") or [], np.int32),
-        "duration_sec": np.float64(record["duration_sec"]),
+        "codes": _codes_array(record.get("codes")),
+        "duration_sec": np.float64(len(samples) / sample_rate),
     }
     for name in ("text", "audio_id", *METADATA_FIELDS):
         if record.get(name) is not None:
@@ -70,22 +75,22 @@ def npz_of_record(record: Record) -> bytes:
     return file.getvalue()
 
 
-def with_codes(data: bytes, codes: Sequence[int]) -> bytes:
-    """An ``.npz`` file with other codes and everything else as it was, unread."""
+def with_codes(data: bytes, codes: Sequence[int] | None) -> bytes:
+    """An ``.npz`` file with other codes and everything else as it was, unread.
+
+    Raises:
+        RecordError: it is no ``.npz`` file, or the codes are none.
+    """
+    array = _codes_array(codes)
     file = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(file, "w") as after:
+    with _as_npz("it"), zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(file, "w") as after:
+        _check_size(before)
         for member in before.infolist():
             if member.filename != "codes.npy":
-                after.writestr(member, before.read(member))
-        _add(after, "codes", np.asarray(codes, np.int32))
+                with before.open(member) as source, after.open(copy.copy(member), "w") as target:
+                    shutil.copyfileobj(source, target)
+        _add(after, "codes", array)
     return file.getvalue()
-
-
-def _add(archive: zipfile.ZipFile, name: str, value: Any) -> None:
-    """Add an array as NumPy does, but without the time of day: the same arrays are the same bytes."""
-    array = io.BytesIO()
-    np.save(array, value, allow_pickle=False)
-    archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue(), zipfile.ZIP_DEFLATED)
 
 
 def recording_of(segment_id: str) -> str:
@@ -113,51 +118,105 @@ class _Arrays:
     """The arrays of an ``.npz`` file, those of Python objects left alone."""
 
     def __init__(self, data: bytes) -> None:
-        try:
-            with zipfile.ZipFile(io.BytesIO(data)) as file:
-                num_bytes = sum(member.file_size for member in file.infolist())
-            if num_bytes > MAX_BYTES:
-                raise RecordError("too_large", f"its arrays have {num_bytes} bytes unpacked, more than {MAX_BYTES}")
-            self._file = np.load(io.BytesIO(data), allow_pickle=False)
-        except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
-            raise RecordError("not_npz", f"it is no .npz file: {error}") from None
+        with _as_npz("it"):
+            self._file = zipfile.ZipFile(io.BytesIO(data))
+            _check_size(self._file)
+        self._names = {name.removesuffix(".npy"): name for name in self._file.namelist() if name.endswith(".npy")}
 
-    def get(self, name: str, is_needed: bool = False) -> npt.NDArray[Any] | None:
-        if name not in self._file:
-            if is_needed:
-                there = ", ".join(self._file) or "nothing"
-                raise RecordError("missing_field", f"the file has no '{name}', only {there}")
+    def __enter__(self) -> _Arrays:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def needed(self, name: str) -> npt.NDArray[Any]:
+        if name not in self._names:
+            there = ", ".join(self._names) or "nothing"
+            raise RecordError("missing_field", f"the file has no '{name}', only {there}")
+        array = self.get(name)
+        if array is None:
+            raise RecordError(f"pickled_{name}", f"'{name}' holds pickled objects, which are never read")
+        return array
+
+    def get(self, name: str) -> npt.NDArray[Any] | None:
+        """The array, or None where there is none or it holds objects."""
+        if name not in self._names:
             return None
-        try:
-            array: npt.NDArray[Any] = self._file[name]
-            return array
-        except ValueError as error:
-            if is_needed and "allow_pickle" in str(error):
-                raise RecordError("pickled_audio", f"'{name}' holds pickled objects, which are never read") from None
-            if is_needed:
-                raise RecordError("not_npz", f"'{name}' cannot be read: {error}") from None
-            return None
-        except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
-            raise RecordError("not_npz", f"'{name}' cannot be read: {error}") from None
+        with _as_npz(f"'{name}'"), self._file.open(self._names[name]) as member:
+            try:
+                array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+                return array
+            except ValueError as error:
+                if "allow_pickle" in str(error):
+                    return None
+                raise
 
 
-def _samples(array: npt.NDArray[Any] | None) -> Samples:
-    assert array is not None
-    array = np.squeeze(array)
-    if array.ndim == 0 and array.size == 1:
-        array = array.reshape(1)
-    if array.ndim != 1 or array.dtype.kind not in "fiu":
+@contextmanager
+def _as_npz(what: str) -> Iterator[None]:
+    """A damaged file makes zipfile and NumPy raise a dozen kinds of errors; a wrong size in it is a ``MemoryError``."""
+    try:
+        yield
+    except RecordError:
+        raise
+    except Exception as error:
+        raise RecordError("not_npz", f"{what} cannot be read as .npz: {error or type(error).__name__}") from None
+
+
+def _check_size(file: zipfile.ZipFile) -> None:
+    num_bytes = sum(member.file_size for member in file.infolist())
+    if num_bytes > MAX_BYTES:
+        raise RecordError("too_large", f"its arrays have {num_bytes} bytes unpacked, more than {MAX_BYTES}")
+
+
+def _add(archive: zipfile.ZipFile, name: str, value: Any) -> None:
+    """Add an array as NumPy does, but without the time of day: the same arrays are the same bytes."""
+    array = io.BytesIO()
+    np.save(array, value, allow_pickle=False)
+    archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue(), zipfile.ZIP_DEFLATED)
+
+
+def _samples(array: npt.NDArray[Any]) -> Samples:
+    mono = np.atleast_1d(np.squeeze(array))
+    if mono.ndim != 1 or mono.dtype.kind not in "fi":
         raise RecordError("wrong_type", f"'audio' is {array.dtype} of shape {array.shape}; mono samples are needed")
-    if not array.size:
+    if not mono.size:
         raise RecordError("empty_audio", "'audio' has no samples")
-    if array.dtype.kind in "iu":
-        array = array / (np.iinfo(array.dtype).max + 1)
-    samples: Samples = np.nan_to_num(array.astype(np.float32, copy=False), nan=0.0, posinf=0.0, neginf=0.0)
+    if mono.dtype.kind == "i":
+        mono = mono / -float(np.iinfo(mono.dtype).min)
+    with np.errstate(over="ignore"):
+        samples: Samples = np.nan_to_num(mono.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     return samples
+
+
+def _codes(array: npt.NDArray[Any] | None) -> list[int]:
+    if array is None or not array.size:
+        return []
+    row = np.atleast_1d(np.squeeze(array))
+    if row.ndim == 1 and row.dtype.kind in "iuf":
+        with np.errstate(invalid="ignore"):
+            whole = row.astype(np.int64)
+        if np.array_equal(whole, row):
+            codes: list[int] = whole.tolist()
+            return codes
+    wanted = "a list of whole numbers is needed"
+    raise RecordError("wrong_type", f"'codes' is {array.dtype} of shape {array.shape}; {wanted}")
+
+
+def _codes_array(codes: Sequence[int] | None) -> npt.NDArray[np.int32]:
+    try:
+        array = np.asarray(codes if codes is not None and len(codes) else np.zeros(0, np.int32))
+        if array.ndim == 1 and array.dtype.kind in "iu" and np.array_equal(array.astype(np.int32), array):
+            return array.astype(np.int32)
+    except (TypeError, ValueError):
+        pass
+    raise RecordError("wrong_type", f"codes is {codes!r:.80}; give a list of whole numbers")
 
 
 def _text(array: npt.NDArray[Any] | None) -> str | None:
     if array is None or array.size != 1 or array.dtype.kind not in "USifb":
         return None
-    value = array.ravel()[0]
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    value = array.reshape(-1)[0]
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return None if value != value else str(value)  # NaN: what pandas makes of what is missing

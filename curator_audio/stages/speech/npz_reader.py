@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,6 +13,8 @@ from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.channels import Channels
 from curator_audio.stages.speech.npz import index_of, record_of_npz, recording_of
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS
+from curator_audio.storage.ledger import LedgerEntry, relative_to
+from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 READ_AT_ONCE = 64
@@ -22,7 +24,8 @@ READ_AT_ONCE = 64
 class NpzReaderStage(TreeReaderStage[AudioBatch]):
     """Reads segments from ``{input_path}/{channel}/{segment_id}.npz``, those of a recording together.
 
-    A file that is no ``.npz`` file, or has no audio, is quarantined.
+    A file that is no ``.npz`` file, or has no audio, is quarantined. Two files that would be the same segment, as
+    folders of one name or a mapping could make them, are an error.
 
     Args:
         input_path: the folder or prefix; a local path or any fsspec URL.
@@ -48,6 +51,10 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
             raise ConfigurationError(f"sample_rate is {self.sample_rate!r}; give a whole number of Hz")
         self._channels = Channels(self.channels, self.channel_mapping)
 
+    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+        self._check_names(relative_to(self._root, file.path) for file in self._files())
+        yield from super().partitions(done)
+
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], list(SEGMENT_FIELDS)
 
@@ -64,16 +71,16 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
         return segment_batches(((record, -1) for record in self._records(task)), task.source_path)
 
     def _records(self, task: Partition) -> Iterator[Record]:
-        keys = sorted(task.keys, key=self.order_of)
-        for begin in range(0, len(keys), READ_AT_ONCE):
-            paths = [f"{task.source_path}/{key}" for key in keys[begin : begin + READ_AT_ONCE]]
-            for key, path, data in zip(keys[begin:], paths, self.storage.each(self._read, paths)):
+        all_keys = sorted(task.keys, key=self.order_of)
+        for begin in range(0, len(all_keys), READ_AT_ONCE):
+            keys = all_keys[begin : begin + READ_AT_ONCE]
+            paths = [join(task.source_path, key) for key in keys]
+            for key, path, data in zip(keys, paths, self.storage.each(self._read, paths)):
                 try:
                     if isinstance(data, AccessError):
                         raise data
-                    name = posixpath.basename(key).removesuffix(".npz")
                     channel = self._channels.name_of(_folder_name(key)) or None
-                    yield record_of_npz(data, name, channel, self.sample_rate)
+                    yield record_of_npz(data, _segment_id(key), channel, self.sample_rate)
                 except (RecordError, AccessError) as error:
                     self.set_aside(path, error)
 
@@ -83,6 +90,31 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
         except AccessError as error:  # it has gone since the folder was listed
             return error
 
+    def _check_names(self, keys: Iterable[str]) -> None:
+        """Segments are told apart by channel and name.
+
+        Raises:
+            ConfigurationError: two files have both in common; only those of two folders can.
+        """
+        folders: dict[str | None, dict[str, dict[str, str]]] = {}
+        for key in keys:
+            folder = posixpath.dirname(key)
+            channel = self._channels.name_of(posixpath.basename(folder))
+            folders.setdefault(channel, {}).setdefault(folder, {})[_segment_id(key)] = key
+        for channel, of_channel in folders.items():
+            met: dict[str, str] = {}
+            for files in of_channel.values() if len(of_channel) > 1 else ():
+                for segment_id in files.keys() & met.keys():
+                    raise ConfigurationError(
+                        f"{met[segment_id]} and {files[segment_id]} would both be segment {segment_id} of channel "
+                        f"'{channel}'; rename a folder, or read one of them"
+                    )
+                met |= files
+
 
 def _folder_name(key: str) -> str:
     return posixpath.basename(posixpath.dirname(key))
+
+
+def _segment_id(key: str) -> str:
+    return posixpath.basename(key).removesuffix(".npz")

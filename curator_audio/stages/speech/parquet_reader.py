@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.speech.batches import segment_batches
-from curator_audio.stages.speech.segments import SEGMENT_FIELDS, segment_record
+from curator_audio.stages.speech.segments import SEGMENT_FIELDS, check_columns, foreign_segment
+from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 ROWS_AT_ONCE = 64
@@ -20,13 +21,17 @@ ROWS_AT_ONCE = 64
 class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
     """Reads segments from the Parquet shards below a folder or prefix.
 
-    Columns that are no fields of a segment are left out; fields without a column are None. A file that is not
-    Parquet, or has neither sound, text nor codes, is quarantined.
+    Columns that are no fields of a segment are left out, fields without a column are None, and a row without a name is
+    named after its shard and its number. A file that is not Parquet, or has neither sound, text nor codes, is
+    quarantined.
 
     Args:
         input_path: the folder or prefix, or a single shard; a local path or any fsspec URL.
         partition_size_mb: shards are put together up to this size in MB (2**20 bytes); 0 leaves each by itself.
         columns: the fields to read; None for all of them.
+
+    Raises:
+        ConfigurationError: a parameter out of range, or a field that segments do not have.
     """
 
     partition_size_mb: float = 0.0
@@ -35,45 +40,49 @@ class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
     name = "parquet_reader"
     suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_columns(self.columns)
+
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], list(SEGMENT_FIELDS)
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
-        for path in self.paths(task):
-            yield from segment_batches(self._records(path), path)
+        for key in task.keys:
+            path = join(task.source_path, key)
+            stem = key.removesuffix(".parquet").replace("/", "_")
+            yield from segment_batches(((record, -1) for record in self._records(path, stem)), path)
 
-    def _records(self, path: str) -> Iterator[tuple[Record, int]]:
+    def _records(self, path: str, stem: str) -> Iterator[Record]:
         try:
-            with self.storage.open(path, reads_ahead=False) as file:
-                yield from self._rows(path, file)
+            with self.storage.open(path, reads_ahead=False) as file, _as_parquet():
+                for number, row in enumerate(self._rows(file)):
+                    yield foreign_segment(row, f"{stem}_{number}")
         except (RecordError, AccessError) as error:
             self.set_aside(path, error)
 
-    def _rows(self, path: str, file: IO[bytes]) -> Iterator[tuple[Record, int]]:
-        import pyarrow
+    def _rows(self, file: IO[bytes]) -> Iterator[dict[str, Any]]:
         import pyarrow.parquet
 
-        stem = posixpath.basename(path).removesuffix(".parquet")
-        try:
-            shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
-            columns = [name for name in shard.schema_arrow.names if name in (self.columns or SEGMENT_FIELDS)]
-            if not {"audio", "text", "codes"}.intersection(columns):
-                there = ", ".join(shard.schema_arrow.names)
-                raise RecordError("missing_field", f"it has none of the columns audio, text and codes, only {there}")
-            position = 0
-            for batch in shard.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
-                for row in batch.to_pylist():
-                    yield _record(row, f"{stem}_{position}"), position
-                    position += 1
-        except pyarrow.ArrowInvalid as error:
-            raise RecordError("not_parquet", f"it cannot be read as Parquet: {error}") from None
+        shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
+        columns = [name for name in shard.schema_arrow.names if name in (self.columns or SEGMENT_FIELDS)]
+        if not {"audio", "text", "codes"}.intersection(columns):
+            there = ", ".join(shard.schema_arrow.names)
+            raise RecordError("missing_field", f"it has none of the columns audio, text and codes, only {there}")
+        for group in range(shard.num_row_groups):  # one after the other: pre_buffer holds what it was asked for
+            for batch in shard.iter_batches(ROWS_AT_ONCE, [group], columns, use_threads=False):
+                yield from batch.to_pylist()
 
 
-def _record(row: dict[str, Any], segment_id: str) -> Record:
-    """A row with all fields of a segment."""
-    if isinstance(row.get("audio"), bytes):
-        row["audio"] = {"bytes": row["audio"], "path": None}
-    record = segment_record(**row)
-    record["segment_id"] = record["segment_id"] or segment_id
-    record["codes"] = record["codes"] or []
-    return record
+@contextmanager
+def _as_parquet() -> Iterator[None]:
+    """What pyarrow raises for a damaged file; a store that fails raises something of its own."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        is_of_store = isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None)
+        if is_of_store or isinstance(error, MemoryError):
+            raise
+        raise RecordError("not_parquet", f"it cannot be read as Parquet: {error}") from None

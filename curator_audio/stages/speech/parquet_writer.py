@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from curator_audio.errors import ConfigurationError
 from curator_audio.stages.io.parquet_writer import ParquetWriterStage
 from curator_audio.stages.speech.schema import segment_schema
-from curator_audio.stages.speech.segments import SEGMENT_FIELDS
+from curator_audio.stages.speech.segments import SEGMENT_FIELDS, check_columns
 
 
 @dataclass
@@ -29,12 +28,7 @@ class SegmentParquetWriterStage(ParquetWriterStage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        columns = self.columns
-        if columns is not None and (not isinstance(columns, list) or not columns):
-            raise ConfigurationError(f"columns is {columns!r}; give a list such as [text,codes], or null for all")
-        for column in columns or ():
-            if column not in SEGMENT_FIELDS:
-                raise ConfigurationError(f"columns has {column!r}; segments have {', '.join(SEGMENT_FIELDS)}")
+        check_columns(self.columns)
 
     def inputs(self) -> tuple[list[str], list[str]]:
         return ["records"], ["segment_id"]

@@ -10,15 +10,19 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
+from curator_audio.stages.base import QuarantinedRecord
 from curator_audio.stages.general.audio_duration import resolved
 from curator_audio.stages.io.manifest_reader import BYTE_ORDER_MARK, ManifestReaderStage
 from curator_audio.stages.source import slug_of
 from curator_audio.stages.speech.channels import Channels
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.ledger import LedgerEntry
-from curator_audio.storage.storage import Storage, absolute
+from curator_audio.storage.storage import Storage, absolute, is_local
 from curator_audio.tasks import AudioBatch, Partition, Record
 
+LOOKED_UP_AT_ONCE = 64
+LOOKED_UP_BYTES = 8 * 2**20
+MISSING = "missing"
 LISTED_PROTOCOLS = ("s3://", "s3a://", "gs://", "gcs://")
 """Stores that tell of a thousand files in the time they tell of one."""
 
@@ -28,7 +32,8 @@ class RecordingReaderStage(ManifestReaderStage):
     """Reads a manifest as one partition a recording: a new or changed one is done by itself, and nothing else is.
 
     A recording is done again when its line or its audio file (size and etag or time) changed. Adds ``audio_id``, the
-    stem of the audio file, and ``channel``, the entry's own or the name of the folder the audio file is in.
+    stem of the audio file, and ``channel``, the entry's own or the name of the folder the audio file is in. An entry
+    without the path of an audio file is quarantined.
 
     Args:
         manifest_path: a manifest, a folder, or a glob of them; a local path or any fsspec URL.
@@ -57,19 +62,14 @@ class RecordingReaderStage(ManifestReaderStage):
 
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         self._check_names()
-        versions = _Versions(self.storage)
         num_gone = 0
-        for line in self._recordings():
-            line_sha256 = hashlib.sha256(line.data).hexdigest()[:16]
-            version = f"{line_sha256}-{versions.of(line.audio_path)}"
-            before = (done or {}).get(line.name)
-            if version.endswith(MISSING) and before is not None and before.version.startswith(line_sha256):
-                version, num_gone = before.version, num_gone + 1
-            data = line.data if line.coarse.data is not None else None
-            end = line.start + len(line.data) + 1
-            yield Partition(
-                line.name, line.coarse.source_path, line.start, end, line.coarse.source_num_bytes, version, data
-            )
+        for partition, audio_version in self._looked_up():
+            line_sha256, partition.version = partition.version, f"{partition.version}-{audio_version or MISSING}"
+            before = (done or {}).get(partition.name)
+            is_same_line = before is not None and before.version.startswith(line_sha256)
+            if not audio_version and before is not None and is_same_line and before.version != partition.version:
+                partition.version, num_gone = before.version, num_gone + 1
+            yield partition
         if num_gone:
             logger.warning(f"{num_gone} recording(s) that an earlier run read are gone; their output is kept")
 
@@ -78,46 +78,67 @@ class RecordingReaderStage(ManifestReaderStage):
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
         for batch in super().process(task):
-            records = [self._identified(record, batch.source_path) for record in batch.records]
-            yield AudioBatch(records, batch.source_path, batch.offsets)
-
-    def _identified(self, record: Record, manifest_path: str) -> Record:
-        try:
-            channel, audio_id, _ = self._identity(record, manifest_path)
-        except RecordError:
-            return record  # the next stage says what is wrong with it
-        return {**record, "audio_id": audio_id, "channel": self._channels.name_of(channel) or channel}
+            identified = AudioBatch([], batch.source_path)
+            for record, offset in zip(batch.records, batch.offsets):
+                try:
+                    channel, audio_id, _ = self._identity(record, batch.source_path)
+                except RecordError as error:
+                    bad = QuarantinedRecord(batch.source_path, offset, self.name, error.reason, error.message, record)
+                    self.observed.quarantined.append(bad)
+                    continue
+                name = self._channels.name_of(channel) or channel
+                identified.records.append({**record, "audio_id": audio_id, "channel": name})
+                identified.offsets.append(offset)
+            if identified.records:
+                yield identified
 
     def _identity(self, record: Record, manifest_path: str) -> tuple[str, str, str]:
         """The channel (by its old name), the recording's name and the path of its audio."""
         path = record.get("audio_filepath")
-        if not isinstance(path, str) or not path:
-            raise RecordError("missing_field", "the record has no 'audio_filepath'")
+        if not isinstance(path, str) or not posixpath.basename(path):
+            raise RecordError("missing_field", f"audio_filepath is {path!r:.80}; give the path of an audio file")
         folder = absolute(self.audio_dir).rstrip("/") if self.audio_dir else manifest_path.rpartition("/")[0]
         path = resolved(path, folder)
         channel = record.get("channel")
-        if not isinstance(channel, str) or not channel:
-            channel = posixpath.basename(posixpath.dirname(path))
+        channel = posixpath.basename(posixpath.dirname(path)) if channel in (None, "") else str(channel)
         return channel, posixpath.splitext(posixpath.basename(path))[0], path
 
-    def _recordings(self) -> Iterator[_Line]:
-        """All lines of all manifests that are recordings of channels that are read, or cannot be read as such."""
-        for coarse in super().partitions():
-            for start, data in self._lines(coarse):
+    def _recordings(self) -> Iterator[tuple[Partition, str]]:
+        """A partition a line, its version that of the line alone, and the path of its audio, empty for no recording."""
+        for piece in super().partitions():
+            lines = self._lines(piece)
+            for start, data in lines:
                 line = data.removeprefix(BYTE_ORDER_MARK) if start == 0 else data
                 if not line or line.isspace():
                     continue
-                unread = _Line(slug_of(f"{coarse.source_path}#{start}"), "", start, data, coarse)
                 try:
                     record = decode_line(line)
                     entry = record if isinstance(record, dict) else {}
-                    channel, audio_id, path = self._identity(entry, coarse.source_path)
+                    old_channel, audio_id, path = self._identity(entry, piece.source_path)
+                    channel = self._channels.name_of(old_channel)
+                    name = f"{channel}/{audio_id}.audio"
                 except RecordError:
-                    yield unread
-                    continue
-                name = self._channels.name_of(channel)
-                if name is not None:
-                    yield _Line(slug_of(f"{name}/{audio_id}.audio"), path, start, data, coarse)
+                    channel, path, name = "", "", f"{piece.source_path}#{start}"
+                if channel is not None:
+                    end = start + len(data)
+                    cut = lines.overlong_num_bytes if end >= lines.start + len(lines.data) else 0
+                    version = hashlib.sha256(line).hexdigest()[:16]
+                    # The line comes along: when its turn comes it may stand elsewhere in the manifest.
+                    num_bytes = piece.source_num_bytes
+                    yield Partition(slug_of(name), piece.source_path, start, end, num_bytes, version, line, cut), path
+
+    def _looked_up(self) -> Iterator[tuple[Partition, str]]:
+        """The same with the version of the audio in place of its path, empty where there is none; some at a time."""
+        versions = _Versions(self.storage)
+        waiting: list[tuple[Partition, str]] = []
+        num_bytes = 0
+        for partition, path in self._recordings():
+            waiting.append((partition, path))
+            num_bytes += len(partition.data or b"")
+            if len(waiting) >= LOOKED_UP_AT_ONCE or num_bytes > LOOKED_UP_BYTES:
+                yield from zip((known for known, _ in waiting), versions.of([path for _, path in waiting]))
+                waiting, num_bytes = [], 0
+        yield from zip((known for known, _ in waiting), versions.of([path for _, path in waiting]))
 
     def _check_names(self) -> None:
         """Segments are named after channel and recording, so no two recordings may share both.
@@ -126,35 +147,22 @@ class RecordingReaderStage(ManifestReaderStage):
             ConfigurationError: two do, or there are none.
         """
         paths: dict[str, str] = {}
-        for line in self._recordings():
-            other = paths.setdefault(line.name, line.audio_path)
-            if other is line.audio_path:
-                continue
-            if other == line.audio_path:
+        for partition, path in self._recordings():
+            other = paths.get(partition.name)
+            if other is None:
+                paths[partition.name] = path
+            elif other == path:
                 raise ConfigurationError(
                     f"{other} stands in two lines of the manifest; put its segments into one, or rename a copy"
                 )
-            raise ConfigurationError(
-                f"{other} and {line.audio_path} have the same name in the same channel, after which their segments are "
-                "named; rename one, or give their entries a 'channel'"
-            )
+            else:
+                raise ConfigurationError(
+                    f"{other} and {path} have the same name in the same channel, after which their segments "
+                    "are named; rename one, or give their entries a 'channel'"
+                )
         if not paths:
-            chosen = f" of the channels {', '.join(self.channels)}" if self.channels else ""
+            chosen = f" of the channels {', '.join(self.channels)}" if self.channels is not None else ""
             raise ConfigurationError(f"{self.manifest_path} has no recordings{chosen}; check it")
-
-
-MISSING = "missing"
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A line of a manifest, and the recording it is about."""
-
-    name: str
-    audio_path: str
-    start: int
-    data: bytes
-    coarse: Partition
 
 
 class _Versions:
@@ -162,19 +170,24 @@ class _Versions:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._folder = ""
-        self._listed: dict[str, str] = {}
+        self._folders: dict[str, dict[str, str]] = {}
 
-    def of(self, path: str) -> str:
-        if not path:
-            return MISSING
-        if path.startswith(LISTED_PROTOCOLS):
-            folder = path.rpartition("/")[0]
-            if folder != self._folder:
-                found = self._storage.list_files(folder, max_depth=1)
-                self._folder, self._listed = folder, {file.path: file.version for file in found}
-            return self._listed.get(path, MISSING)
+    def of(self, paths: list[str]) -> list[str]:
+        """The version of each, empty where there is no such file."""
+        alone = [path for path in paths if path and not path.startswith(LISTED_PROTOCOLS)]
+        alone.sort(key=is_local)  # requests to a store run at the same time where the first is one
+        found = dict(zip(alone, self._storage.each(self._alone, alone)))
+        return [found[path] if path in found else self._in_folder(path) if path else "" for path in paths]
+
+    def _alone(self, path: str) -> str:
         try:
             return self._storage.info(path).version
         except AccessError:
-            return MISSING
+            return ""
+
+    def _in_folder(self, path: str) -> str:
+        folder = path.rpartition("/")[0]
+        if folder not in self._folders:
+            listed = self._storage.list_files(folder, max_depth=1)
+            self._folders[folder] = {file.path: file.version for file in listed}
+        return self._folders[folder].get(path, "")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from curator_audio.errors import RecordError
+from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.tasks import Record
 
 SEGMENT_FIELDS = (
@@ -34,6 +35,26 @@ METADATA_FIELDS = ("speaker_id", "gender", "dialect", "tone", "language")
 """What may stand on an entry of a manifest or on one of its segments, and goes along; None where it is not known."""
 
 
+_TEXT_FIELDS = ("segment_id", "audio_id", "text", "channel", *METADATA_FIELDS)
+
+
+def check_columns(columns: Any) -> None:
+    """Check a choice of fields.
+
+    Raises:
+        ConfigurationError: it is no list, or names a field that segments do not have.
+    """
+    if columns is None:
+        return
+    if not isinstance(columns, list) or not columns:
+        raise ConfigurationError(f"columns is {columns!r}; give a list such as [text,codes], or null for all")
+    for index, column in enumerate(columns):
+        if column not in SEGMENT_FIELDS:
+            raise ConfigurationError(f"columns has {column!r}; segments have {', '.join(SEGMENT_FIELDS)}")
+        if column in columns[:index]:
+            raise ConfigurationError(f"columns has {column!r} twice; name each field once")
+
+
 def segment_record(**values: Any) -> Record:
     """A segment's record with all fields, those not given as None; ``codes`` are empty if not given.
 
@@ -42,6 +63,50 @@ def segment_record(**values: Any) -> Record:
         []
     """
     return {**dict.fromkeys(SEGMENT_FIELDS), "codes": [], **values}
+
+
+def foreign_segment(values: Mapping[str, Any], segment_id: str) -> Record:
+    """A segment's record from what a container of others tells of it.
+
+    Fields that segments do not have are left out, numbers for text become text, and sound that lies elsewhere is none.
+
+    Args:
+        values: fields and their values.
+        segment_id: its name where it has none.
+
+    Example:
+        >>> segment = foreign_segment({"speaker_id": 7, "text": "hello", "score": 0.5}, "shard_3")
+        >>> segment["segment_id"], segment["speaker_id"], "score" in segment
+        ('shard_3', '7', False)
+    """
+    record = segment_record(**{name: values[name] for name in SEGMENT_FIELDS if name in values})
+    for name in _TEXT_FIELDS:
+        value = record[name]
+        if isinstance(value, (int, float)):
+            record[name] = None if value != value else str(value)
+    audio = record["audio"]
+    audio = {"bytes": audio, "path": None} if isinstance(audio, bytes) else audio
+    record["audio"] = audio if isinstance(audio, dict) and isinstance(audio.get("bytes"), bytes) else None
+    record["segment_id"] = record["segment_id"] or segment_id
+    record["codes"] = [] if record["codes"] is None else record["codes"]
+    return record
+
+
+def sound_of(record: Record) -> bytes:
+    """The bytes of the sound file in a segment's record.
+
+    Raises:
+        RecordError: there is none.
+
+    Example:
+        >>> sound_of({"audio": {"bytes": b"fLaC", "path": "show_seg_3.flac"}})
+        b'fLaC'
+    """
+    audio = record.get("audio")
+    data = audio.get("bytes") if isinstance(audio, dict) else None
+    if not isinstance(data, bytes) or not data:
+        raise RecordError("missing_audio", "the record has no sound: its 'audio' has no bytes")
+    return data
 
 
 def file_name_of(record: Record, suffix: str) -> list[str]:

@@ -6,14 +6,15 @@ import posixpath
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, ClassVar
+from typing import IO, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.npz import recording_of
-from curator_audio.stages.speech.segments import SEGMENT_FIELDS, segment_record
+from curator_audio.stages.speech.segments import SEGMENT_FIELDS, foreign_segment
 from curator_audio.storage.json_codec import decode_line
+from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 SOUND = ("flac", "wav", "mp3", "ogg", "opus", "m4a")
@@ -24,7 +25,8 @@ MAX_MEMBER_BYTES = 2**30
 class WebDatasetReaderStage(TreeReaderStage[AudioBatch]):
     """Reads segments from tar shards: of each key a sound file, ``….json`` with its fields and ``….txt`` with its text.
 
-    The files of a key follow one another. A shard that is no tar file, or breaks off, is quarantined from there on.
+    The files of a key follow one another. A key with neither sound, text nor codes is quarantined, and so is a shard
+    that is no tar file or breaks off, from there on.
 
     Args:
         input_path: the folder or prefix, or a single shard; a local path or any fsspec URL.
@@ -40,21 +42,34 @@ class WebDatasetReaderStage(TreeReaderStage[AudioBatch]):
         return ["records"], list(SEGMENT_FIELDS)
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
-        for path in self.paths(task):
-            yield from segment_batches(self._records(path), path)
+        for key in task.keys:
+            path = join(task.source_path, key)
+            yield from segment_batches(((record, -1) for record in self._records(path)), path)
 
-    def _records(self, path: str) -> Iterator[tuple[Record, int]]:
-        position = 0
+    def _records(self, path: str) -> Iterator[Record]:
         try:
             with self.storage.open(path) as file:
                 for key, files in _samples(file):
                     try:
-                        yield _record(key, files), position
+                        yield _record(key, files)
                     except RecordError as error:
-                        self.set_aside(f"{path}/{key}", error, position)
-                    position += 1
+                        self.set_aside(f"{path}/{key}", error)
         except (RecordError, AccessError) as error:
-            self.set_aside(path, error, position)
+            self.set_aside(path, error)
+
+
+class _Member(tarfile.TarInfo):
+    """A file in a tar."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _Member:
+        """The next one; where there is none, but no end either, that is an error: tarfile takes it for the end."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from None
 
 
 def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -62,25 +77,23 @@ def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
     current = ""
     files: dict[str, bytes] = {}
     try:
-        with tarfile.open(fileobj=file, mode="r|") as archive:
+        with tarfile.open(fileobj=file, mode="r|", tarinfo=_Member) as archive:
             for member in archive:
                 content = archive.extractfile(member) if member.isfile() else None
                 if content is None:
                     continue
                 folder, _, name = member.name.rpartition("/")
                 stem, _, suffix = name.partition(".")
-                key = f"{folder}/{stem}" if folder else stem
-                if member.size > MAX_MEMBER_BYTES:
-                    raise RecordError(
-                        "too_large", f"{member.name} has {member.size} bytes, more than {MAX_MEMBER_BYTES}"
-                    )
-                if files and key != current:
+                key, suffix = posixpath.join(folder, stem), suffix.lower()
+                if files and (key != current or suffix in files):
                     yield current, files
                     files = {}
                 current = key
-                files[suffix.lower()] = content.read()
+                if member.size > MAX_MEMBER_BYTES:
+                    raise RecordError("too_large", f"{member.name} has {member.size} bytes, more than a segment has")
+                files[suffix] = content.read()
     except (tarfile.TarError, EOFError) as error:
-        raise RecordError("not_tar", f"it is no tar file, or breaks off after '{current}': {error}") from None
+        raise RecordError("not_tar", f"it is no tar file, or breaks off at '{current}': {error}") from None
     if files:
         yield current, files
 
@@ -90,14 +103,18 @@ def _record(key: str, files: dict[str, bytes]) -> Record:
     described = decode_line(files["json"]) if "json" in files else {}
     if not isinstance(described, dict):
         raise RecordError("not_an_object", f"{key}.json holds a {type(described).__name__}, not a JSON object")
-    fields: dict[str, Any] = {name: described[name] for name in SEGMENT_FIELDS if name in described}
+    record = foreign_segment({**described, "audio": None}, name)
     sound = next((suffix for suffix in SOUND if suffix in files), None)
     if sound is not None:
-        fields["audio"] = {"bytes": files[sound], "path": f"{name}.{sound}"}
-    if "txt" in files and not fields.get("text"):
-        fields["text"] = files["txt"].decode(errors="replace").strip()
-    record = segment_record(**{**fields, "segment_id": fields.get("segment_id") or name})
+        record["audio"] = {"bytes": files[sound], "path": f"{name}.{sound}"}
+    if "txt" in files and not record["text"]:
+        record["text"] = files["txt"].decode(errors="replace").strip()
+    if sound is None and not record["text"] and not record["codes"]:
+        there = ", ".join(f"*.{suffix}" for suffix in files)
+        raise RecordError(
+            "missing_field", f"{key} has neither sound ({', '.join(SOUND)}), text nor codes, only {there}"
+        )
     record["audio_id"] = record["audio_id"] or recording_of(record["segment_id"])
-    record["channel"] = record["channel"] or posixpath.basename(folder) or None
-    record["codes"] = record["codes"] or []
+    if not record["channel"] and posixpath.basename(folder) not in ("", ".", ".."):
+        record["channel"] = posixpath.basename(folder)
     return record

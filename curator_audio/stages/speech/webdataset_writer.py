@@ -6,16 +6,19 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import QuarantinedRecord
-from curator_audio.stages.speech.segments import file_name_of
+from curator_audio.stages.speech.segments import file_name_of, sound_of
+from curator_audio.stages.speech.webdataset_reader import SOUND
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.json_codec import encode_record
 from curator_audio.tasks import AudioBatch, Record
 
 END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
+SUFFIXES = {b"fLaC": "flac", b"RIFF": "wav", b"OggS": "ogg", b"ID3": "mp3"}
+"""Of sound files, by how they begin."""
 
 
 @dataclass
@@ -46,8 +49,7 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
         file = io.BytesIO()
         for record, offset in zip(task.records, task.offsets):
             try:
-                for name, data in self._members(record):
-                    file.write(_member(name, data))
+                file.write(b"".join(_member(name, data) for name, data in self._members(record)))
             except RecordError as error:
                 bad = QuarantinedRecord(task.source_path, offset, self.name, error.reason, error.message, record)
                 self.observed.quarantined.append(bad)
@@ -62,15 +64,20 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
             yield END_OF_ARCHIVE, 0
 
     def _members(self, record: Record) -> list[tuple[str, bytes]]:
-        audio = record.get("audio") or {}
-        suffix = "." + str(audio.get("path") or "flac").rsplit(".", 1)[-1]
         # What follows the first dot of a name is its kind to WebDataset; the JSON has the name as it is.
         named = {**record, "segment_id": str(record.get("segment_id") or "").replace(".", "_")}
         fields = {name: value for name, value in record.items() if name != "audio"}
         described = ("/".join(file_name_of(named, ".json")), encode_record(fields))
-        if not audio.get("bytes"):
+        if record.get("audio") is None:
             return [described]
-        return [("/".join(file_name_of(named, suffix)), audio["bytes"]), described]
+        sound = sound_of(record)
+        return [("/".join(file_name_of(named, _suffix(record["audio"], sound))), sound), described]
+
+
+def _suffix(audio: dict[str, Any], sound: bytes) -> str:
+    """What the name of a sound file ends in: as it did before, else by how it begins."""
+    named = str(audio.get("path") or "").rpartition(".")[2].lower()
+    return "." + (named if named in SOUND else next((SUFFIXES[b] for b in SUFFIXES if sound.startswith(b)), "mp3"))
 
 
 def _member(name: str, data: bytes) -> bytes:
@@ -78,4 +85,7 @@ def _member(name: str, data: bytes) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = len(data)
     padding = bytes(-len(data) % tarfile.BLOCKSIZE)
-    return info.tobuf(tarfile.PAX_FORMAT) + data + padding
+    try:
+        return info.tobuf(tarfile.PAX_FORMAT) + data + padding
+    except UnicodeEncodeError:
+        raise RecordError("invalid_name", f"{name!r} is no text and can be no name in a tar; rename it") from None

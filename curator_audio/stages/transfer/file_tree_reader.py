@@ -1,0 +1,141 @@
+"""Listing a tree of files of any kind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import ClassVar
+
+from curator_audio.errors import AccessError, ConfigurationError
+from curator_audio.stages.io.tree_reader import TreeReaderStage
+from curator_audio.stages.transfer.file_batch import FileBatch
+from curator_audio.storage.atomic_file import is_temporary
+from curator_audio.storage.ledger import LedgerEntry, relative_to
+from curator_audio.storage.storage import FileInfo, is_local, join
+from curator_audio.tasks import Partition
+
+
+@dataclass
+class FileTreeReaderStage(TreeReaderStage[FileBatch]):
+    """Lists the files below a folder or prefix, of any kind, in batches; does not read them.
+
+    Passed over are half-written files, objects that stand for a folder (their names end in ``/``), and what runs keep
+    for themselves (``_ledger/``, and ``quarantine/`` and ``metrics.json`` beside it).
+
+    Args:
+        input_path: the folder or prefix; a local path or any fsspec URL.
+        partition_size_mb: files are put together up to this size in MB (2**20 bytes).
+        include: take only files whose path below ``input_path`` matches this pattern, or one of these: ``*`` stands for
+            any characters, ``/`` among them, ``?`` for one; None for all.
+        limit: take at most so many of them, in order of their paths, those of earlier runs included; None for all.
+
+    Raises:
+        ConfigurationError: a parameter out of range.
+
+    Example:
+        >>> from curator_audio.storage.storage import Storage
+        >>> for name in ("news/a.wav", "news/a.txt", "talks/b.wav"):
+        ...     Storage().write(f"memory://doc/tree/{name}", b"")
+        >>> reader = FileTreeReaderStage("memory://doc/tree", include="*.wav")
+        >>> [list(partition.keys) for partition in reader.partitions()]
+        [['news/a.wav', 'talks/b.wav']]
+    """
+
+    partition_size_mb: float = 512.0
+    include: str | list[str] | None = None
+    limit: int | None = None
+    _num_left: int | None = field(default=None, init=False, repr=False, compare=False)
+
+    name = "file_tree_reader"
+    suffixes: ClassVar[tuple[str, ...]] = ("",)
+    free_parameters: ClassVar[tuple[str, ...]] = ("partition_size_mb", "include", "limit")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        patterns = [self.include] if isinstance(self.include, str) else self.include
+        if patterns is not None and not (
+            isinstance(patterns, list) and patterns and all(isinstance(item, str) and item for item in patterns)
+        ):
+            raise ConfigurationError(f"include is {self.include!r}; give a pattern such as '*.wav', or a list of them")
+        if isinstance(self.limit, bool) or not (self.limit is None or (isinstance(self.limit, int) and self.limit > 0)):
+            raise ConfigurationError(f"limit is {self.limit!r}; give a whole number of files, or null for all")
+        self._patterns = patterns
+
+    def is_selected(self, key: str) -> bool:
+        return not key.endswith("/") and not is_temporary(key)
+
+    def is_included(self, key: str) -> bool:
+        """Whether ``include`` lets a file pass, going by its path below ``input_path``."""
+        return self._patterns is None or any(fnmatchcase(key, pattern) for pattern in self._patterns)
+
+    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+        self._included()
+        # What was only begun need not stay together, and may be more than the limit.
+        finished = {name: entry for name, entry in (done or {}).items() if any(entry.keys.values())}
+        keys = (key for entry in finished.values() if entry.source_path == self.input_path for key in entry.keys)
+        num_done = sum(self.is_included(key) for key in keys)
+        self._num_left = None if self.limit is None else max(0, self.limit - num_done)
+        return super().partitions(finished)
+
+    def num_bytes(self) -> int:
+        return sum(file.num_bytes for file in self._included()[: self.limit])
+
+    def process(self, task: Partition) -> Iterator[FileBatch]:
+        yield FileBatch(
+            task.source_path,
+            [
+                FileInfo(join(task.source_path, key), int(version.partition("-")[0]), version)
+                for key, version in task.keys.items()
+            ],
+        )
+
+    def _files(self) -> list[FileInfo]:
+        if self._listed is None:
+            if is_local(self.input_path):
+                _check_listable(self.input_path)
+            files = super()._files()
+            if [file.path for file in files] == [self.input_path]:
+                folder, _, name = self.input_path.rpartition("/")
+                raise ConfigurationError(f"{self.input_path} is a file; give input_path={folder} and include={name}")
+            self._listed = [self._behind_link(file) for file in files]
+        return self._listed
+
+    def _behind_link(self, file: FileInfo) -> FileInfo:
+        """A link with size and version of what it leads to, where it was listed with its own."""
+        if is_local(file.path) and os.path.islink(file.path):
+            with suppress(AccessError):  # it leads nowhere, or to a folder: whoever opens it will tell
+                return self.storage.info(file.path)
+        return file
+
+    def _included(self) -> list[FileInfo]:
+        files = [file for file in self._files() if self.is_included(relative_to(self.input_path, file.path))]
+        if not files:
+            raise ConfigurationError(
+                f"include={self.include} matches none of the {len(self._files())} files below {self.input_path}; "
+                "a pattern is held against the whole path below it"
+            )
+        return files
+
+    def _batches(self, files: Mapping[str, FileInfo]) -> Iterator[dict[str, FileInfo]]:
+        chosen = (key for key in files if self.is_included(key))
+        return super()._batches({key: files[key] for key in islice(chosen, self._num_left)})
+
+    def _partition(self, name: str, files: Mapping[str, FileInfo]) -> Partition:
+        partition = super()._partition(name, files)
+        partition.keys = {key: file.version for key, file in files.items()}  # in full: it tells the size, and the etag
+        return partition
+
+
+def _check_listable(folder: str) -> None:
+    """Check that no folder below would be left out in silence, because it may not be looked into."""
+
+    def stop(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise AccessError(f"cannot list {error.filename}: access denied; check its owner and permissions")
+
+    for _ in os.walk(folder, onerror=stop):
+        pass
