@@ -710,9 +710,7 @@ def test_the_input_is_never_the_output(source: str, manifest: Path, tmp_path: Pa
     wrong = cli(f"manifest_path={folder}{source}", f"output_dir={tmp_path}/out", f"output_path={path}")
 
     assert wrong.status == WRONG
-    assert (
-        wrong.error == f"{path} is read, and would be written too; choose an output that the input does not include"
-    )
+    assert wrong.error == f"{path} is read, and would be written too; choose an output that the input does not include"
     assert path.read_bytes() == manifest.read_bytes()
 
 

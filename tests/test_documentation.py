@@ -88,7 +88,8 @@ def test_the_parameter_table_is_complete_and_true() -> None:
     for index, stage in enumerate(config["stages"]):
         expected |= {f"stages.{index}.{key}": value for key, value in stage.items() if key not in ("_target_", "name")}
     del expected["stages.0.manifest_path"]  # the same as manifest_path
-    table = dict(re.findall(r"^\| `([\w.]+)` \| (.*?) \|", text_of("README.md").split("## Input")[0], re.MULTILINE))
+    parameters = text_of("README.md").split("## Parameters")[1].split("## Input")[0]
+    table = dict(re.findall(r"^\| `([\w.]+)` \| (.*?) \|", parameters, re.MULTILINE))
     assert table["manifest_path"] == "must be given" and expected.pop("manifest_path") == "???"
     del table["manifest_path"]
     shown = {name: default.split("`")[1] for name, default in table.items()}

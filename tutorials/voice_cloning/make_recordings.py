@@ -60,6 +60,7 @@ def spoken(voice: str, text: str) -> np.ndarray:
 
 
 def write_opus(path: Path, samples: np.ndarray) -> None:
+    """Samples at 48 kHz as an opus file."""
     with av.open(str(path), "w", format="ogg") as container:
         stream = container.add_stream("libopus", rate=SAMPLE_RATE, layout="mono")
         frame = av.AudioFrame.from_ndarray(samples[np.newaxis].astype(np.float32), format="fltp", layout="mono")
@@ -69,6 +70,7 @@ def write_opus(path: Path, samples: np.ndarray) -> None:
 
 
 def main(folder: Path) -> None:
+    """Make the recordings and their manifest in a folder."""
     entries = []
     for name, sentences in TALKS.items():
         pieces: list[np.ndarray] = []

@@ -21,10 +21,24 @@ def encode_flac(samples: Samples, sample_rate: int) -> bytes:
         >>> encode_flac(np.zeros(160, np.float32), 16000)[:4]
         b'fLaC'
     """
+    return _encoded(samples, sample_rate, "FLAC")
+
+
+def encode_wav(samples: Samples, sample_rate: int) -> bytes:
+    """Mono samples as a 16-bit WAV file; what is beyond -1 or 1 is clipped.
+
+    Example:
+        >>> encode_wav(np.zeros(160, np.float32), 16000)[:4]
+        b'RIFF'
+    """
+    return _encoded(samples, sample_rate, "WAV")
+
+
+def _encoded(samples: Samples, sample_rate: int, file_format: str) -> bytes:
     import soundfile
 
     file = io.BytesIO()
-    soundfile.write(file, samples, sample_rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(file, samples, sample_rate, format=file_format, subtype="PCM_16")
     return file.getvalue()
 
 

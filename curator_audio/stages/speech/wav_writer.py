@@ -1,0 +1,31 @@
+"""Writing segments as sound files to listen to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from curator_audio.stages.speech.segment_file_writer import SegmentFileWriterStage
+from curator_audio.stages.speech.segments import sound_of
+from curator_audio.stages.speech.sound import decode_sound, encode_wav
+from curator_audio.tasks import Record
+
+
+@dataclass
+class WavWriterStage(SegmentFileWriterStage):
+    """Writes the sound of every segment to ``{output_path}/{channel}/{segment_id}.wav``, 16 bits, mono.
+
+    A segment without sound, or with the name of another of its partition, is quarantined.
+
+    Args:
+        output_path: the folder or prefix.
+
+    Raises:
+        ConfigurationError: a file instead of a folder.
+    """
+
+    name = "wav_writer"
+    suffix: ClassVar[str] = ".wav"
+
+    def file_of(self, record: Record) -> bytes:
+        return encode_wav(*decode_sound(sound_of(record)))
