@@ -82,6 +82,8 @@ def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) ->
     if result.failures:
         again = "run the same command again to try them again"
         print(f"error: {len(result.failures)} partition(s) failed; {again}", file=sys.stderr)
+    if not (result.num_output_records or result.failures or result.quarantined):
+        print("warning: the output is empty; what the stages counted tells why", file=sys.stderr)
     if result.is_all_bad:
         print("error: every record was quarantined; see the reasons above", file=sys.stderr)
     return result.exit_status

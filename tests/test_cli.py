@@ -96,6 +96,21 @@ def test_overwrite_with_a_source_that_is_not_there_deletes_nothing(manifest: Pat
     assert (tmp_path / "out" / "alm_output.jsonl").exists()
 
 
+def test_overwrite_deletes_nothing_that_is_read(manifest: Path, tmp_path: Path, capsys: Any) -> None:
+    """A second pipeline is given the output folder of the one that made its input, and does what the error proposes."""
+    arguments = ["executor=local", f"output_dir={tmp_path}/out"]
+    assert main([*arguments, f"manifest_path={manifest}"]) == 0
+    made = tmp_path / "out" / "alm_output.jsonl"
+    before = made.read_bytes()
+    again = [*arguments, f"manifest_path={made}", f"output_path={tmp_path}/other.jsonl"]
+    assert main(again) == 2
+    capsys.readouterr()
+    assert main([*again, "overwrite=true"]) == 2
+    assert f"overwrite=true would delete {made}, which is read" in capsys.readouterr().err
+    assert made.read_bytes() == before
+    assert main([*arguments, f"manifest_path={manifest}", "overwrite=true"]) == 0
+
+
 def test_a_file_of_ones_own_is_not_replaced(manifest: Path, tmp_path: Path, capsys: Any) -> None:
     precious = tmp_path / "out" / "alm_output.jsonl"
     precious.parent.mkdir()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +13,7 @@ from curator_audio.errors import ConfigurationError
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import Ledger, LedgerEntry
-from curator_audio.storage.storage import is_local
+from curator_audio.storage.storage import is_local, join
 from curator_audio.tasks import Partition
 
 CHECKS_AT_ONCE = 16
@@ -107,6 +107,32 @@ class Pending:
         raise ConfigurationError(
             f"{source_path} is read, and would be written too; choose an output that the input does not include"
         )
+
+    def check_not_read(self, files: Iterable[str], is_folder: bool) -> None:
+        """Check that none of the files, which are about to be deleted, is read.
+
+        Args:
+            files: their paths.
+            is_folder: whether the source reads what lies in a folder, and not the files it names.
+
+        Raises:
+            ConfigurationError: one is; a pipeline whose input another has written was given the other's ``output_dir``.
+        """
+        output = _place(self.writer.output_path.rstrip("/"))
+        sources = {_place(path) for path in self.source.source_paths()}
+        if not is_folder:  # an output among them is passed over, not read
+            sources = {path for path in sources if path != output and not path.startswith(output + "/")}
+        places: dict[str, str] = {}
+        for file in files:
+            folder, _, name = file.rpartition("/")
+            if folder not in places:
+                places[folder] = _place(folder)
+            place = join(places[folder], name)
+            if place in sources or (is_folder and any(place.startswith(path + "/") for path in sources)):
+                raise ConfigurationError(
+                    f"overwrite=true would delete {file}, which is read; it was made with this output_dir "
+                    f"({self.ledger.paths.output_dir}): choose another one"
+                )
 
     @cached_property
     def _written(self) -> set[str]:

@@ -262,9 +262,12 @@ def _check_one_worker_fits(group: StageGroup, capacity: Capacity) -> None:
         ("GB of memory", asked.memory_gb, capacity.memory_gb),
     ):
         if wanted > there:
+            remedy = (
+                "give it resources.gpus=0 to run on CPUs" if what == "GPUs" and not there else "lower its resources"
+            )
             raise ConfigurationError(
                 f"'{group.name}' asks for {wanted:g} {what} a worker, and there are {there:g}; "
-                "lower its resources, or run on a cluster that has them (ray_address)"
+                f"{remedy}, or run on a cluster that has them (ray_address)"
             )
 
 

@@ -20,7 +20,7 @@ from curator_audio.pipeline.plan import Plan
 from curator_audio.report.progress import Progress
 from curator_audio.report.result import RunResult
 from curator_audio.stages.base import WorkerInfo
-from curator_audio.storage.ledger import Ledger, LedgerEntry, log_vanished, log_vanished_keys
+from curator_audio.storage.ledger import Ledger, LedgerEntry, log_vanished, log_vanished_keys, log_vanished_recordings
 from curator_audio.storage.lock import RunLock
 from curator_audio.storage.storage import Storage, absolute, join
 from curator_audio.tasks import Partition
@@ -91,6 +91,9 @@ def _prepare(ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions) 
     partitions = iter(pending)
     first = next(partitions, None)
     if options.overwrite:
+        ledger.load()
+        if first is not None:
+            pending.check_not_read(ledger.disposable(), is_folder=bool(first.keys))
         ledger.erase()
     else:
         _check_not_foreign(ledger, plan)
@@ -175,10 +178,12 @@ def _finish(
     listed = set(pending.names)
     sources = plan.source.source_paths()
     unlisted = [entry for name, entry in ledger.entries.items() if name not in listed]
-    kept = [entry for entry in unlisted if entry.source_path not in sources or entry.keys]
+    stays = plan.source.keeps_vanished
+    kept = [entry for entry in unlisted if entry.source_path not in sources or entry.keys or (stays and entry.parts)]
     kept_names = {entry.partition for entry in kept}
     ledger.forget(entry for entry in unlisted if entry.partition not in kept_names)  # the file has become shorter
-    log_vanished([entry for entry in kept if not entry.keys])
+    log_vanished([entry for entry in kept if entry.source_path not in sources and not entry.keys])
+    log_vanished_recordings(sum(entry.source_path in sources and not entry.keys for entry in kept))
     log_vanished_keys(pending.num_keys_gone + sum(len(entry.keys) for entry in kept), pending.num_keys_dropped)
     entries: list[LedgerEntry] = [ledger.entries[name] for name in pending.names if name in ledger.entries] + kept
     if not failures:

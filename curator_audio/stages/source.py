@@ -29,6 +29,9 @@ class SourceStage(ProcessingStage[Partition, Out]):
     reads_whole_folder: bool = True
     """Whether partitions with keys are all there is below their ``source_path``: what is written there is then read."""
 
+    keeps_vanished: bool = False
+    """Whether what was made of a partition without keys stays when its source no longer has it; of keys it does."""
+
     @property
     def storage(self) -> Storage:
         if self._storage is None:

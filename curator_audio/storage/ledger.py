@@ -320,6 +320,14 @@ class Ledger:
         """All files that runs have written here, parts that were joined since included."""
         return set(self._files())
 
+    def disposable(self) -> Iterator[str]:
+        """The output that is deleted with the ledger: parts, but no copies, and what steps made."""
+        for entry in self.entries.values():
+            parts = (part for part in entry.parts if not (part.replaces_source or part.is_copy))
+            yield from (self.absolute(part.path) for part in parts)
+        for step in self.steps.values():
+            yield from (self.absolute(part.path) for part in step.outputs)
+
     def refreshed(self, entry: LedgerEntry, partition: Partition) -> None:
         """Note a file's new version for a partition whose content is the same as before."""
         entry.version, entry.end = partition.version, partition.end
@@ -499,6 +507,12 @@ def log_vanished(entries: list[LedgerEntry]) -> None:
     if sources:
         shown = ", ".join(sources[:3]) + (" …" if len(sources) > 3 else "")
         logger.warning(f"{len(sources)} source(s) of an earlier run are gone: {shown}; their output is kept")
+
+
+def log_vanished_recordings(num_kept: int) -> None:
+    """Say how many recordings an earlier run had that the manifest no longer has; what came of them stays."""
+    if num_kept:
+        logger.warning(f"{num_kept} recording(s) of an earlier run are not in the manifest; their output is kept")
 
 
 def log_vanished_keys(num_kept: int, num_dropped: int) -> None:

@@ -394,6 +394,20 @@ def test_overwriting_after_a_kill_leaves_nothing(tmp_path: Path) -> None:
     assert leftovers(out) == {"notes.txt"}
 
 
+def test_overwrite_deletes_no_folder_that_is_read(tmp_path: Path) -> None:
+    root, out = f"{tmp_path}/tree", f"{tmp_path}/out"
+    write_tree(root, {"a/1.txt": "1"})
+    made = Pipeline("made", [TextTreeReader(root), Noting(), ManifestWriterStage(f"{tmp_path}/texts")])
+    made.run(LocalExecutor(), output_dir=out)
+    write_tree(f"{tmp_path}/texts", {"mine.txt": "1"})
+    reading = Pipeline("r", [TextTreeReader(f"{tmp_path}/texts"), Noting(), ManifestWriterStage(f"{tmp_path}/new")])
+    before = files(f"{tmp_path}/texts")
+    with pytest.raises(ConfigurationError, match=r"overwrite=true would delete .*texts/.*, which is read"):
+        reading.run(LocalExecutor(), output_dir=out, overwrite=True)
+    assert files(f"{tmp_path}/texts") == before
+    made.run(LocalExecutor(), output_dir=out, overwrite=True)
+
+
 def test_a_partition_that_failed_stays_together(tmp_path: Path) -> None:
     root, out = f"{tmp_path}/tree", f"{tmp_path}/out"
     tree = {"a/1.txt": "1", "b/1.txt": "fatal", "b/2.txt": "2", "c/1.txt": "1"}

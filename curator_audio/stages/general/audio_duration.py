@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.record_stage import RecordStage
+from curator_audio.storage.s3 import SOURCE_PROTOCOL
 from curator_audio.storage.storage import Storage, absolute, is_local, join, local_path
 from curator_audio.tasks import AudioBatch, Record
 
@@ -82,13 +83,20 @@ def resolved(path: str, folder: str) -> str:
     """A recording's path, relative ones below ``folder``.
 
     Raises:
-        RecordError: a relative path that leaves the folder.
+        RecordError: a relative path that leaves the folder, or a URL of a protocol that nobody knows.
 
     Example:
         >>> resolved("audio/a.wav", "/data/corpus")
         '/data/corpus/audio/a.wav'
     """
-    if "://" in path or path.startswith("/"):
+    if "://" in path:
+        from fsspec import available_protocols
+
+        protocol = path.split("://", 1)[0]
+        if protocol != SOURCE_PROTOCOL and protocol not in available_protocols():
+            raise RecordError("unknown_protocol", f"{path} begins with '{protocol}://', which is no known protocol")
+        return path
+    if path.startswith("/"):
         return path
     if ".." in path.split("/"):
         raise RecordError("path_leaves_root", f"{path} leaves {folder}; give a path below it, an absolute one or a URL")

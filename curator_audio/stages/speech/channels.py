@@ -33,11 +33,17 @@ class Channels:
         if names is not None and (
             isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names)
         ):
-            raise ConfigurationError(f"channels is {names!r}; give a list of names such as [news,talks]")
+            raise ConfigurationError(
+                f"channels is {names!r}; give a list of names such as [news,talks], "
+                """names of other letters in quotes: 'channels=["أخبار"]'"""
+            )
         if not isinstance(self.mapping, Mapping) or not all(
             isinstance(name, str) and isinstance(new, str) and new for name, new in self.mapping.items()
         ):
-            raise ConfigurationError(f"channel_mapping is {self.mapping!r}; give new names by old ones")
+            raise ConfigurationError(
+                f"channel_mapping is {self.mapping!r}; give new names by old ones such as {{old: new}}, "
+                "old names of other letters in a pipeline file of your own (--config-path)"
+            )
         for new in self.mapping.values():
             if "/" in new or new in (".", ".."):
                 raise ConfigurationError(f"channel_mapping has {new!r}, which is no name of a folder; give another")

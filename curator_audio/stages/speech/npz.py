@@ -93,6 +93,27 @@ def with_codes(data: bytes, codes: Sequence[int] | None) -> bytes:
     return file.getvalue()
 
 
+def with_codes_of(before: bytes, data: bytes) -> bytes:
+    """An ``.npz`` file with the codes of an earlier one, if that has any and holds the same sound.
+
+    Raises:
+        RecordError: ``data`` is no ``.npz`` file.
+    """
+    try:
+        if _sound_checksum(before) != _sound_checksum(data):
+            return data
+        codes = _Arrays(before).get("codes")
+    except (RecordError, zipfile.BadZipFile, KeyError):
+        return data
+    return with_codes(data, codes.tolist()) if codes is not None and codes.size else data
+
+
+def _sound_checksum(data: bytes) -> tuple[int, int]:
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        member = file.getinfo("audio.npy")
+        return member.CRC, member.file_size
+
+
 def recording_of(segment_id: str) -> str:
     """The recording a segment was cut from, as its name tells.
 

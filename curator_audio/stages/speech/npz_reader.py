@@ -50,6 +50,12 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
         if isinstance(self.sample_rate, bool) or not isinstance(self.sample_rate, int) or self.sample_rate < 1:
             raise ConfigurationError(f"sample_rate is {self.sample_rate!r}; give a whole number of Hz")
         self._channels = Channels(self.channels, self.channel_mapping)
+        try:
+            import soundfile  # noqa: F401
+        except ImportError:
+            raise ConfigurationError(
+                "NpzReaderStage needs soundfile, which is not installed; pip install 'curator-audio[audio]'"
+            ) from None
 
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         self._check_names(relative_to(self._root, file.path) for file in self._files())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError
-from curator_audio.stages.speech.npz import npz_of_record, with_codes
+from curator_audio.stages.speech.npz import npz_of_record, with_codes, with_codes_of
 from curator_audio.stages.speech.segment_file_writer import SegmentFileWriterStage
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import Record
@@ -17,8 +18,9 @@ class NpzWriterStage(SegmentFileWriterStage):
     """Writes every segment to ``{output_path}/{channel}/{segment_id}.npz``.
 
     Where ``output_path`` is what the segments were read from, their files get the new codes and stay as they are
-    otherwise. Elsewhere the audio is written as float32, rounded to the 16 bits it has inside a pipeline. A segment
-    without sound, or with the name of another of its partition, is quarantined.
+    otherwise. Elsewhere the audio is written as float32, rounded to the 16 bits it has inside a pipeline; where a
+    segment has no codes, those of an earlier file of the same sound stay. A segment without sound, or with the name of
+    another of its partition, is quarantined.
 
     Args:
         output_path: the folder or prefix.
@@ -31,8 +33,12 @@ class NpzWriterStage(SegmentFileWriterStage):
     suffix: ClassVar[str] = ".npz"
     may_replace_sources: ClassVar[bool] = True
 
-    def file_of(self, record: Record) -> bytes:
-        return npz_of_record(record)
+    def file_of(self, storage: Storage, path: str, record: Record) -> bytes:
+        data = npz_of_record(record)
+        if not record.get("codes"):  # an earlier file of the same sound may have been given codes since
+            with suppress(AccessError):
+                return with_codes_of(storage.read(path), data)
+        return data
 
     def file_in_place(self, storage: Storage, path: str, record: Record) -> bytes:
         try:

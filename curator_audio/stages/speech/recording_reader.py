@@ -52,6 +52,7 @@ class RecordingReaderStage(ManifestReaderStage):
     channel_mapping: dict[str, str] = field(default_factory=dict)
 
     name = "recording_reader"
+    keeps_vanished = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

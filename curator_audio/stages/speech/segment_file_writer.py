@@ -47,8 +47,13 @@ class SegmentFileWriterStage(WriterStage[AudioBatch]):
         return ["records"], ["segment_id", "audio"]
 
     @abstractmethod
-    def file_of(self, record: Record) -> bytes:
+    def file_of(self, storage: Storage, path: str, record: Record) -> bytes:
         """The file of a segment's record.
+
+        Args:
+            storage: where ``path`` is.
+            path: the file, of which an earlier one may be there.
+            record: the segment.
 
         Raises:
             RecordError: none can be made of it.
@@ -99,7 +104,7 @@ class SegmentFileWriterStage(WriterStage[AudioBatch]):
         """Write one segment; an error of its own is returned, so that the others of its batch are written too."""
         record, _ = records[path]
         try:
-            data = self.file_in_place(storage, path, record) if is_in_place else self.file_of(record)
+            data = self.file_in_place(storage, path, record) if is_in_place else self.file_of(storage, path, record)
         except RecordError as error:
             return error
         storage.write(path, data)

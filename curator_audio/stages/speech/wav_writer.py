@@ -8,6 +8,7 @@ from typing import ClassVar
 from curator_audio.stages.speech.segment_file_writer import SegmentFileWriterStage
 from curator_audio.stages.speech.segments import sound_of
 from curator_audio.stages.speech.sound import decode_sound, encode_wav
+from curator_audio.storage.storage import Storage
 from curator_audio.tasks import Record
 
 
@@ -27,5 +28,5 @@ class WavWriterStage(SegmentFileWriterStage):
     name = "wav_writer"
     suffix: ClassVar[str] = ".wav"
 
-    def file_of(self, record: Record) -> bytes:
+    def file_of(self, storage: Storage, path: str, record: Record) -> bytes:
         return encode_wav(*decode_sound(sound_of(record)))

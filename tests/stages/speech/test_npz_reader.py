@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,9 @@ def test_the_rate_is_that_of_the_parameter(tmp_path: Path) -> None:
     write(f"{tmp_path}/npz", {"news/a_seg_0.npz": npz(1.0)})
     (record,) = records(NpzReaderStage(f"{tmp_path}/npz", sample_rate=RATE // 2))
     assert (record["sample_rate"], record["duration_sec"]) == (RATE // 2, 2.0)
+
+
+def test_what_reads_sound_must_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(ConfigurationError, match=r"needs soundfile, .* pip install 'curator-audio\[audio\]'"):
+        NpzReaderStage(str(tmp_path))

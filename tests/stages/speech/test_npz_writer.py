@@ -363,3 +363,17 @@ def test_on_ray(s3_bucket: str, log: Path, ray_session: None) -> None:
     assert len(tree.run()) == 4
     tree.check(TREE)
     assert tree.run() == []
+
+
+def test_cutting_again_keeps_the_codes_that_files_have_gained(tmp_path: Path) -> None:
+    """As of recordings that are cut into the folder in which their segments were encoded."""
+    stage = NpzWriterStage(str(tmp_path))
+    stage.write(Storage(), "", [AudioBatch([segment(codes=[5, 7])], "elsewhere")])
+    stage.write(Storage(), "", [AudioBatch([segment(text="corrected")], "elsewhere")])
+    with np.load(tmp_path / "news" / "show_seg_0.npz") as arrays:
+        assert (arrays["codes"].tolist(), str(arrays["text"])) == ([5, 7], "corrected")
+
+    other_sound = segment(audio=segment("other_seg_1")["audio"])
+    stage.write(Storage(), "", [AudioBatch([other_sound], "elsewhere")])
+    with np.load(tmp_path / "news" / "show_seg_0.npz") as arrays:
+        assert arrays["codes"].tolist() == []
