@@ -9,7 +9,7 @@ import numpy as np
 from curator_audio.errors import RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.codec.codec import Codec, Codes
-from curator_audio.stages.codec.neucodec import NeuCodec
+from curator_audio.stages.codec.neucodec import NeuCodec, check_installed
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.stages.resources import Resources
 from curator_audio.tasks import Record
@@ -42,6 +42,7 @@ class NeuCodecDecoderStage(RecordStage):
 
     def __post_init__(self) -> None:
         self._neucodec()
+        check_installed(self.implementation)
 
     def inputs(self) -> tuple[list[str], list[str]]:
         return [], ["codes"]

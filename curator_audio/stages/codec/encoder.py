@@ -12,7 +12,7 @@ import numpy as np
 from curator_audio.errors import RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.codec.codec import ClipTooLongError, Codec, Codes
-from curator_audio.stages.codec.neucodec import NeuCodec
+from curator_audio.stages.codec.neucodec import NeuCodec, check_installed
 from curator_audio.stages.codec.segment_clip import SegmentClip
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.stages.resources import Resources
@@ -184,6 +184,7 @@ class NeuCodecEncoderStage(CodecEncoderStage):
 
     def __post_init__(self) -> None:
         self._neucodec()
+        check_installed(self.implementation, self.model)
 
     def setup_on_node(self, worker: WorkerInfo) -> None:
         self._neucodec().download()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -282,6 +283,20 @@ class NeuCodec:
                 yield
         finally:
             torch.set_float32_matmul_precision(before)
+
+
+def check_installed(implementation: str, model: str | None = None) -> None:
+    """Check that the libraries a model needs are there; random weights to encode with need only PyTorch.
+
+    Raises:
+        ConfigurationError: one is not.
+    """
+    is_random = (model or "").startswith("random")
+    for library in ("torch",) if is_random else ("torch", implementation):
+        if importlib.util.find_spec(library) is None:
+            raise ConfigurationError(
+                f"NeuCodec needs {library}, which is not installed; pip install 'curator-audio[codec]'"
+            )
 
 
 @dataclass

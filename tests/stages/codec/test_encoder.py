@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -251,3 +252,11 @@ def test_neucodec_encodes_segments(clips: list[Any]) -> None:
 def test_bad_parameters(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         NeuCodecEncoderStage(**parameters)
+
+
+def test_a_library_that_is_missing_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "neucodec" else find(name))
+    NeuCodecEncoderStage(model="random-tiny")
+    with pytest.raises(ConfigurationError, match=r"needs neucodec, which is not installed; .*\[codec\]"):
+        NeuCodecEncoderStage()
