@@ -1,12 +1,15 @@
 """NeuCodec's own loop, one clip at a time, against the batched encoder: speed, and whether the codes are the same.
 
     python benchmarking/scripts/codec_benchmark.py --num-clips 200 --min-sec 1 --max-sec 20
+    python benchmarking/scripts/codec_benchmark.py --num-clips 8 --max-sec 8 --device cpu --dtype float32
     python benchmarking/scripts/codec_benchmark.py --size tiny --num-clips 8 --max-sec 4 --device cpu
 
-Both have the same weights, clips and device, in one run. The reference is ``encode_code`` of the library neucodec, with
-the features it computes on the CPU; it is timed as a user runs it, on a GPU with TF32 convolutions. The codes it is
-compared by are computed without TF32. Weights are random unless ``--size published``, and clips synthetic unless
-``--audio-dir``. Needs torch, transformers and neucodec with what it imports; neither Ray nor a network.
+All have the same weights, clips and device, in one run, and take turns: every round times each of them over all clips,
+every other round in reverse, so that what else the machine does meets all alike. The reference is ``encode_code`` of
+the library neucodec, with the features it computes on the CPU; it is timed as a user runs it, on a GPU with TF32
+convolutions. The codes it is compared by are computed without TF32. Weights are random unless ``--size published``,
+and clips synthetic unless ``--audio-dir``. Needs torch, transformers and neucodec with what it imports; neither Ray nor
+a network.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -25,6 +29,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 SAMPLE_RATE = 16_000
 RECORDING_SEC = 120.0
+SEED = 0
 
 
 def main() -> None:
@@ -37,47 +42,67 @@ def main() -> None:
     clips = cut(recording(args), args)
     audio_sec = sum(map(len, clips)) / SAMPLE_RATE
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{len(clips)} clips of {args.min_sec:g}-{args.max_sec:g} s, {audio_sec:.1f} s of audio, {args.size}, {name}")
+    lengths = f"{args.min_sec:g}-{args.max_sec:g} s, {audio_sec:.1f} s of audio"
+    print(f"{len(clips)} clips of {lengths}, {args.size}, {name}, {args.rounds} rounds", flush=True)
 
-    library = library_model("neucodec", args).to(device)
-    reference_sec, codes = timed(
-        lambda: reference_codes(library, clips), warm_up=lambda: reference_codes(library, clips[:2])
-    )
-    distinct, total = len(np.unique(np.concatenate(codes))), sum(map(len, codes))
-    print(f"reference   {audio_sec / reference_sec:8.1f} x real time   {distinct} distinct codes of {total}")
-    if device.type == "cuda":
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            codes = reference_codes(library, clips)
-
+    library = library_model("neucodec", args)
     weights = library_model("transformers", args) if args.implementation == "transformers" else library
-    for dtype in args.dtype:
-        measure_codec(weights, dtype, clips, codes, reference_sec, args, device.type)
+    codecs = {dtype: loaded_codec(weights, dtype, args, device.type) for dtype in args.dtype}
+    library.to(device)
+    encoders = {"reference": lambda: reference_codes(library, clips)}
+    encoders |= {dtype: partial(codec.encode, clips) for dtype, codec in codecs.items()}
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        codes = {name: encode() for name, encode in encoders.items()}  # which warms them up, too
+    for codec in codecs.values():
+        codec.work = type(codec.work)()
+    wall_sec, cpu_sec = timed_rounds(encoders, args.rounds)
+
+    for name, of_clips in codes.items():
+        seconds = wall_sec[name].sum() / args.rounds
+        cores = cpu_sec[name].sum() / wall_sec[name].sum()
+        print(f"{name:<10}{audio_sec / seconds:8.2f} x real time on {cores:.1f} cores", end="   ")
+        if name == "reference":
+            print(f"{len(np.unique(np.concatenate(of_clips)))} distinct codes of {sum(map(len, of_clips))}")
+            continue
+        ratios, work = wall_sec["reference"] / wall_sec[name], codecs[name].work
+        print(
+            f"{wall_sec['reference'].sum() / wall_sec[name].sum():5.2f} x the reference, "
+            f"a round {ratios.min():.2f} to {ratios.max():.2f}, median {np.median(ratios):.2f}; "
+            f"{cpu_sec['reference'].sum() / cpu_sec[name].sum():.2f} x by CPU time\n"
+            f"{'':<10}{agreement(of_clips, codes['reference'])}; {work.num_batches / args.rounds:g} batches, "
+            f"{work.out_of_memory} out of memory, device busy {work.device_time_sec / args.rounds / seconds:.0%}"
+        )
 
 
-def measure_codec(
-    library: Any, dtype: str, clips: list[Any], codes: list[Any], reference_sec: float, args: Any, device: str
-) -> None:
+def loaded_codec(library: Any, dtype: str, args: Any, device: str) -> Any:
     from curator_audio.stages.codec import weights
     from curator_audio.stages.codec.neucodec import NeuCodec
 
     codec = NeuCodec(
         args.implementation, None, dtype, compile=args.compile, batch_audio_sec=args.batch_audio_sec, device=device
     )
-    with patch.object(weights, "load_library_model", return_value=library.cpu()):
+    with patch.object(weights, "load_library_model", return_value=library):
         codec.load_encoder()
-    # Compiled code is made for what it meets; without it a few clips do to wake the device.
-    codec.encode(clips if args.compile else clips[:2])
-    codec.work.device_time_sec, codec.work.num_batches = 0.0, 0
-    seconds, ours = timed(lambda: codec.encode(clips))
-    audio_sec = sum(map(len, clips)) / SAMPLE_RATE
-    lengths = sum(len(a) == len(b) for a, b in zip(ours, codes))
-    equal = sum(int((a == b).sum()) for a, b in zip(ours, codes) if len(a) == len(b)) / sum(map(len, codes))
-    print(
-        f"{dtype:<11} {audio_sec / seconds:8.1f} x real time   {reference_sec / seconds:5.2f} x the reference   "
-        f"{equal:.3%} of codes equal, {lengths} of {len(clips)} lengths   device busy "
-        f"{codec.work.device_time_sec / seconds:.0%}, {codec.work.num_batches} batches"
-        + (f", {codec.work.out_of_memory} out of memory" if codec.work.out_of_memory else "")
-    )
+    return codec
+
+
+def timed_rounds(encoders: dict[str, Callable[[], Any]], num_rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Seconds that each took in each round: of the clock, and of this process on all cores."""
+    wall_sec = {name: np.zeros(num_rounds) for name in encoders}
+    cpu_sec = {name: np.zeros(num_rounds) for name in encoders}
+    for turn in range(num_rounds):
+        for name in list(encoders)[:: -1 if turn % 2 else 1]:
+            wall, cpu = time.perf_counter(), time.process_time()
+            encoders[name]()
+            wall_sec[name][turn] = time.perf_counter() - wall
+            cpu_sec[name][turn] = time.process_time() - cpu
+    return wall_sec, cpu_sec
+
+
+def agreement(ours: list[Any], theirs: list[Any]) -> str:
+    same_length = [(a, b) for a, b in zip(ours, theirs) if len(a) == len(b)]
+    equal = sum(int((a == b).sum()) for a, b in same_length) / sum(map(len, theirs))
+    return f"{equal:.3%} of codes equal, {len(same_length)} of {len(theirs)} lengths"
 
 
 def library_model(implementation: str, args: Any) -> Any:
@@ -87,7 +112,7 @@ def library_model(implementation: str, args: Any) -> Any:
 
     if args.size == "published":
         return load_library_model(implementation, None)
-    return random_library_model(implementation, TINY if args.size == "tiny" else Sizes(), args.seed)
+    return random_library_model(implementation, TINY if args.size == "tiny" else Sizes(), SEED)
 
 
 def reference_codes(library: Any, clips: list[Any]) -> list[Any]:
@@ -97,20 +122,12 @@ def reference_codes(library: Any, clips: list[Any]) -> list[Any]:
         return [library.encode_code(torch.from_numpy(clip)[None, None])[0, 0].cpu().numpy() for clip in clips]
 
 
-def timed(work: Callable[[], list[Any]], warm_up: Callable[[], Any] | None = None) -> tuple[float, list[Any]]:
-    if warm_up is not None:
-        warm_up()
-    started = time.perf_counter()
-    result = work()
-    return time.perf_counter() - started, result
-
-
 def recording(args: Any) -> Any:
     """The sound that clips are cut from."""
     from curator_audio.stages.codec.random_weights import synthetic_speech
 
     if args.audio_dir is None:
-        return synthetic_speech(RECORDING_SEC, args.seed)
+        return synthetic_speech(RECORDING_SEC, SEED)
     import soundfile
     import soxr
 
@@ -122,8 +139,8 @@ def recording(args: Any) -> Any:
 
 
 def cut(sound: Any, args: Any) -> list[Any]:
-    """Clips of random lengths from random places, the same for a seed."""
-    random = np.random.default_rng(args.seed)
+    """Clips of random lengths from random places, the same in every run."""
+    random = np.random.default_rng(SEED)
     clips = []
     for _ in range(args.num_clips):
         length = min(int(random.uniform(args.min_sec, args.max_sec) * SAMPLE_RATE), len(sound))
@@ -135,6 +152,7 @@ def cut(sound: Any, args: Any) -> list[Any]:
 def parsed_arguments() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-clips", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--min-sec", type=float, default=1.0)
     parser.add_argument("--max-sec", type=float, default=20.0)
     parser.add_argument("--device", help="cuda or cpu; a GPU if there is one")
@@ -143,7 +161,6 @@ def parsed_arguments() -> Any:
     parser.add_argument("--size", default="full", choices=["full", "tiny", "published"])
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--batch-audio-sec", type=float)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--audio-dir", type=Path, help="a folder of recordings to cut the clips from")
     return parser.parse_args()
 

@@ -16,7 +16,7 @@ DILATIONS = (1, 3, 9)
 NUM_TAPS = 12
 """Of the low-pass filter before and after an activation."""
 
-FIT_IN_CACHE = 2**17
+FIT_IN_CACHE = 2**18
 """So many numbers, and what is computed from them, stay in a CPU's cache."""
 
 
@@ -55,15 +55,15 @@ def anti_aliased_snake(x: Tensor, frequency: Tensor, gain: Tensor, num_samples: 
     x = F.pad(x, (3, 3), mode="replicate")
     even = _filtered(x[..., :-1], TAPS_OF_EVEN, length)
     odd = _filtered(x[..., 1:], TAPS_OF_ODD, length)
-    even = (even + (even * frequency).sin_().square_().mul_(gain)).to(x.dtype)
-    odd = (odd + (odd * frequency).sin_().square_().mul_(gain)).to(x.dtype)
+    even = torch.addcmul(even, (even * frequency).sin_().square_(), gain).to(x.dtype)
+    odd = torch.addcmul(odd, (odd * frequency).sin_().square_(), gain).to(x.dtype)
     first, last = even[..., :1], odd[..., -1:]  # of the doubled signal
     if num_samples is not None:
         last = odd.gather(-1, at_end)
         even, odd = even.where(is_sound, last), odd.where(is_sound, last)
     even = torch.cat((first, first, even, last, last, last), -1)
     odd = torch.cat((first, first, first, odd, last, last), -1)
-    x = _filtered(even, TAPS[1::2], length) + _filtered(odd, TAPS[0::2], length)
+    x = _filtered(even, TAPS[1::2], length).add_(_filtered(odd, TAPS[0::2], length))
     return x if num_samples is None else x.where(is_sound, 0.0)
 
 
@@ -100,8 +100,11 @@ class AntiAliasedSnake(nn.Module):
         if x.is_cuda:
             return self.function(x, self.frequency, self.gain, num_samples)
         at_once = max(1, FIT_IN_CACHE // (x.shape[0] * x.shape[2]))  # channels, for the many passes over each
-        pieces = zip(x.split(at_once, 1), self.frequency.split(at_once), self.gain.split(at_once))
-        return torch.cat([self.function(*piece, num_samples) for piece in pieces], 1)
+        result = torch.empty_like(x)
+        of_all = (x.split(at_once, 1), self.frequency.split(at_once), self.gain.split(at_once))
+        for of_result, *piece in zip(result.split(at_once, 1), *of_all):
+            of_result.copy_(self.function(*piece, num_samples))
+        return result
 
 
 class ResidualUnit(nn.Module):
@@ -116,7 +119,7 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor, num_samples: Tensor | None) -> Tensor:
         inner = self.conv1(self.snake1(x, num_samples))
-        return x + self.conv2(self.snake2(inner, num_samples))
+        return self.conv2(self.snake2(inner, num_samples)).add_(x)
 
 
 class Block(nn.Module):

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -84,13 +85,17 @@ class EncoderNetwork(nn.Module):
         """What the two branches give for the same, each of shape (num_clips, most codes, width)."""
         # From pinned memory: a copy from any other would wait for the batch before.
         num_frames = torch.tensor(num_codes, pin_memory=waves.is_cuda).to(waves.device, non_blocking=True)
-        features = mel(waves, num_frames)
-        longest = features.shape[1]
-        features = nn.functional.pad(features, (0, 0, 0, -longest % FRAME_MULTIPLE))
-        semantic = self.semantic_adapter(self.semantic_encoder(features, num_frames), num_frames)
+        longest = waves.shape[1] // SAMPLES_PER_CODE - 1
         num_samples = (num_frames + 1) * SAMPLES_PER_CODE if min(num_codes) < longest else None
-        acoustic = self.acoustic_encoder(waves, num_samples)
-        return semantic[:, :longest], acoustic[:, :longest]
+
+        def semantic() -> Tensor:
+            features = nn.functional.pad(mel(waves, num_frames), (0, 0, 0, -longest % FRAME_MULTIPLE))
+            return self.semantic_adapter(self.semantic_encoder(features, num_frames), num_frames)[:, :longest]
+
+        def acoustic() -> Tensor:
+            return self.acoustic_encoder(waves, num_samples)[:, :longest]
+
+        return side_by_side(semantic, acoustic) if waves.device.type == "cpu" else (semantic(), acoustic())
 
     def to_precision(self, dtype: torch.dtype) -> EncoderNetwork:
         """The network with weights in ``dtype``, but for what decides between codes and costs next to nothing."""
@@ -110,6 +115,33 @@ class EncoderNetwork(nn.Module):
         for layer in self.semantic_encoder.layers:
             layer.compile(dynamic=True)
         return self
+
+
+def side_by_side(one: Callable[[], Tensor], other: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+    """What two computations on the CPU give, each done by half of PyTorch's threads.
+
+    All threads for one after the other would wait for each other at every operation, of which there are thousands.
+
+    Example:
+        >>> side_by_side(lambda: torch.tensor(1), lambda: torch.tensor(2))
+        (tensor(1), tensor(2))
+    """
+    num_threads = torch.get_num_threads()
+    if num_threads == 1:
+        return one(), other()
+
+    def other_in_thread() -> Tensor:
+        torch.set_num_threads(num_threads // 2)  # of those that call PyTorch, for this one only
+        with torch.inference_mode():
+            return other()
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(other_in_thread)
+            torch.set_num_threads(num_threads - num_threads // 2)
+            return one(), running.result()
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def quantized(latents: Tensor) -> Tensor:
