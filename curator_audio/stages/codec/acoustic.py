@@ -101,9 +101,11 @@ class AntiAliasedSnake(nn.Module):
             return self.function(x, self.frequency, self.gain, num_samples)
         at_once = max(1, FIT_IN_CACHE // (x.shape[0] * x.shape[2]))  # channels, for the many passes over each
         result = torch.empty_like(x)
-        of_all = (x.split(at_once, 1), self.frequency.split(at_once), self.gain.split(at_once))
-        for of_result, *piece in zip(result.split(at_once, 1), *of_all):
-            of_result.copy_(self.function(*piece, num_samples))
+        pieces = zip(
+            result.split(at_once, 1), x.split(at_once, 1), self.frequency.split(at_once), self.gain.split(at_once)
+        )
+        for of_result, of_x, frequency, gain in pieces:
+            of_result.copy_(self.function(of_x, frequency, gain, num_samples))
         return result
 
 
