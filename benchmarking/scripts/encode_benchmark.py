@@ -190,7 +190,7 @@ def main() -> int:
     parser.add_argument("--num-segments", type=int, nargs="+", default=[2000, 20000])
     parser.add_argument("--max-sec", type=float, default=2.0, help="longest segment, seconds")
     parser.add_argument("--executor", default="ray_actors", choices=["local", "ray_actors", "ray_data"])
-    parser.add_argument("--partition-size-mb", type=float, default=16.0)
+    parser.add_argument("--partition-size-mb", type=float, default=4.0)
     parser.add_argument("--scratch-budget-gb", type=float, default=0.2)
     parser.add_argument("--kills", type=int, default=3)
     options = parser.parse_args()
