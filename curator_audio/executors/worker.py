@@ -17,7 +17,7 @@ from curator_audio.errors import ConfigurationError, CuratorError, describe
 from curator_audio.executors.context import RunContext, WorkItem
 from curator_audio.executors.quarantine import one_line, quarantine_lines
 from curator_audio.pipeline.plan import StageGroup
-from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
+from curator_audio.stages.base import ProcessingStage, QuarantinedRecord, as_tasks
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import LedgerEntry, StageMetrics, relative_to, sha256_of
 from curator_audio.tasks import Part, Partition, Task
@@ -99,23 +99,31 @@ class Worker:
     def _through(self, stage: Stage, tasks: Iterator[Task], item: WorkItem) -> Iterator[Task]:
         metrics = item.metrics.setdefault(stage.name, StageMetrics())
         metrics.num_tasks = 1
-        for task in tasks:
-            metrics.items_in += 0 if task is item.partition else task.num_items
-            started = time.perf_counter()
-            results = iter(_as_tasks(stage.process(task)))
+        waiting_time = 0.0  # for the stages before
+
+        def given() -> Iterator[Task]:
+            nonlocal waiting_time
             while True:
-                result: Any = next(results, END)
-                metrics.process_time += time.perf_counter() - started
-                if result is END:
-                    break
-                if result is None:
-                    continue
+                started = time.perf_counter()
+                task: Any = next(tasks, END)
+                waiting_time += time.perf_counter() - started
+                if task is END:
+                    return
+                metrics.items_in += 0 if task is item.partition else task.num_items
+                yield task
+
+        results = iter(stage.process_partition(given()))
+        while True:
+            started, waiting_time = time.perf_counter(), 0.0
+            result: Any = next(results, END)
+            metrics.process_time += time.perf_counter() - started - waiting_time
+            self._observe(stage, item, metrics)
+            if result is END:
+                return
+            if result is not None:
                 self._check_task(stage, result)
                 metrics.items_out += result.num_items
-                self._observe(stage, item, metrics)
                 yield result
-                started = time.perf_counter()
-            self._observe(stage, item, metrics)
 
     # Several partitions at once -------------------------------------------------------------------------------
 
@@ -144,7 +152,7 @@ class Worker:
         for item in items:
             metrics = item.metrics.setdefault(stage.name, StageMetrics(num_tasks=1))
             metrics.items_in += sum(task.num_items for task in item.tasks if task is not item.partition)
-            item.tasks = [done for _ in item.tasks for done in _as_tasks(next(results)) if done is not None]
+            item.tasks = [done for _ in item.tasks for done in as_tasks(next(results)) if done is not None]
             for task in item.tasks:
                 self._check_task(stage, task)
             metrics.items_out += sum(task.num_items for task in item.tasks)
@@ -280,10 +288,3 @@ def _rare_garbage_collection() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-def _as_tasks(result: Any) -> Any:
-    """What ``process`` returned, as something to iterate over."""
-    if result is None:
-        return ()
-    return (result,) if isinstance(result, Task) else result

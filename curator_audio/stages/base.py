@@ -99,6 +99,15 @@ class ProcessingStage(ABC, Generic[In, Out]):
     def process(self, task: In) -> Any:
         """Process one task: return a task, a list or iterator of tasks, or None to drop it."""
 
+    def process_partition(self, tasks: Iterator[In]) -> Iterator[Any]:
+        """Process all tasks of a partition, in order; override where records of several tasks belong together.
+
+        Args:
+            tasks: the tasks, each made when it is asked for: take all of them, and hold no more than must be.
+        """
+        for task in tasks:
+            yield from as_tasks(self.process(task))
+
     def process_batch(self, tasks: Sequence[In]) -> list[Any]:
         """Process ``batch_size`` tasks at once; returns one result (as of ``process``) a task, in order."""
         return [self.process(task) for task in tasks]
@@ -198,3 +207,10 @@ class CompositeStage(ProcessingStage[In, Out]):
 
     def process(self, task: In) -> Any:
         raise TypeError(f"composite stage '{self.name}' is decomposed by the planner and processes nothing itself")
+
+
+def as_tasks(result: Any) -> Any:
+    """What ``process`` returned, as something to iterate over."""
+    if result is None:
+        return ()
+    return (result,) if isinstance(result, Task) else result

@@ -53,26 +53,26 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
         """
 
     def process(self, task: AudioBatch) -> AudioBatch:
-        batch = AudioBatch([], task.source_path)
-        for record, offset in self.processed(task):
-            batch.records.append(record)
-            batch.offsets.append(offset)
-        return batch
+        return task.followed_by(self._processed(task))
 
     def processed(self, task: AudioBatch) -> Iterator[tuple[Record, int]]:
         """What becomes of a task's records, with the offset of the record it came of; bad ones are set aside."""
+        return ((record, task.offsets[index]) for record, index in self._processed(task))
+
+    def _processed(self, task: AudioBatch) -> Iterator[tuple[Record, int]]:
+        """The same with the number of the record it came of."""
         required = self.inputs()[1]
-        for record, offset in zip(task.records, task.offsets):
+        for index, record in enumerate(task.records):
             try:
                 for name in required:
                     if name not in record:
                         raise RecordError("missing_field", f"the record has no '{name}'")
                 result = self.process_record(record)
                 if isinstance(result, dict):
-                    yield result, offset
+                    yield result, index
                 elif isinstance(result, (list, Iterator)):
                     for one in result:
-                        yield one, offset
+                        yield one, index
                 elif result is not None:
                     kind = type(result).__name__
                     remedy = "return a dict, a list or iterator of dicts, or None to drop it"
@@ -80,15 +80,14 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
             except (MemoryError, ConfigurationError, StorageFullError):
                 raise
             except AccessError as error:  # the record names a file that is not there
-                self._set_aside(task, offset, record, "unreadable_file", str(error))
+                self._set_aside(task, index, record, "unreadable_file", str(error))
             except StorageError:
                 raise
             except RecordError as error:
-                self._set_aside(task, offset, record, error.reason, error.message)
+                self._set_aside(task, index, record, error.reason, error.message)
             except Exception as error:  # a bug or an odd record: it must not stop a run that lasts days
-                self._set_aside(task, offset, record, type(error).__name__, f"{error}{place_of(error)}")
+                self._set_aside(task, index, record, type(error).__name__, f"{error}{place_of(error)}")
 
-    def _set_aside(self, task: AudioBatch, offset: int, record: Record, reason: str, message: str) -> None:
-        self.observed.quarantined.append(
-            QuarantinedRecord(task.source_path, offset, self.name, reason, message, record)
-        )
+    def _set_aside(self, task: AudioBatch, index: int, record: Record, reason: str, message: str) -> None:
+        place = task.path_of(index), task.offsets[index]
+        self.observed.quarantined.append(QuarantinedRecord(*place, self.name, reason, message, record))

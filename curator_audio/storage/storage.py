@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, islice
+from operator import attrgetter
 from typing import IO, Any, TypeVar
 
 from curator_audio.errors import AccessError, ConfigurationError
@@ -32,6 +35,7 @@ from curator_audio.storage.s3 import (
 
 COPY_BLOCK_BYTES = 16 * 2**20
 REQUESTS_AT_ONCE = 16
+REQUESTS_AHEAD = 3 * REQUESTS_AT_ONCE  # so that one that takes long does not hold up the others
 _GLOB = re.compile(r"[*?[]")
 
 Out = TypeVar("Out")
@@ -137,6 +141,8 @@ class Storage:
         filesystem = self._filesystem(folder)
         with explained(folder, "list"):
             try:
+                if max_depth == 1 and is_local(folder) and os.path.isdir(local_path(folder)):
+                    return _files_in(folder)
                 # Looking through folder by folder, fsspec passes over those it may not list, unless told not to.
                 walks = max_depth is not None or is_local(folder)
                 options = {"on_error": _raise_unless_gone} if walks else {}
@@ -154,9 +160,11 @@ class Storage:
 
     def read(self, path: str) -> bytes:
         """The whole file."""
-        filesystem = self._filesystem(path)
         with explained(path, "read"):
-            data: bytes = filesystem.cat_file(path)
+            if is_local(path):
+                with open(local_path(path), "rb", buffering=0) as file:
+                    return file.readall()
+            data: bytes = self._filesystem(path).cat_file(path)
             return data
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
@@ -273,6 +281,29 @@ class Storage:
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             return list(pool.map(do, paths))
 
+    def ahead(self, do: Callable[[str], Out], paths: Iterable[str]) -> Iterator[Out]:
+        """What ``do`` gives for every path, in order; requests to a store run ahead of what is asked for.
+
+        Example:
+            >>> list(Storage().ahead(os.path.basename, ["a/b.txt", "a/c.txt"]))
+            ['b.txt', 'c.txt']
+        """
+        to_do = iter(paths)
+        first = next(to_do, None)
+        if first is None:
+            return
+        to_do = chain([first], to_do)
+        if is_local(first):
+            yield from map(do, to_do)
+            return
+        self._filesystem(first)  # connected once, not once a thread
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            results = deque(pool.submit(do, path) for path in islice(to_do, REQUESTS_AHEAD))
+            while results:
+                result = results.popleft().result()
+                results.extend(pool.submit(do, path) for path in islice(to_do, 1))
+                yield result
+
     def delete_empty_folder(self, folder: str) -> None:
         """Remove a folder that holds nothing any more; object stores have none."""
         if is_local(folder):
@@ -370,6 +401,27 @@ def _raise_unless_gone(error: Exception) -> None:
     """What to do about a folder that cannot be listed; one may go while those above it are listed."""
     if not isinstance(error, FileNotFoundError):
         raise error
+
+
+def _files_in(folder: str) -> list[FileInfo]:
+    """What fsspec lists of a local folder itself, several times as fast."""
+    root, files = folder.rstrip("/"), []
+    with os.scandir(local_path(folder)) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                continue
+            with suppress(FileNotFoundError):
+                stat = entry.stat(follow_symlinks=False)
+                num_bytes = stat.st_size if not entry.is_symlink() else _target_num_bytes(entry)
+                files.append(FileInfo(f"{root}/{entry.name}", num_bytes, f"{num_bytes}-{stat.st_mtime}"))
+    return sorted(files, key=attrgetter("path"))
+
+
+def _target_num_bytes(link: os.DirEntry[str]) -> int:
+    try:
+        return link.stat().st_size
+    except OSError:
+        return 0
 
 
 def _file_info(path: str, info: Mapping[str, Any]) -> FileInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ class AudioBatch(Task):
         records: the records, in input order.
         source_path: the manifest the records came from.
         offsets: for each record, the byte offset of its line in the (decompressed) manifest.
+        paths: for each record, the file it came from, where they came from several; else empty.
 
     Example:
         >>> batch = AudioBatch(records=[{"text": "a"}, {"text": "b"}])
@@ -31,12 +33,37 @@ class AudioBatch(Task):
     records: list[Record]
     source_path: str = ""
     offsets: list[int] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if len(self.offsets) != len(self.records):
             if self.offsets:
                 raise ValueError(f"{len(self.records)} records but {len(self.offsets)} offsets; give one a record")
             self.offsets = [-1] * len(self.records)
+        if self.paths and len(self.paths) != len(self.records):
+            raise ValueError(f"{len(self.records)} records but {len(self.paths)} paths; give one a record, or none")
+
+    def path_of(self, index: int) -> str:
+        """The file that the record of this number came from."""
+        return self.paths[index] if self.paths else self.source_path
+
+    def followed_by(self, made: Iterable[tuple[Record, int]]) -> AudioBatch:
+        """A batch of records that were made of these.
+
+        Args:
+            made: each with the number of the record it was made of, whose place becomes its own.
+
+        Example:
+            >>> AudioBatch([{"a": 1}, {"a": 2}], "in.jsonl", [0, 9]).followed_by([({"b": 2}, 1)])
+            AudioBatch(records=[{'b': 2}], source_path='in.jsonl', offsets=[9], paths=[])
+        """
+        batch = AudioBatch([], self.source_path)
+        for record, index in made:
+            batch.records.append(record)
+            batch.offsets.append(self.offsets[index])
+            if self.paths:
+                batch.paths.append(self.paths[index])
+        return batch
 
     @property
     def num_items(self) -> int:

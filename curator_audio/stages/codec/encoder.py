@@ -68,22 +68,21 @@ class CodecEncoderStage(RecordStage):
 
     def process_batch(self, tasks: Sequence[AudioBatch]) -> list[AudioBatch]:
         """The segments of all tasks are encoded together."""
-        checked = [list(self.processed(task)) for task in tasks]
+        checked = [list(self._processed(task)) for task in tasks]
         clips = [record[CLIP] for batch in checked for record, _ in batch if CLIP in record]
         encoded = iter(self._encode(clips))
         batches = []
         for task, batch in zip(tasks, checked):
-            done = AudioBatch([], task.source_path)
-            for record, offset in batch:
+            done: list[tuple[Record, int]] = []
+            for record, index in batch:
                 if CLIP in record:
                     clip, codes = record.pop(CLIP), next(encoded)
                     if clip.error is not None:
-                        self._set_aside(task, offset, record, clip.error.reason, clip.error.message)
+                        self._set_aside(task, index, record, clip.error.reason, clip.error.message)
                         continue
                     record["codes"] = codes.tolist()
-                done.records.append(record)
-                done.offsets.append(offset)
-            batches.append(done)
+                done.append((record, index))
+            batches.append(task.followed_by(done))
         now = time.perf_counter()
         self.log_metric("worker_time_sec", now - self._idle_since)
         self._idle_since = now
