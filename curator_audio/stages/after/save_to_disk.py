@@ -10,7 +10,7 @@ from typing import Any
 from curator_audio.errors import ConfigurationError, StorageError
 from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.plan import Plan
-from curator_audio.stages.io.parquet_writer import ParquetWriterStage
+from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
 from curator_audio.storage.atomic_file import is_temporary
 from curator_audio.storage.ledger import StepEntry, sha256_of
 from curator_audio.storage.storage import absolute, join
@@ -49,10 +49,14 @@ class SaveToDisk(AfterStep):
     def check(self, plan: Plan) -> None:
         if self.path is None:
             return
-        if not isinstance(plan.writer, ParquetWriterStage):
+        if not isinstance(plan.writer, ParquetShardWriterStage):
             raise ConfigurationError(
                 f"save_to_disk takes Parquet shards, and '{plan.writer.name}' writes *{plan.writer.suffix}; "
                 "end with a writer of Parquet, or set its path to null"
+            )
+        if plan.writer.schema() is None:
+            raise ConfigurationError(
+                f"save_to_disk needs shards that all have the same columns; give '{plan.writer.name}' its columns"
             )
         if self.path == plan.writer.output_path.rstrip("/"):
             raise ConfigurationError(f"save_to_disk writes to {self.path}, where the shards are; give another path")
@@ -133,7 +137,7 @@ def _arrow_name(part: Part) -> str:
 
 
 def _schema(plan: Plan) -> Any:
-    assert isinstance(plan.writer, ParquetWriterStage)  # see check
+    assert isinstance(plan.writer, ParquetShardWriterStage)  # see check
     return plan.writer.schema()
 
 

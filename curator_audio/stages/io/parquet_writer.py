@@ -1,163 +1,99 @@
-"""Writing Parquet shards."""
+"""Writing records of any kind as Parquet."""
 
 from __future__ import annotations
 
-import hashlib
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, ClassVar
+from typing import Any
 
 from curator_audio.errors import ConfigurationError
-from curator_audio.stages.base import QuarantinedRecord
-from curator_audio.stages.writer import WriterStage
-from curator_audio.storage.atomic_file import AtomicFile
-from curator_audio.storage.storage import Storage
-from curator_audio.tasks import AudioBatch, Part, Record
-
-ROW_GROUP_BYTES = 16 * 2**20
-ROW_GROUP_RECORDS = 10_000
-
-_Row = tuple[Record, str, int]
-"""A record, and the path and position it was read from."""
+from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage, misfits
+from curator_audio.stages.parameters import check_flag
+from curator_audio.tasks import Record
 
 
 @dataclass
-class ParquetWriterStage(WriterStage[AudioBatch]):
-    """Writes records as Parquet, a shard a partition, with a schema that is declared and the same in all shards.
+class ParquetWriterStage(ParquetShardWriterStage):
+    """Writes records of any kind as Parquet, a shard a partition.
 
-    A record that does not fit the schema is quarantined; fields that the schema lacks are left out.
+    Columns are declared, or found in the records of each shard: a column a field, in the order in which they appear, of
+    the type of its values. Declare them where fields may be missing or empty, so that all shards have the same ones. A
+    record that does not fit the columns is quarantined; fields without a column are left out.
 
     Args:
         output_path: the folder or prefix of the shards.
+        compression: zstd, snappy, gzip, lz4 or none.
+        row_group_mb: about how much is put into a row group, MB (2**20 bytes) before compression.
+        columns: the types of the columns by their names: string, binary, bool, int32, int64, float32, float64, or
+            ``list<…>`` of one of them; None for those of the records.
+        empty_shards: whether a partition without records makes a shard without rows; needs ``columns``.
 
     Raises:
-        ConfigurationError: a file instead of a folder.
+        ConfigurationError: a parameter out of range, or a type that does not exist.
+
+    Example:
+        >>> ParquetWriterStage("out", columns={"text": "string", "codes": "list<int32>"}).schema().field("codes").type
+        ListType(list<item: int32>)
     """
 
-    output_path: str
+    columns: dict[str, str] | None = None
+    empty_shards: bool = False
 
-    suffix: ClassVar[str] = ".parquet"
+    name = "parquet_writer"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.output_path.endswith(self.suffix):
-            raise ConfigurationError(f"output_path is {self.output_path}; give a folder, Parquet is written as shards")
+        check_flag("empty_shards", self.empty_shards)
+        if self.columns is not None and (not isinstance(self.columns, dict) or not self.columns):
+            raise ConfigurationError(
+                f"columns is {self.columns!r}; give types by names, such as {{text: string}}, or null"
+            )
+        if self.empty_shards and self.columns is None:
+            raise ConfigurationError("empty_shards needs columns: a shard without rows has none to find them in")
+        for column, kind in (self.columns or {}).items():
+            _type_of(column, kind)
 
-    @abstractmethod
+    @property
+    def has_empty_shards(self) -> bool:
+        return self.empty_shards
+
     def schema(self) -> Any:
-        """The ``pyarrow.Schema`` of the shards."""
+        import pyarrow
 
-    def inputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], []
+        if self.columns is None:
+            return None
+        return pyarrow.schema([(column, _type_of(column, kind)) for column, kind in self.columns.items()])
 
-    def encode(self, task: AudioBatch) -> bytes:
-        raise TypeError("Parquet is written a shard at a time; executors call write()")
+    def schema_of(self, records: list[Record]) -> Any:
+        import pyarrow
 
-    def write(self, storage: Storage, part_path: str, tasks: Iterable[AudioBatch]) -> list[Part]:
-        import pyarrow.parquet
+        names = dict.fromkeys(name for record in records for name in record)
+        return pyarrow.schema([(name, _found_type([record.get(name) for record in records])) for name in names])
 
-        tables = self._tables(tasks)
-        first = next(tables, None)
-        if first is None:
-            storage.delete([part_path])
-            return []
-        num_records = 0
-        with storage.create(part_path) as file:
-            sink = _Sink(file)
-            with pyarrow.parquet.ParquetWriter(sink, self.schema(), compression="zstd") as writer:
-                for table in chain([first], tables):
-                    writer.write_table(table, row_group_size=len(table))
-                    num_records += len(table)
-        return [Part(part_path, file.num_bytes, sink.digest.hexdigest(), num_records)]
 
-    def _tables(self, tasks: Iterable[AudioBatch]) -> Iterator[Any]:
-        """The records as row groups of some MB each, whatever the size of the tasks."""
-        rows: list[_Row] = []
-        num_bytes = 0
-        for task in tasks:
-            for record, offset in zip(task.records, task.offsets):
-                rows.append((record, task.source_path, offset))
-                num_bytes += sum(map(_num_bytes, record.values()))
-                if num_bytes >= ROW_GROUP_BYTES or len(rows) >= ROW_GROUP_RECORDS:
-                    yield from self._table(rows)
-                    rows, num_bytes = [], 0
-        yield from self._table(rows)
+def _type_of(column: str, kind: Any) -> Any:
+    """The type of a column by its name."""
+    import pyarrow
 
-    def _table(self, rows: list[_Row]) -> Iterator[Any]:
-        """The rows as one table, without those that do not fit the columns."""
-        schema = self.schema()
+    text = str(kind).strip()
+    if text.startswith("list<") and text.endswith(">"):
+        return pyarrow.list_(_type_of(column, text.removeprefix("list<").removesuffix(">")))
+    try:
+        return pyarrow.type_for_alias(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"columns has {column}: {kind!r}; give string, binary, bool, int32, int64, float32, float64 or list<…>"
+        ) from None
+
+
+def _found_type(values: list[Any]) -> Any:
+    """The type of a column with these values: of all of them, or else of the first."""
+    import pyarrow
+
+    given = [value for value in values if value is not None]
+    for some in (given, given[:1]):
         try:
-            table = _as_table([record for record, _, _ in rows], schema)
-        except _misfits():
-            table = _as_table(list(self._fitting(rows, schema)), schema)
-        if len(table):
-            yield table
-
-    def _fitting(self, rows: list[_Row], schema: Any) -> Iterator[Record]:
-        for record, source_path, offset in rows:
-            try:
-                _as_table([record], schema)
-                yield record
-            except _misfits() as error:
-                message = f"it does not fit the columns: {error}"
-                bad = QuarantinedRecord(source_path, offset, self.name, "wrong_type", message, record)
-                self.observed.quarantined.append(bad)
-
-
-def _as_table(records: list[Record], schema: Any) -> Any:
-    import pyarrow
-
-    columns = [_as_column([record.get(field.name) for record in records], field.type) for field in schema]
-    return pyarrow.Table.from_arrays(columns, schema=schema)
-
-
-def _as_column(values: list[Any], kind: Any) -> Any:
-    import pyarrow
-
-    item_kind = kind.value_type if pyarrow.types.is_list(kind) else kind
-    if pyarrow.types.is_integer(item_kind):  # told to make them, pyarrow would cut the decimals off
-        return pyarrow.array(values).cast(kind)
-    return pyarrow.array(values, kind)
-
-
-def _misfits() -> tuple[type[Exception], ...]:
-    """What pyarrow raises for a value that a column cannot hold."""
-    import pyarrow
-
-    return pyarrow.ArrowException, OverflowError, TypeError, ValueError, AttributeError
-
-
-def _num_bytes(value: Any) -> int:
-    """About how much room a value takes in a file."""
-    if isinstance(value, (bytes, str)):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(map(_num_bytes, value.values()))
-    return 4 * len(value) if isinstance(value, list) else 8
-
-
-class _Sink:
-    """An ``AtomicFile`` as pyarrow writes to it."""
-
-    closed = False
-
-    def __init__(self, file: AtomicFile) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-
-    def write(self, data: Any) -> int:
-        written = bytes(data)
-        self._file.write(written)
-        self.digest.update(written)
-        return len(written)
-
-    def tell(self) -> int:
-        return self._file.num_bytes
-
-    def flush(self) -> None:
-        """Nothing: the file is flushed when it is committed."""
-
-    def close(self) -> None:
-        """Nothing: whoever created the file commits it."""
+            kind = pyarrow.array(some).type
+        except misfits():
+            continue
+        return pyarrow.string() if pyarrow.types.is_null(kind) else kind
+    return pyarrow.string()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from curator_audio.stages.io.parquet_writer import ParquetWriterStage
+from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
 from curator_audio.stages.speech.pairs import PAIR_FIELDS
 from curator_audio.stages.speech.schema import with_features
 
 
 @dataclass
-class PairParquetWriterStage(ParquetWriterStage):
+class PairParquetWriterStage(ParquetShardWriterStage):
     """Writes pairs as Parquet shards that ``datasets.load_dataset("parquet", …)`` opens.
 
     Args:

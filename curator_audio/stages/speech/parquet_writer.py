@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from curator_audio.stages.io.parquet_writer import ParquetWriterStage
+from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
 from curator_audio.stages.speech.schema import segment_schema
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, check_columns
 
 
 @dataclass
-class SegmentParquetWriterStage(ParquetWriterStage):
+class SegmentParquetWriterStage(ParquetShardWriterStage):
     """Writes segments as Parquet shards that ``datasets.load_dataset("parquet", …)`` opens, sound included.
 
     Args:

@@ -110,7 +110,7 @@ def test_sound_comes_along(tmp_path: Path) -> None:
 
 
 def test_row_groups_become_record_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curator_audio.stages.io.parquet_writer.ROW_GROUP_RECORDS", 2)
+    monkeypatch.setattr("curator_audio.stages.io.parquet_shards.MAX_ROW_GROUP_RECORDS", 2)
     write_shard(tmp_path / "in", "a", [segment("a", number) for number in range(5)])
     save(tmp_path / "in", tmp_path / "out", f"{tmp_path}/saved")
     (arrow,) = (tmp_path / "saved").glob("*.arrow")

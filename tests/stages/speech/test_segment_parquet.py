@@ -22,7 +22,6 @@ from curator_audio.errors import ConfigurationError, StorageError
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
 from curator_audio.pipeline.pipeline import Pipeline
-from curator_audio.stages.io import parquet_writer
 from curator_audio.stages.speech import (
     NpzReaderStage,
     SegmentParquetReaderStage,
@@ -279,10 +278,9 @@ def test_a_store_that_fails_is_no_fault_of_the_shard(
 def test_a_shard_is_read_with_few_requests_and_little_memory(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import s3fs
 
-    monkeypatch.setattr(parquet_writer, "ROW_GROUP_BYTES", 2**20)
     noise = np.random.default_rng(0)
     sounds = [{"bytes": noise.bytes(2**17), "path": "x.flac"} for _ in range(96)]
-    write(f"{s3_bucket}/in", *(segment(f"a_seg_{k}", audio=sound) for k, sound in enumerate(sounds)))
+    write(f"{s3_bucket}/in", *(segment(f"a_seg_{k}", audio=sound) for k, sound in enumerate(sounds)), row_group_mb=1.0)
     ranges: list[int] = []
     real = s3fs.S3File._fetch_range
 
