@@ -1,4 +1,4 @@
-"""From recordings to segments, and the containers segments are kept in."""
+"""From recordings to segments and windows, and the containers they are kept in."""
 
 from curator_audio.stages.speech.estimate_bandwidth import EstimateBandwidthStage
 from curator_audio.stages.speech.npz_reader import NpzReaderStage
@@ -13,6 +13,9 @@ from curator_audio.stages.speech.select_channels import SelectChannelsStage
 from curator_audio.stages.speech.wav_writer import WavWriterStage
 from curator_audio.stages.speech.webdataset_reader import WebDatasetReaderStage
 from curator_audio.stages.speech.webdataset_writer import WebDatasetWriterStage
+from curator_audio.stages.speech.window_extraction import WindowExtractionStage
+from curator_audio.stages.speech.window_parquet_writer import WindowParquetWriterStage
+from curator_audio.stages.speech.window_webdataset_writer import WindowWebDatasetWriterStage
 
 __all__ = [
     "EstimateBandwidthStage",
@@ -28,4 +31,7 @@ __all__ = [
     "WavWriterStage",
     "WebDatasetReaderStage",
     "WebDatasetWriterStage",
+    "WindowExtractionStage",
+    "WindowParquetWriterStage",
+    "WindowWebDatasetWriterStage",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
@@ -38,19 +38,24 @@ METADATA_FIELDS = ("speaker_id", "gender", "dialect", "tone", "language")
 _TEXT_FIELDS = ("segment_id", "audio_id", "text", "channel", *METADATA_FIELDS)
 
 
-def check_columns(columns: Any) -> None:
+def check_columns(columns: Any, fields: Sequence[str] = SEGMENT_FIELDS, owner: str = "segments") -> None:
     """Check a choice of fields.
 
+    Args:
+        columns: the choice; None for all of them.
+        fields: those there are.
+        owner: what has them, for the message.
+
     Raises:
-        ConfigurationError: it is no list, or names a field that segments do not have.
+        ConfigurationError: it is no list, or names a field that there is not.
     """
     if columns is None:
         return
     if not isinstance(columns, list) or not columns:
         raise ConfigurationError(f"columns is {columns!r}; give a list such as [text,codes], or null for all")
     for index, column in enumerate(columns):
-        if column not in SEGMENT_FIELDS:
-            raise ConfigurationError(f"columns has {column!r}; segments have {', '.join(SEGMENT_FIELDS)}")
+        if column not in fields:
+            raise ConfigurationError(f"columns has {column!r}; {owner} have {', '.join(fields)}")
         if column in columns[:index]:
             raise ConfigurationError(f"columns has {column!r} twice; name each field once")
 
@@ -109,8 +114,8 @@ def sound_of(record: Record) -> bytes:
     return data
 
 
-def file_name_of(record: Record, suffix: str) -> list[str]:
-    """Folder and name of a segment's own file, below the folder of all of them.
+def file_name_of(record: Record, suffix: str, id_field: str = "segment_id") -> list[str]:
+    """Folder and name of a record's own file, below the folder of all of them.
 
     Raises:
         RecordError: the names in the record would lead elsewhere.
@@ -119,9 +124,9 @@ def file_name_of(record: Record, suffix: str) -> list[str]:
         >>> file_name_of({"channel": "news", "segment_id": "show_seg_3"}, ".npz")
         ['news', 'show_seg_3.npz']
     """
-    names = [str(name) for name in (record.get("channel"), record.get("segment_id")) if name]
-    if not record.get("segment_id"):
-        raise RecordError("missing_field", "the record has no 'segment_id', after which its file is named")
+    names = [str(name) for name in (record.get("channel"), record.get(id_field)) if name]
+    if not record.get(id_field):
+        raise RecordError("missing_field", f"the record has no '{id_field}', after which its file is named")
     for name in names:
         if name in (".", "..") or "/" in name or "\0" in name:
             raise RecordError("path_leaves_root", f"{name!r} is no name of a file or folder; rename it")

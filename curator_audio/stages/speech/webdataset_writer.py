@@ -36,6 +36,8 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
 
     name = "webdataset_writer"
     suffix: ClassVar[str] = ".tar"
+    id_field: ClassVar[str] = "segment_id"
+    """After which a record's files are named."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,7 +45,7 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
             raise ConfigurationError(f"output_path is {self.output_path}; give a folder, tars are written as shards")
 
     def inputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], ["segment_id"]
+        return ["records"], [self.id_field]
 
     def encode(self, task: AudioBatch) -> bytes:
         file = io.BytesIO()
@@ -65,13 +67,14 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
 
     def _members(self, record: Record) -> list[tuple[str, bytes]]:
         # What follows the first dot of a name is its kind to WebDataset; the JSON has the name as it is.
-        named = {**record, "segment_id": str(record.get("segment_id") or "").replace(".", "_")}
+        named = {**record, self.id_field: str(record.get(self.id_field) or "").replace(".", "_")}
         fields = {name: value for name, value in record.items() if name != "audio"}
-        described = ("/".join(file_name_of(named, ".json")), encode_record(fields))
+        described = ("/".join(file_name_of(named, ".json", self.id_field)), encode_record(fields))
         if record.get("audio") is None:
             return [described]
         sound = sound_of(record)
-        return [("/".join(file_name_of(named, _suffix(record["audio"], sound))), sound), described]
+        name = file_name_of(named, _suffix(record["audio"], sound), self.id_field)
+        return [("/".join(name), sound), described]
 
 
 def _suffix(audio: dict[str, Any], sound: bytes) -> str:

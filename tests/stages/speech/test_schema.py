@@ -4,8 +4,9 @@ import json
 
 import pyarrow as pa
 
-from curator_audio.stages.speech.schema import segment_schema, with_features
+from curator_audio.stages.speech.schema import segment_schema, window_schema, with_features
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS
+from curator_audio.stages.speech.windows import WINDOW_FIELDS
 
 
 def features(schema: pa.Schema) -> dict[str, dict[str, object]]:
@@ -45,6 +46,21 @@ def test_the_features_that_datasets_reads() -> None:
     assert found["text"] == {"dtype": "string", "_type": "Value"}
     assert found["duration_sec"] == {"dtype": "float64", "_type": "Value"}
     assert found["sample_rate"] == {"dtype": "int32", "_type": "Value"}
+
+
+def test_the_columns_of_a_window() -> None:
+    schema = window_schema()
+    assert tuple(schema.names) == WINDOW_FIELDS
+    text, number = pa.string(), pa.float64()
+    segment = pa.struct({"start": number, "end": number, "speaker": text, "text": text})
+    assert schema.field("segments").type == pa.list_(segment)
+    assert schema.field("speakers").type == pa.list_(text)
+    shared = [name for name in WINDOW_FIELDS if name in SEGMENT_FIELDS]
+    assert [schema.field(name) for name in shared] == [segment_schema().field(name) for name in shared]
+    kinds = {"start": "float64", "end": "float64", "speaker": "string", "text": "string"}
+    values = {name: {"dtype": kind, "_type": "Value"} for name, kind in kinds.items()}
+    assert features(schema)["segments"] == {"feature": values, "_type": "List"}
+    assert features(schema)["audio"] == {"_type": "Audio"}
 
 
 def test_chosen_columns_in_their_order() -> None:

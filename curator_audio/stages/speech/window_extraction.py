@@ -1,0 +1,178 @@
+"""Cuts recordings into the windows that the ALM stages have chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.stages.fields import Fields
+from curator_audio.stages.speech.cutting import CuttingStage, Span, as_text, is_time
+from curator_audio.stages.speech.sound import Samples, audio_field
+from curator_audio.stages.speech.windows import WINDOW_FIELDS
+from curator_audio.tasks import Record
+
+_DIGITS = 6
+"""Of times within a window: a difference of two floats has a tail that means nothing."""
+
+
+@dataclass
+class WindowExtractionStage(CuttingStage):
+    """Makes one record of every window of a recording, with its sound and its segments; needs the extra ``audio``.
+
+    A window lasts from the start of its first segment to the end of its last one, as for the ALM stages, and its sound
+    is the samples from ``sample_index(start, sample_rate)`` up to ``sample_index(end, sample_rate)``. A recording is
+    decoded once, mixed to mono and resampled; memory does not grow with it. Windows may overlap; they come in the order
+    of the entry. A recording without windows is not decoded (``recordings_without_windows``).
+
+    Where segments overlap, one may reach beyond the window: its times within the window, which count from the window's
+    start, are then below 0 or above ``duration_sec``, and it is counted in ``segments_reaching_beyond``.
+
+    Skipped and counted, each as the first of these that it is: a window that is not an object with timed ``segments``
+    (``skipped_invalid``), from before the start of the recording or ending before it begins (``skipped_negative``),
+    without a single sample (``skipped_empty``), ending more than a sample after the recording does
+    (``skipped_beyond_end``), and a ``skipped_silent`` one.
+
+    A recording of which nothing can be decoded is quarantined. Of one that breaks off half-way the windows up to there
+    are made; it is counted in ``recordings_broken_off``, and a warning names it.
+
+    Args:
+        windows_field: the field with the windows: ``filtered_windows``, or ``windows`` for those before the overlap
+            filter.
+        sample_rate: the rate of the windows, in Hz.
+        silence_threshold_db: a window whose peak is below it is silent, in dB of full scale.
+        audio_dir: the folder of relative paths; None for the manifest's own.
+
+    Raises:
+        ConfigurationError: a parameter is out of its range; or, while running, an entry has no field of that name: the
+            manifest is not what the ALM pipeline writes.
+
+    Example:
+        >>> import numpy as np
+        >>> from curator_audio.stages.speech.sound import encode_flac
+        >>> from curator_audio.storage.storage import Storage
+        >>> from curator_audio.tasks import AudioBatch
+        >>> tone = np.sin(np.arange(48000) / 20).astype(np.float32)
+        >>> Storage().write("memory://doc/news/show.flac", encode_flac(tone, 16000))
+        >>> window = {"segments": [{"start": 0.5, "end": 1.5, "speaker": "a", "text": "Good evening"},
+        ...                        {"start": 1.25, "end": 2.0, "speaker": "b", "text": "Hello"}]}
+        >>> entry = {"audio_filepath": "memory://doc/news/show.flac", "filtered_windows": [window]}
+        >>> (batch,) = WindowExtractionStage().process(AudioBatch([entry]))
+        >>> (record,) = batch.records
+        >>> record["window_id"], record["duration_sec"], record["speakers"], record["text"]
+        ('show_win_0', 1.5, ['a', 'b'], 'Good evening Hello')
+        >>> record["segments"][1]
+        {'start': 0.75, 'end': 1.5, 'speaker': 'b', 'text': 'Hello'}
+    """
+
+    windows_field: str = "filtered_windows"
+    sample_rate: int = 16000
+    silence_threshold_db: float = -60.0
+    audio_dir: str | None = None
+
+    name = "window_extraction"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.windows_field, str) or not self.windows_field:
+            raise ConfigurationError(
+                f"windows_field is {self.windows_field!r}; give the name of a field such as filtered_windows"
+            )
+
+    def inputs(self) -> tuple[list[str], list[str]]:
+        return [], ["audio_filepath"]  # windows_field is looked for by _windows, which knows where it comes from
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        return [], list(WINDOW_FIELDS)
+
+    def fields_after(self, fields: Fields) -> Fields:
+        return Fields(frozenset(WINDOW_FIELDS))
+
+    def process_record(self, record: Record) -> Iterator[Record]:
+        windows = self._windows(record)
+        entry = self.identified(record)
+        if not windows:
+            self.log_metric("recordings_without_windows", 1)
+            return
+        yield from self.pieces(entry, self._spans(windows))
+
+    def _windows(self, record: Record) -> list[Any]:
+        if self.windows_field not in record:
+            raise ConfigurationError(
+                f"the entry of {record['audio_filepath']} has no '{self.windows_field}'; they are made by the "
+                "ALM pipeline (python main.py --config-name pipeline …), whose output is the manifest_path to give here"
+            )
+        windows = record[self.windows_field]
+        if not isinstance(windows, list):
+            raise RecordError("wrong_type", f"{self.windows_field} is {windows!r:.80}; give a list of windows")
+        return windows
+
+    def _spans(self, windows: list[Any]) -> dict[int, Span]:
+        """The samples of every window that is not skipped for what its entry says, by its index."""
+        spans = {}
+        for index, window in enumerate(windows):
+            reason = self._reason_to_skip(window)
+            if reason:
+                self.log_metric(f"skipped_{reason}", 1)
+            else:
+                spans[index] = self.span(*_times(window))
+        return spans
+
+    def _reason_to_skip(self, window: Any) -> str:
+        segments = window.get("segments") if isinstance(window, dict) else None
+        if not isinstance(segments, list) or not segments or not all(map(_is_timed, segments)):
+            return "invalid"
+        start, end = _times(window)
+        if start < 0 or end < start:
+            return "negative"
+        first_sample, end_sample = self.span(start, end)
+        return "empty" if first_sample == end_sample else ""
+
+    def piece(self, entry: Record, index: int, samples: Samples) -> Record:
+        window = entry[self.windows_field][index]
+        window_id = f"{entry['audio_id']}_win_{index}"
+        start, end = _times(window)
+        segments = [_within(segment, start) for segment in window["segments"]]
+        speakers = list(dict.fromkeys(segment["speaker"] for segment in segments if segment["speaker"]))
+        duration = len(samples) / self.sample_rate
+        self.log_metrics({"windows": 1, "window_duration": duration})
+        longest = round(end - start, _DIGITS)
+        if beyond := sum(segment["start"] < 0 or segment["end"] > longest for segment in segments):
+            self.log_metric("segments_reaching_beyond", beyond)
+        return {
+            "window_id": window_id,
+            "audio_id": entry["audio_id"],
+            "channel": entry["channel"],
+            "start": start,
+            "end": end,
+            "duration_sec": duration,
+            "sample_rate": self.sample_rate,
+            "num_speakers": len(speakers),
+            "speakers": speakers,
+            "text": " ".join(filter(None, (segment["text"] for segment in segments))),
+            "language": as_text(entry.get("language")),
+            "segments": segments,
+            "audio": audio_field(samples, self.sample_rate, window_id),
+            "codes": [],
+        }
+
+
+def _times(window: Record) -> tuple[float, float]:
+    """When a window starts and ends, in seconds, as ``window_spans`` of the ALM stages has it."""
+    segments = window["segments"]
+    return float(segments[0]["start"]), float(segments[-1]["end"])
+
+
+def _is_timed(segment: Any) -> bool:
+    return isinstance(segment, dict) and is_time(segment.get("start")) and is_time(segment.get("end"))
+
+
+def _within(segment: Record, window_start: float) -> Record:
+    """A segment as a window has it; where there is no speaker it is None, and no text is an empty one."""
+    return {
+        "start": round(segment["start"] - window_start, _DIGITS),
+        "end": round(segment["end"] - window_start, _DIGITS),
+        "speaker": as_text(segment.get("speaker") or None),
+        "text": (as_text(segment.get("text")) or "").strip(),
+    }

@@ -1,0 +1,23 @@
+"""Writing windows as WebDataset tar shards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from curator_audio.stages.speech.webdataset_writer import WebDatasetWriterStage
+
+
+@dataclass
+class WindowWebDatasetWriterStage(WebDatasetWriterStage):
+    """Writes windows as tar shards of ``{channel}/{window_id}.flac`` and ``….json``, a shard a partition.
+
+    Args:
+        output_path: the folder or prefix of the shards.
+
+    Raises:
+        ConfigurationError: a file instead of a folder.
+    """
+
+    name = "webdataset_writer"
+    id_field: ClassVar[str] = "window_id"
