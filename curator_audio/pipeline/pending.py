@@ -154,6 +154,8 @@ def _place(path: str) -> str:
 def _same(entry: LedgerEntry, partition: Partition) -> bool:
     if partition.keys:
         return partition.source_path == entry.source_path and partition.keys.items() <= entry.keys.items()
+    if not partition.version:  # nothing tells but the content
+        return False
     return (entry.source_path, entry.version) == (partition.source_path, partition.version)
 
 

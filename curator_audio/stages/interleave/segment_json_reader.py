@@ -1,0 +1,253 @@
+"""Reading trees of JSON files, one a segment, by batch lists."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+
+import orjson
+from loguru import logger
+
+from curator_audio.errors import AccessError, ConfigurationError, CuratorError, RecordError
+from curator_audio.stages.base import QuarantinedRecord
+from curator_audio.stages.interleave.batch_list import SUFFIX, folders_of, lines_of
+from curator_audio.stages.source import SourceStage
+from curator_audio.storage.json_codec import decode_line
+from curator_audio.storage.ledger import LedgerEntry
+from curator_audio.storage.storage import FileInfo, absolute, join
+from curator_audio.tasks import AudioBatch, Partition, Record
+
+JSON_SUFFIX = ".json"
+PROGRESS_INTERVAL_SEC = 10.0
+NAMES_SHOWN = 3
+
+_Folder = tuple[str, list[FileInfo]]
+"""A folder below the root, and its files."""
+
+
+@dataclass
+class SegmentJsonReaderStage(SourceStage[AudioBatch]):
+    """Reads ``{input_path}/{speaker_id}/{book_id}/*.json``, one JSON object a segment, by batch lists.
+
+    A list is a text file that names folders, one ``speaker_id-book_id`` a line. It is a partition, named after the
+    list, and done again when the list or one of its files changed. A folder is a batch: a worker holds one at a time.
+
+    A file that is no JSON object, and a line that names no folder below ``input_path``, are quarantined. Folders that
+    are missing or empty are skipped and counted, and so is a folder that a list names again.
+
+    Args:
+        input_path: the folder or prefix of the tree; a local path or any fsspec URL.
+        list_dir: the folder of the lists (``*.txt``), or a single list.
+
+    Raises:
+        ConfigurationError: no path.
+
+    Example:
+        >>> from curator_audio.storage.storage import Storage
+        >>> Storage().write("memory://doc/tree/1472/1437/a.json", b'{"entry_id": "a", "transcript": "so be it"}')
+        >>> Storage().write("memory://doc/lists/train-0000.txt", b"1472-1437")
+        >>> reader = SegmentJsonReaderStage("memory://doc/tree", "memory://doc/lists")
+        >>> (partition,) = reader.partitions()
+        >>> partition.name, [batch.records for batch in reader.process(partition)]
+        ('train-0000', [[{'entry_id': 'a', 'transcript': 'so be it'}]])
+    """
+
+    input_path: str
+    list_dir: str
+
+    name = "segment_json_reader"
+
+    def __post_init__(self) -> None:
+        for name, what in (("input_path", "the folder of the tree"), ("list_dir", "the folder of the batch lists")):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value:
+                raise ConfigurationError(f"{name} is {value!r}; give {what}")
+            setattr(self, name, absolute(value).rstrip("/"))
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        return ["records"], []
+
+    # The driver: which lists there are ----------------------------------------------------------------------
+
+    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+        if not self.storage.is_folder(self.input_path):
+            raise ConfigurationError(f"{self.input_path} has no files; give the folder above those of the speakers")
+        for file in self._lists():
+            data = self.storage.read(file.path)
+            name = posixpath.basename(file.path).removesuffix(SUFFIX)
+            yield Partition(name, file.path, 0, file.num_bytes, file.num_bytes, data=data)
+
+    def content_sha256(self, partition: Partition) -> str:
+        listing = _Listing(partition)
+        for line, folders in self._listed(listing.lines):
+            listing.add(line, folders)
+        return listing.digest.hexdigest()
+
+    def source_paths(self) -> set[str]:
+        return {file.path for file in self._lists()}
+
+    def num_bytes(self) -> int | None:
+        return sum(file.num_bytes for file in self._lists())
+
+    def _lists(self) -> list[FileInfo]:
+        if self.list_dir.endswith(SUFFIX) and not self.storage.is_folder(self.list_dir):
+            return [self.storage.info(self.list_dir)]
+        files = [file for file in self.storage.list_files(self.list_dir, max_depth=1) if file.path.endswith(SUFFIX)]
+        if not files:
+            raise ConfigurationError(f"there are no lists (*{SUFFIX}) in {self.list_dir}; make them with batch_lists")
+        return files
+
+    # A worker: the segments of one list, folder by folder ----------------------------------------------------
+
+    def process(self, task: Partition) -> Iterator[AudioBatch]:
+        listing = _Listing(task)
+        ready: deque[_Folder] = deque()
+
+        def paths() -> Iterator[str]:
+            for line, folders in self._listed(listing.lines):
+                for folder, files in listing.add(line, folders):
+                    ready.append((folder, files))
+                    yield from (file.path for file in files)
+
+        contents = self.storage.ahead(self._content, paths())
+        progress = _Progress(task.name, len(listing.lines))
+        for first in contents:
+            folder, files = ready.popleft()
+            yield self._batch(folder, files, chain([first], islice(contents, len(files) - 1)))
+            progress.folder_done()
+        self.observed.content_sha256 = listing.digest.hexdigest()
+        self._report(task, listing)
+
+    def _listed(self, lines: list[_Line]) -> Iterator[tuple[_Line, list[_Folder]]]:
+        """The folders that each line may mean, those without files left out."""
+        folders = [join(self.input_path, folder) for line in lines for folder in line.folders]
+        found = zip(folders, self.storage.ahead(self._files, folders))
+        for line in lines:
+            yield line, [(folder, files) for folder, files in islice(found, len(line.folders)) if files]
+
+    def _files(self, folder: str) -> list[FileInfo]:
+        return [file for file in self.storage.list_files(folder, max_depth=1) if file.path.endswith(JSON_SUFFIX)]
+
+    def _content(self, path: str) -> bytes | AccessError:
+        try:
+            return self.storage.read(path)
+        except AccessError as error:  # it has gone since the folder was listed, or may not be read
+            return error
+
+    def _batch(self, folder: str, files: list[FileInfo], contents: Iterable[bytes | AccessError]) -> AudioBatch:
+        batch = AudioBatch([], folder)
+        for file, content in zip(files, contents):
+            try:
+                batch.records.append(_decoded(content))
+            except (RecordError, AccessError) as error:
+                self._set_aside(file.path, -1, error, content if isinstance(content, bytes) else b"")
+                continue
+            batch.offsets.append(-1)
+            batch.paths.append(file.path)
+        self.log_metric("folders", 1)
+        return batch
+
+    def _report(self, task: Partition, listing: _Listing) -> None:
+        """Tell what of a list could not be read."""
+        for line in listing.lines:
+            if line.error is not None:
+                self._set_aside(task.source_path, line.offset, line.error, line.content)
+        if listing.repeated:
+            self.log_metric("folders_repeated", len(listing.repeated))
+        if listing.missing:
+            self.log_metric("folders_missing_or_empty", len(listing.missing))
+            shown = ", ".join(listing.missing[:NAMES_SHOWN]) + (" …" if len(listing.missing) > NAMES_SHOWN else "")
+            logger.warning(f"{task.source_path}: {len(listing.missing)} folder(s) missing or empty: {shown}")
+
+    def _set_aside(self, path: str, offset: int, error: CuratorError, content: bytes) -> None:
+        reason, message = (
+            (error.reason, error.message) if isinstance(error, RecordError) else ("unreadable_file", str(error))
+        )
+        bad = QuarantinedRecord(path, offset, self.name, reason, message, content, len(content))
+        self.observed.quarantined.append(bad)
+
+
+@dataclass
+class _Line:
+    """A line of a list, and the folders it may mean or what is wrong with it."""
+
+    offset: int
+    content: bytes
+    folders: list[str]
+    error: RecordError | None = None
+
+
+class _Listing:
+    """What a list names, and the hash of all that is read: the list, and names and versions of the files.
+
+    Attributes:
+        missing: lines whose folder has no files.
+        repeated: lines that stand there twice.
+    """
+
+    def __init__(self, partition: Partition) -> None:
+        self.lines: list[_Line] = []
+        self.missing: list[str] = []
+        self.repeated: list[str] = []
+        self.digest = hashlib.sha256(partition.data or b"")
+        met: set[bytes] = set()
+        for offset, content in lines_of(partition.data or b""):
+            if content in met:
+                self.repeated.append(content.decode())
+                continue
+            met.add(content)
+            try:
+                self.lines.append(_Line(offset, content, folders_of(content)))
+            except RecordError as error:
+                self.lines.append(_Line(offset, content, [], error))
+
+    def add(self, line: _Line, folders: list[_Folder]) -> list[_Folder]:
+        """Take in what there is of a line; returns the folder to read, if there is one."""
+        for folder, files in folders:
+            names = [f"{posixpath.basename(file.path)} {file.version}" for file in files]
+            self.digest.update("\n".join([folder, *names, ""]).encode(errors="surrogateescape"))
+        if len(folders) > 1:
+            both = " and ".join(folder for folder, _ in folders)
+            line.error = RecordError("ambiguous_folder", f"it may mean {both}; rename one of them")
+        elif not folders and line.error is None:
+            self.missing.append(line.content.decode())
+        return folders if line.error is None else []
+
+
+class _Progress:
+    """Says now and then how far a list is: one of many folders takes long."""
+
+    def __init__(self, name: str, num_folders: int) -> None:
+        self._name, self._num_folders, self._num_done = name, num_folders, 0
+        self._last = time.monotonic()
+
+    def folder_done(self) -> None:
+        self._num_done += 1
+        if time.monotonic() - self._last >= PROGRESS_INTERVAL_SEC:
+            self._last = time.monotonic()
+            logger.info(f"{self._name}: {self._num_done} of {self._num_folders} folders")
+
+
+def _decoded(content: bytes | AccessError) -> Record:
+    """The segment in a file.
+
+    Raises:
+        AccessError: the file could not be read.
+        RecordError: it holds no JSON object.
+    """
+    if isinstance(content, AccessError):
+        raise content
+    if not content:
+        raise RecordError("empty_file", "the file has 0 bytes; write it again")
+    try:
+        record = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        record = decode_line(content)  # which takes more, and says better what is wrong
+    if not isinstance(record, dict):
+        raise RecordError("not_an_object", f"the file holds a {type(record).__name__}, not a JSON object")
+    return record

@@ -1,0 +1,124 @@
+"""Lists the folders of speakers and their books, some speakers a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
+from curator_audio.stages.interleave.batch_list import line_of
+from curator_audio.stages.interleave.segment_json_reader import JSON_SUFFIX
+from curator_audio.stages.parameters import check_count
+from curator_audio.stages.source import SourceStage
+from curator_audio.storage.ledger import LedgerEntry, relative_to, sha256_of
+from curator_audio.storage.storage import absolute
+from curator_audio.tasks import AudioBatch, Partition
+
+MIN_DIGITS = 4
+
+_Folder = tuple[str, str]
+"""Speaker and book."""
+
+
+@dataclass
+class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
+    """Finds ``{input_path}/{speaker_id}/{book_id}/*.json`` and puts the folders together, some speakers a batch.
+
+    Speakers and books are in order of their names, so that the same tree gives the same batches. A batch is a partition
+    and named ``{split}-0000-of-0042``. A store is asked for all names below ``input_path``, a thousand a request, and
+    not folder by folder.
+
+    Args:
+        input_path: the folder or prefix of the tree; a local path or any fsspec URL.
+        speakers_per_batch: how many speakers a batch has; the last one has what is left.
+        split: what the names of the batches begin with.
+
+    Raises:
+        ConfigurationError: a parameter out of range, or two folders that would be the same line of a list.
+
+    Example:
+        >>> from curator_audio.storage.storage import Storage
+        >>> for folder in ("1472/1437", "1472/1438", "26/495"):
+        ...     Storage().write(f"memory://batches/{folder}/a.json", b"{}")
+        >>> reader = SpeakerBatchReaderStage("memory://batches", speakers_per_batch=1)
+        >>> for partition in reader.partitions():
+        ...     print(partition.name, [batch.records for batch in reader.process(partition)])
+        train-0000-of-0002 [[{'folder': '1472-1437'}, {'folder': '1472-1438'}]]
+        train-0001-of-0002 [[{'folder': '26-495'}]]
+    """
+
+    input_path: str
+    speakers_per_batch: int = 10
+    split: str = "train"
+
+    name = "speaker_batch_reader"
+    _found: list[_Folder] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.input_path, str) or not self.input_path:
+            raise ConfigurationError(f"input_path is {self.input_path!r}; give the folder of the tree")
+        check_count("speakers_per_batch", self.speakers_per_batch, "of at least 1", 1)
+        if not isinstance(self.split, str) or not self.split or "/" in self.split or self.split.startswith("."):
+            raise ConfigurationError(f"split is {self.split!r}; give a name such as train")
+        self.input_path = absolute(self.input_path).rstrip("/")
+
+    def setup(self, worker: WorkerInfo) -> None:
+        super().setup(worker)
+        self._found = None  # in an earlier run
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        return ["records"], ["folder"]
+
+    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+        books: dict[str, list[str]] = {}
+        for speaker, book in self._folders():
+            books.setdefault(speaker, []).append(book)
+        speakers = list(books)
+        batches = [speakers[i : i + self.speakers_per_batch] for i in range(0, len(speakers), self.speakers_per_batch)]
+        for number, batch in enumerate(batches):
+            name = f"{self.split}-{number:0{MIN_DIGITS}d}-of-{len(batches):0{MIN_DIGITS}d}"
+            data = "\n".join(f"{speaker}/{book}" for speaker in batch for book in books[speaker])
+            yield Partition(
+                name, self.input_path, 0, 0, version=sha256_of(data), data=data.encode(errors="surrogateescape")
+            )
+
+    def content_sha256(self, partition: Partition) -> str:
+        return ""  # the version tells whether it changed
+
+    def source_paths(self) -> set[str]:
+        return {self.input_path}
+
+    def process(self, task: Partition) -> Iterator[AudioBatch]:
+        batch = AudioBatch([], task.source_path)
+        for folder in (task.data or b"").decode(errors="surrogateescape").split("\0"):
+            try:
+                batch.records.append({"folder": line_of(*folder.split("/"))})
+                batch.offsets.append(-1)
+            except RecordError as error:
+                place = f"{task.source_path}/{folder}", -1
+                bad = QuarantinedRecord(*place, self.name, error.reason, error.message, {"folder": folder})
+                self.observed.quarantined.append(bad)
+        yield batch
+
+    def _folders(self) -> list[_Folder]:
+        """The folders with segments, in order, listed once a run."""
+        if self._found is None:
+            keys = (relative_to(self.input_path, file.path) for file in self.storage.list_files(self.input_path))
+            places = (key.split("/") for key in keys if key.endswith(JSON_SUFFIX))
+            self._found = sorted({(place[0], place[1]) for place in places if len(place) == 3})
+            if not self._found:
+                raise ConfigurationError(
+                    f"there are no folders of speakers and books in {self.input_path}; it takes "
+                    "{speaker_id}/{book_id}/*.json"
+                )
+            self._check_names(self._found)
+        return self._found
+
+    def _check_names(self, folders: list[_Folder]) -> None:
+        lines: dict[str, _Folder] = {}
+        for folder in folders:
+            other = lines.setdefault("-".join(folder), folder)
+            if other != folder:
+                both = f"{'/'.join(other)} and {'/'.join(folder)}"
+                raise ConfigurationError(f"{both} would be the same line of a list; rename one of them")
