@@ -78,10 +78,9 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
         batches = [speakers[i : i + self.speakers_per_batch] for i in range(0, len(speakers), self.speakers_per_batch)]
         for number, batch in enumerate(batches):
             name = f"{self.split}-{number:0{MIN_DIGITS}d}-of-{len(batches):0{MIN_DIGITS}d}"
-            data = "\n".join(f"{speaker}/{book}" for speaker in batch for book in books[speaker])
-            yield Partition(
-                name, self.input_path, 0, 0, version=sha256_of(data), data=data.encode(errors="surrogateescape")
-            )
+            folders = "\0".join(f"{speaker}/{book}" for speaker in batch for book in books[speaker])
+            data = folders.encode(errors="surrogateescape")
+            yield Partition(name, self.input_path, 0, 0, version=sha256_of(folders), data=data)
 
     def content_sha256(self, partition: Partition) -> str:
         return ""  # the version tells whether it changed

@@ -1,0 +1,83 @@
+"""The columns of Parquet files in the words of a card, as ``datasets`` reads and writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from curator_audio.stages.hub.features import card_features
+from curator_audio.stages.speech.schema import segment_schema
+
+
+@pytest.fixture(scope="module")
+def datasets() -> Any:
+    return pytest.importorskip("datasets", reason="needs the extra datasets")
+
+
+SCHEMAS = {
+    "plain": pa.schema({"text": pa.string(), "n": pa.int32(), "x": pa.float64(), "y": pa.float32(), "b": pa.bool_()}),
+    "lists": pa.schema(
+        {
+            "codes": pa.list_(pa.int32()),
+            "nested": pa.list_(pa.list_(pa.int64())),
+            "large": pa.large_list(pa.string()),
+            "fixed": pa.list_(pa.float32(), 4),
+        }
+    ),
+    "structs": pa.schema(
+        {
+            "segment": pa.struct({"start": pa.float64(), "words": pa.list_(pa.string())}),
+            "segments": pa.list_(pa.struct({"text": pa.string(), "end": pa.float64()})),
+        }
+    ),
+    "times": pa.schema(
+        {"at": pa.timestamp("us", tz="UTC"), "on": pa.date32(), "raw": pa.binary(), "l": pa.large_string()}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schemas(name: str, datasets: Any) -> None:
+    features = datasets.Features.from_arrow_schema(SCHEMAS[name])
+    found = card_features(SCHEMAS[name])
+    assert found == features._to_yaml_list()
+    assert datasets.Features._from_yaml_list(found) == features
+
+
+def test_segments_have_sound(datasets: Any) -> None:
+    found = card_features(segment_schema())
+    features = datasets.Features._from_yaml_list(found)
+    assert features["audio"] == datasets.Audio()
+    assert features["codes"] == datasets.List(datasets.Value("int32"))
+    assert features == datasets.Features.from_arrow_schema(segment_schema())
+
+
+def test_what_datasets_wrote_itself(datasets: Any) -> None:
+    features = datasets.Features(
+        {
+            "audio": datasets.Audio(sampling_rate=16000),
+            "kind": datasets.ClassLabel(names=["news", "talk"]),
+            "clips": datasets.List(datasets.Audio()),
+            "matrix": datasets.Array2D(shape=(2, 3), dtype="float32"),
+        }
+    )
+    found = card_features(features.arrow_schema)
+    assert datasets.Features._from_yaml_list(found) == features
+
+
+def test_metadata_of_other_columns_is_not_used() -> None:
+    schema = segment_schema(("text", "codes"))
+    assert card_features(pa.schema({"text": pa.string()}, metadata=schema.metadata)) == [
+        {"name": "text", "dtype": "string"}
+    ]
+
+
+@pytest.mark.parametrize("metadata", [{b"huggingface": b"no JSON"}, {b"huggingface": b"{}"}, {b"huggingface": b"[1]"}])
+def test_broken_metadata_is_passed_over(metadata: dict[bytes, bytes]) -> None:
+    assert card_features(pa.schema({"n": pa.int8()}, metadata=metadata)) == [{"name": "n", "dtype": "int8"}]
+
+
+def test_a_column_without_a_name_for_its_type() -> None:
+    assert card_features(pa.schema({"a": pa.map_(pa.string(), pa.int8())})) is None
