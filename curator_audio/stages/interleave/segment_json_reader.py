@@ -35,7 +35,8 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
     """Reads ``{input_path}/{speaker_id}/{book_id}/*.json``, one JSON object a segment, by batch lists.
 
     A list is a text file that names folders, one ``speaker_id-book_id`` a line. It is a partition, named after the
-    list, and done again when the list or one of its files changed. A folder is a batch: a worker holds one at a time.
+    list, and done again when the list or one of its files changed; what was made of a list that is gone goes, too. A
+    folder is a batch: a worker holds one at a time.
 
     A file that is no JSON object, and a line that names no folder below ``input_path``, are quarantined. Folders that
     are missing or empty are skipped and counted, and so is a folder that a list names again.
@@ -80,7 +81,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         for file in self._lists():
             data = self.storage.read(file.path)
             name = posixpath.basename(file.path).removesuffix(SUFFIX)
-            yield Partition(name, file.path, 0, file.num_bytes, file.num_bytes, data=data)
+            yield Partition(name, self.list_dir, 0, file.num_bytes, file.num_bytes, data=data)
 
     def content_sha256(self, partition: Partition) -> str:
         listing = _Listing(partition)
@@ -89,13 +90,17 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         return listing.digest.hexdigest()
 
     def source_paths(self) -> set[str]:
-        return {file.path for file in self._lists()}
+        return {self.list_dir}
 
     def num_bytes(self) -> int | None:
         return sum(file.num_bytes for file in self._lists())
 
+    @property
+    def _is_one_list(self) -> bool:
+        return self.list_dir.endswith(SUFFIX) and not self.storage.is_folder(self.list_dir)
+
     def _lists(self) -> list[FileInfo]:
-        if self.list_dir.endswith(SUFFIX) and not self.storage.is_folder(self.list_dir):
+        if self._is_one_list:
             return [self.storage.info(self.list_dir)]
         files = [file for file in self.storage.list_files(self.list_dir, max_depth=1) if file.path.endswith(SUFFIX)]
         if not files:
@@ -154,15 +159,16 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
 
     def _report(self, task: Partition, listing: _Listing) -> None:
         """Tell what of a list could not be read."""
+        path = self.list_dir if self._is_one_list else join(self.list_dir, task.name + SUFFIX)
         for line in listing.lines:
             if line.error is not None:
-                self._set_aside(task.source_path, line.offset, line.error, line.content)
+                self._set_aside(path, line.offset, line.error, line.content)
         if listing.repeated:
             self.log_metric("folders_repeated", len(listing.repeated))
         if listing.missing:
             self.log_metric("folders_missing_or_empty", len(listing.missing))
             shown = ", ".join(listing.missing[:NAMES_SHOWN]) + (" …" if len(listing.missing) > NAMES_SHOWN else "")
-            logger.warning(f"{task.source_path}: {len(listing.missing)} folder(s) missing or empty: {shown}")
+            logger.warning(f"{path}: {len(listing.missing)} folder(s) missing or empty: {shown}")
 
     def _set_aside(self, path: str, offset: int, error: CuratorError, content: bytes) -> None:
         reason, message = (
