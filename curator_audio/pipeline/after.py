@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from curator_audio.pipeline.plan import Plan
 from curator_audio.storage.ledger import Ledger, LedgerEntry
 from curator_audio.storage.storage import Storage
+from curator_audio.tasks import Partition
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ class AfterStep(ABC):
 
     def check(self, plan: Plan) -> None:  # noqa: B027 most steps can follow any plan
         """Raise ConfigurationError if the step cannot follow this plan."""
+
+    def preview(self, context: AfterContext, pending: Sequence[Partition]) -> str:
+        """What it would do, in some lines, without doing it; nothing where that is plain.
+
+        Args:
+            context: the finished partitions, those of the run that is not done yet missing.
+            pending: these.
+        """
+        return ""
 
     @abstractmethod
     def run(self, context: AfterContext) -> None:

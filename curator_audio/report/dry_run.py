@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 from curator_audio.executors.base import Executor
+from curator_audio.pipeline.after import AfterContext
 from curator_audio.pipeline.pending import Pending
 from curator_audio.pipeline.pipeline import Pipeline, configuration
 from curator_audio.pipeline.plan import Plan
@@ -33,7 +34,11 @@ def dry_run(
         ledger.load()
     pending = Pending(plan.source, ledger, plan.writer)
     partitions = list(pending)
-    steps = "".join(f"\nthen: {step.name}" for step in pipeline.after)
+    to_do = {partition.name for partition in partitions}
+    done = [ledger.entries[name] for name in pending.names if name not in to_do]
+    context = AfterContext(plan, done, ledger, storage)
+    previews = [(step.name, step.preview(context, partitions)) for step in pipeline.after]
+    steps = "".join(f"\nthen: {name}{f', {preview}' if preview else ''}" for name, preview in previews)
     return (
         f"pipeline {pipeline.name} on {executor.name}, output in {ledger.paths.output_dir}\n{_table(plan)}{steps}\n"
         f"partitions: {len(partitions)} to do, {pending.num_done_before} done before{_files(partitions)}\n"

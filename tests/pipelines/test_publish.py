@@ -307,6 +307,15 @@ def test_no_token(hub: HubServer, environment: dict[str, str], interleaved: Path
     assert hub.requests == [] and not (tmp_path / "publish" / "_ledger").exists()
 
 
+def test_the_client_is_told_to_stay_offline(
+    hub: HubServer, environment: dict[str, str], interleaved: Path, tmp_path: Path
+) -> None:
+    done = publish({**environment, "HF_HUB_OFFLINE": "1"}, interleaved, tmp_path / "publish")
+    assert done.returncode == 2
+    assert done.stderr.strip() == "error: cannot look at datasets/me/talks: HF_HUB_OFFLINE is set; unset it"
+    assert hub.requests == []
+
+
 def test_the_token_of_a_login(hub: HubServer, environment: dict[str, str], interleaved: Path, tmp_path: Path) -> None:
     del environment["HF_TOKEN"]
     (tmp_path / "hf").mkdir()

@@ -1,0 +1,103 @@
+"""What a file holds: its hash, and how many examples ``datasets`` finds in it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tarfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+from curator_audio.errors import RecordError
+from curator_audio.storage.storage import Storage
+
+BLOCK_BYTES = 8 * 2**20
+_SAMPLE = re.compile(r"((?:.*/)?[^.]+)\.[^/]*")
+
+
+def contents_of(storage: Storage, path: str) -> tuple[str, int, int]:
+    """The SHA-256 of a file, its size in bytes, and its number of examples.
+
+    Those of Parquet are its rows, of a tar its samples (files that follow one another with one name up to the first
+    dot), of ``.jsonl`` its lines; any other file is one.
+
+    Raises:
+        RecordError: it is not what its name says.
+
+    Example:
+        >>> Storage().write("memory://doc/two.jsonl", b'{"a": 1}\\n{"a": 2}\\n')
+        >>> contents_of(Storage(), "memory://doc/two.jsonl")[1:]
+        (18, 2)
+    """
+    with storage.open(path) as opened:
+        file = _Hashing(opened)
+        if path.endswith(".tar"):
+            num_examples = _num_samples(file)
+        elif path.endswith(".jsonl"):
+            num_examples = sum(1 for line in _lines(file) if line.strip())
+        else:
+            num_examples = 1
+        while file.read(BLOCK_BYTES):
+            pass
+    if path.endswith(".tar") and file.num_bytes % tarfile.BLOCKSIZE:
+        raise RecordError("unreadable_file", "it is no whole tar archive (it was cut); make it again")
+    if path.endswith(".parquet"):
+        num_examples = _num_rows(storage, path)
+    return file.digest.hexdigest(), file.num_bytes, num_examples
+
+
+def sha256_of_file(storage: Storage, path: str) -> str:
+    """The SHA-256 of a file's bytes."""
+    with storage.open(path) as opened:
+        file = _Hashing(opened)
+        while file.read(BLOCK_BYTES):
+            pass
+    return str(file.digest.hexdigest())
+
+
+class _Hashing:
+    """A file that is hashed as it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest: Any = hashlib.sha256()
+        self.num_bytes = 0
+
+    def read(self, size: int = BLOCK_BYTES) -> bytes:
+        data = self._file.read(size)
+        self.digest.update(data)
+        self.num_bytes += len(data)
+        return data
+
+
+def _lines(file: _Hashing) -> Iterator[bytes]:
+    rest = b""
+    while data := file.read(BLOCK_BYTES):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+    yield rest
+
+
+def _num_samples(file: _Hashing) -> int:
+    num_samples, before = 0, None
+    try:
+        with tarfile.open(fileobj=file, mode="r|", bufsize=BLOCK_BYTES) as archive:  # type: ignore[call-overload]
+            for member in archive:
+                archive.members.clear()  # else all of them are kept
+                sample = _SAMPLE.fullmatch(member.name)
+                is_hidden = member.name.rpartition("/")[2].startswith((".", "__"))
+                if member.isfile() and sample and not is_hidden and sample[1] != before:
+                    num_samples, before = num_samples + 1, sample[1]
+    except tarfile.TarError as error:
+        raise RecordError("unreadable_file", f"it is no whole tar archive ({error}); make it again") from None
+    return num_samples
+
+
+def _num_rows(storage: Storage, path: str) -> int:
+    import pyarrow.parquet
+
+    with storage.open(path, reads_ahead=False) as opened:
+        try:
+            return int(pyarrow.parquet.read_metadata(opened).num_rows)
+        except pyarrow.ArrowException as error:
+            raise RecordError("unreadable_file", f"it is no whole Parquet file ({error}); make it again") from None
