@@ -4,4 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 
-collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["curator_audio/stages/codec/*"]
+collect_ignore_glob = (
+    [] if importlib.util.find_spec("torch") else ["curator_audio/stages/codec/*", "curator_audio/training/*"]
+)

@@ -9,33 +9,16 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-README = REPOSITORY / "tutorials" / "voice_cloning" / "README.md"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from tests.tutorials.blocks import PYTHON, REPOSITORY, comparable, steps, text_of
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng speaks the recordings"),
     pytest.mark.skipif(importlib.util.find_spec("neucodec") is None, reason="the extra codec is not installed"),
 ]
-
-
-def steps() -> Iterator[tuple[str, str]]:
-    """Every command, and the summary shown behind it, if any; not those to a store that is not here."""
-    blocks = BLOCK.findall(README.read_text(encoding="utf-8"))
-    for (kind, block), (next_kind, output) in zip(blocks, [*blocks[1:], ("", "")]):
-        if kind == "bash" and "s3://" not in block:
-            yield block.replace("\\\n", " ").strip(), output if next_kind == "text" else ""
-
-
-def comparable(summary: str) -> str:
-    """A summary without times and durations, which depend on the machine and the version of espeak-ng."""
-    summary = re.sub(r"num_batches: \d+", "num_batches: …", summary)
-    return re.sub(r"\d+\.\d+", "…", summary)
 
 
 def test_commands_print_what_the_tutorial_shows(tmp_path: Path) -> None:
@@ -50,14 +33,14 @@ def test_commands_print_what_the_tutorial_shows(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    commands = list(steps())
+    commands = list(steps("voice_cloning"))
     assert len(commands) == 7
     for command, summary in commands:
         program, *arguments = shlex.split(command)
         assert program == "python"
         printed = run(*arguments)
         assert comparable(printed) == comparable(summary or printed)
-    script = re.search(r"<!-- python -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    script = PYTHON.search(text_of("voice_cloning"))
     assert script is not None
     sentence, pairs = run("-c", script[1]).splitlines()
     assert re.fullmatch(r"A bee visits a thousand flowers for one gram of honey\. \d{3} codes", sentence)
