@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, CuratorError
+from curator_audio.report.log import log_plainly
 
 DESCRIPTION = "Turn recordings into training data for audio language models."
 EPILOG = """\
@@ -25,7 +26,7 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a pipeline; returns the exit status: 0 done, 1 something failed, 2 the command is wrong."""
     options, overrides = _parse(arguments)
-    _log_plainly()
+    log_plainly()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         if options.check is not None:
@@ -118,13 +119,6 @@ def _mapping(config: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigurationError(f"{name} is {value!r}; give a mapping such as {{endpoint_url: http://host:9000}}")
     return value
-
-
-def _log_plainly() -> None:
-    from loguru import logger
-
-    logger.remove()
-    logger.add(sys.stderr, format="{level.name}: {message}", level="INFO")
 
 
 def _terminated(number: int, frame: Any) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from curator_audio.executors.context import RunContext
 from curator_audio.executors.worker import Worker
 from curator_audio.pipeline.plan import StageGroup
+from curator_audio.report.log import log_plainly
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Blueprint:
         Raises:
             SetupError: a stage could not be set up.
         """
+        log_plainly()
         sys.path.extend(folder for folder in self.folders if folder not in sys.path)
         group, context = pickle.loads(self.pickled)  # written by this run's own driver
         worker = Worker(group, context)

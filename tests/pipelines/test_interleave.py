@@ -244,3 +244,33 @@ def test_segments_with_codes(tmp_path: Path) -> None:
         ),
     ]
     assert metrics(tmp_path / "out")["quarantined"] == {"missing_field": 1}
+
+
+def test_memory_is_bounded_by_the_largest_folder(tmp_path: Path) -> None:
+    """However many folders a list names: here 40 of 2 MB."""
+    import tracemalloc
+
+    from curator_audio.stages.interleave import InterleaverStage, SegmentJsonReaderStage
+    from curator_audio.stages.io import ParquetWriterStage
+
+    audio = "".join(f"<|speech_{code}|>" for code in range(1000))
+    for folder in range(40):
+        path = tmp_path / f"tree/1/{folder}"
+        path.mkdir(parents=True)
+        for number in range(100):
+            text = json.dumps(segment_json("1", str(folder), number, audio_str=audio))
+            (path / f"{number}.json").write_text(text)
+    (tmp_path / "list.txt").write_text("".join(f"1-{folder}\n" for folder in range(40)))
+    reader = SegmentJsonReaderStage(f"{tmp_path}/tree", f"{tmp_path}/list.txt")
+    interleaver = InterleaverStage()
+    writer = ParquetWriterStage(str(tmp_path), row_group_mb=1.0)
+    (partition,) = reader.partitions()
+    writer.write(Storage(), f"{tmp_path}/first.parquet", [AudioBatch([{"num_segments": 1}])])  # which imports a lot
+    tracemalloc.start()
+    batches = (interleaver.process(batch) for batch in reader.process(partition))
+    (part,) = writer.write(Storage(), f"{tmp_path}/documents.parquet", batches)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    folder_bytes = 100 * len(audio)
+    assert part.num_records == 40 and pq.read_metadata(part.path).num_rows == 40
+    assert peak < 8 * folder_bytes, "a folder as records and as documents, and the one before it"

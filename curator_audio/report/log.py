@@ -1,0 +1,13 @@
+"""How messages look."""
+
+from __future__ import annotations
+
+import sys
+
+
+def log_plainly() -> None:
+    """Log to standard error, from INFO on, a message a line: for people, who need no time and place of each."""
+    from loguru import logger
+
+    logger.remove()
+    logger.add(sys.stderr, format="{level.name}: {message}", level="INFO")
