@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, ClassVar
@@ -85,10 +86,18 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
         num_records = 0
         with storage.create(part_path) as file:
             sink = _Sink(file)
-            with pyarrow.parquet.ParquetWriter(sink, first.schema, compression=self.compression) as writer:
+            with (
+                pyarrow.parquet.ParquetWriter(sink, first.schema, compression=self.compression) as writer,
+                ThreadPoolExecutor(1) as beside,  # compresses a row group while the next one is made
+            ):
+                writing: Future[None] | None = None
                 for table in chain([first], tables):
-                    writer.write_table(table, row_group_size=len(table) or None)
+                    if writing is not None:
+                        writing.result()
+                    writing = beside.submit(writer.write_table, table, row_group_size=len(table) or None)
                     num_records += len(table)
+                if writing is not None:
+                    writing.result()
         return [Part(part_path, file.num_bytes, sink.digest.hexdigest(), num_records)]
 
     def _tables(self, tasks: Iterable[AudioBatch]) -> Iterator[Any]:
