@@ -58,11 +58,11 @@ class WebDatasetReaderStage(TreeReaderStage[AudioBatch]):
             self.set_aside(path, error)
 
 
-class _Member(tarfile.TarInfo):
+class TarMember(tarfile.TarInfo):
     """A file in a tar."""
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> _Member:
+    def fromtarfile(cls, archive: tarfile.TarFile) -> TarMember:
         """The next one; where there is none, but no end either, that is an error: tarfile takes it for the end."""
         try:
             return super().fromtarfile(archive)
@@ -77,7 +77,7 @@ def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
     current = ""
     files: dict[str, bytes] = {}
     try:
-        with tarfile.open(fileobj=file, mode="r|", tarinfo=_Member) as archive:
+        with tarfile.open(fileobj=file, mode="r|", tarinfo=TarMember) as archive:
             for member in archive:
                 content = archive.extractfile(member) if member.isfile() else None
                 if content is None:
