@@ -494,9 +494,14 @@ def sha256_of(values: Any) -> str:
 
 def _differences(old: Any, new: Any, place: str) -> Iterator[str]:
     """``stage.parameter: old → new`` for every difference between two configurations."""
-    if isinstance(old, dict) and isinstance(new, dict):
+    if not place and isinstance(old, dict) and isinstance(new, dict):
+        yield from (f"no stage {name}" for name in old if name not in new)
+        yield from (f"a new stage {name}" for name in new if name not in old)
+        for name in (name for name in old if name in new):
+            yield from _differences(old[name], new[name], name)
+    elif isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
-            yield from _differences(old.get(key), new.get(key), f"{place}.{key}" if place else str(key))
+            yield from _differences(old.get(key), new.get(key), f"{place}.{key}")
     elif old != new:
         yield f"{place}: {json.dumps(old, ensure_ascii=False)} → {json.dumps(new, ensure_ascii=False)}"
 

@@ -56,6 +56,7 @@ class RunLock:
         try:
             if not self.lost and self._is_ours():
                 self._storage.delete([self._path])
+                self._storage.delete_empty_folder(self._path.rpartition("/")[0])
         except CuratorError as failure:  # the next run sees that the process is gone
             logger.warning(f"the lock could not be removed: {failure}")
 

@@ -216,6 +216,10 @@ def changed(stage: str, **parameters: Any) -> dict[str, Any]:
             "reader.version: 1 → 5; builder.min_speakers: 2 → 1",
         ),
         (changed("builder", **{f"p{i}": i for i in range(7)}), "builder.p4: null → 4 (and 2 more)"),
+        (
+            {"reader": CONFIGURATION["reader"], "writer": {"version": 1}},
+            "no stage builder; a new stage writer; choose another output_dir",
+        ),
     ],
 )
 def test_another_configuration_is_refused_by_what_differs(
