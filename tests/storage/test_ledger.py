@@ -218,7 +218,7 @@ def changed(stage: str, **parameters: Any) -> dict[str, Any]:
         (changed("builder", **{f"p{i}": i for i in range(7)}), "builder.p4: null → 4 (and 2 more)"),
         (
             {"reader": CONFIGURATION["reader"], "writer": {"version": 1}},
-            "no stage builder; a new stage writer; choose another output_dir",
+            "no stage builder; a new stage writer",
         ),
     ],
 )
