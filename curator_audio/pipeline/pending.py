@@ -48,6 +48,8 @@ class Pending:
 
     def __iter__(self) -> Iterator[Partition]:
         """The partitions to be done, in order; fills in ``names`` (all of them) on the way."""
+        if self.source.reads_folders:
+            self._check_not_within(self.source.source_paths())
         met: set[str] = set()
         with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
             for partition, is_done in self._checked(pool):
@@ -107,6 +109,14 @@ class Pending:
         raise ConfigurationError(
             f"{source_path} is read, and would be written too; choose an output that the input does not include"
         )
+
+    def _check_not_within(self, folders: Iterable[str]) -> None:
+        output = _place(self.writer.output_path.rstrip("/"))
+        for folder in folders:
+            if f"{output}/".startswith(f"{_place(folder)}/"):
+                raise ConfigurationError(
+                    f"{self.writer.output_path} lies in {folder}, which is read; choose another output"
+                )
 
     def check_not_read(self, files: Iterable[str], is_folder: bool) -> None:
         """Check that none of the files, which are about to be deleted, is read.

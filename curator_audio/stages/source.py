@@ -29,6 +29,9 @@ class SourceStage(ProcessingStage[Partition, Out]):
     reads_whole_folder: bool = True
     """Whether partitions with keys are all there is below their ``source_path``: what is written there is then read."""
 
+    reads_folders: bool = False
+    """Whether its ``source_paths`` are folders, though its partitions have no keys; what lies in them is read."""
+
     keeps_vanished: bool = False
     """Whether what was made of a partition without keys stays when its source no longer has it; of keys it does."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -269,7 +270,7 @@ class Storage:
     def _delete(self, path: str) -> None:
         with explained(path, "delete"), suppress(FileNotFoundError):
             if is_local(path):
-                os.remove(local_path(path))
+                _remove(local_path(path))
             else:
                 self._filesystem(path).rm_file(path)
 
@@ -404,24 +405,32 @@ def _raise_unless_gone(error: Exception) -> None:
 
 
 def _files_in(folder: str) -> list[FileInfo]:
-    """What fsspec lists of a local folder itself, several times as fast."""
+    """The files in a local folder itself, several times as fast as fsspec lists them."""
     root, files = folder.rstrip("/"), []
     with os.scandir(local_path(folder)) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                continue
+            if not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+                continue  # neither a folder nor a pipe, which would be waited for
             with suppress(FileNotFoundError):
-                stat = entry.stat(follow_symlinks=False)
-                num_bytes = stat.st_size if not entry.is_symlink() else _target_num_bytes(entry)
-                files.append(FileInfo(f"{root}/{entry.name}", num_bytes, f"{num_bytes}-{stat.st_mtime}"))
+                stat = _stat_of(entry)
+                files.append(FileInfo(f"{root}/{entry.name}", stat.st_size, f"{stat.st_size}-{stat.st_mtime}"))
     return sorted(files, key=attrgetter("path"))
 
 
-def _target_num_bytes(link: os.DirEntry[str]) -> int:
+def _remove(path: str) -> None:
     try:
-        return link.stat().st_size
+        os.remove(path)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # else there can be no such file
+            raise
+
+
+def _stat_of(entry: os.DirEntry[str]) -> os.stat_result:
+    """That of a file, or of what a link leads to; of the link itself where that is nothing."""
+    try:
+        return entry.stat()
     except OSError:
-        return 0
+        return entry.stat(follow_symlinks=False)
 
 
 def _file_info(path: str, info: Mapping[str, Any]) -> FileInfo:

@@ -113,6 +113,19 @@ def test_when_the_lists_are_others_so_are_the_files(root: Path) -> None:
     assert sum(len(read(path)) for path in files) == 6
 
 
+def test_what_is_read_is_neither_written_to_nor_deleted(root: Path) -> None:
+    command = ["--config-name", "interleave", "executor=local", f"input_path={root}/tree", f"list_dir={root}/lists"]
+    for out, said in (("lists", "lies in"), ("tree/1472/1437", "lies in")):
+        done = run_cli(*command, f"output_dir={root}/{out}", "overwrite=true")
+        assert done.returncode == 2 and said in done.stderr, done.stderr
+    done = run_cli(*command, f"output_dir={root}/lists", f"output_path={root}/documents", "overwrite=true")
+    assert done.returncode == 2 and "overwrite=true would delete" in done.stderr, done.stderr
+    assert len(list((root / "lists").glob("*.txt"))) == 2
+    done = run_cli("--config-name", "batch_lists", f"input_path={root}/tree", f"output_dir={root}/tree/lists")
+    assert done.returncode == 2 and "lies in" in done.stderr
+    assert not (root / "tree/lists/_ledger").exists()
+
+
 def test_the_same_bytes_from_ray_actors_and_with_other_sizes_of_work(root: Path, ray_session: None) -> None:
     from curator_audio.executors.local import LocalExecutor
     from curator_audio.executors.ray_actors import RayActorsExecutor

@@ -119,6 +119,16 @@ def test_a_folder_of_shards_alone(
     assert b"\n# One of them\n" in files["README.md"] and b"| Segments | documents | 1,234 |" in files["README.md"]
 
 
+def test_links_that_lead_to_no_file_are_set_aside(
+    hub: HubServer, environment: dict[str, str], interleaved: Path, tmp_path: Path
+) -> None:
+    (interleaved / "data/latest").symlink_to(interleaved / "data")
+    (interleaved / "data/gone.parquet").symlink_to(tmp_path / "nowhere")
+    done = publish(environment, interleaved, tmp_path / "publish")
+    assert done.returncode == 0 and "Quarantined records: 2 (unreadable_file 2)" in done.stdout
+    assert len(hub.files("me/talks")) == 1 + 4
+
+
 def test_the_dataset_loads(hub: HubServer, environment: dict[str, str], interleaved: Path, tmp_path: Path) -> None:
     datasets: Any = pytest.importorskip("datasets", reason="needs the extra datasets")
     published(environment, interleaved, tmp_path / "publish")

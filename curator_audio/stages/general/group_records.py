@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from curator_audio.errors import ConfigurationError
-from curator_audio.stages.base import ProcessingStage
+from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
 from curator_audio.storage.json_codec import encode_value
 from curator_audio.tasks import AudioBatch, Record
 
@@ -50,7 +50,14 @@ class GroupRecordsStage(ProcessingStage[AudioBatch, AudioBatch]):
         groups: dict[Any, AudioBatch] = {}
         for task in tasks:
             for index, record in enumerate(task.records):
-                group = groups.setdefault(self._key(record), AudioBatch([], task.source_path))
+                try:
+                    key = self._key(record)
+                except RecordError as error:
+                    place = task.path_of(index), task.offsets[index]
+                    bad = QuarantinedRecord(*place, self.name, error.reason, error.message, record)
+                    self.observed.quarantined.append(bad)
+                    continue
+                group = groups.setdefault(key, AudioBatch([], task.source_path))
                 group.records.append(record)
                 group.offsets.append(task.offsets[index])
                 group.paths.append(task.path_of(index))

@@ -174,8 +174,8 @@ def _metadata(description: Description, before: dict[str, Any]) -> dict[str, Any
         ours["pretty_name"] = description.pretty_name
     ours["size_categories"] = [size_category(num_examples)]
     tags_before = before.get("tags")
-    tags_before = [tags_before] if isinstance(tags_before, str) else tags_before or []
-    if tags := list(dict.fromkeys([*tags_before, *description.tags])):
+    tags_before = tags_before if isinstance(tags_before, list) else [tags_before]
+    if tags := list(dict.fromkeys([*(tag for tag in tags_before if isinstance(tag, str)), *description.tags])):
         ours["tags"] = tags
     if description.container:
         ours["configs"] = _with_ours(before.get("configs"), _config(description))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from curator_audio.errors import AccessError
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.transfer.file_batch import FileBatch
 from curator_audio.stages.transfer.file_tree_reader import FileTreeReaderStage
@@ -37,7 +38,19 @@ class PublishedFileReaderStage(FileTreeReaderStage):
 
     def process(self, task: Partition) -> Iterator[FileBatch]:
         paths = [join(task.source_path, key) for key in task.keys]
-        yield FileBatch(task.source_path, self.storage.each(self.storage.info, paths))
+        batch = FileBatch(task.source_path, [])
+        for path, found in zip(paths, self.storage.each(self._looked_at, paths)):
+            if isinstance(found, AccessError):
+                self.set_aside(path, found)
+            else:
+                batch.files.append(found)
+        yield batch
+
+    def _looked_at(self, path: str) -> FileInfo | AccessError:
+        try:
+            return self.storage.info(path)
+        except AccessError as error:  # a link to a folder, or to nothing
+            return error
 
     def _partition(self, name: str, files: Mapping[str, FileInfo]) -> Partition:
         return TreeReaderStage._partition(

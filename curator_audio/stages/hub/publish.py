@@ -22,6 +22,7 @@ from curator_audio.stages.hub.file_reader import PublishedFileReaderStage
 from curator_audio.stages.hub.files import FOLDER, File, expected_files, figures_before, files_of
 from curator_audio.stages.hub.patience import patient_session
 from curator_audio.stages.hub.repository import RemoteFile, Repository, State, blob_id, endpoint, token_for
+from curator_audio.stages.parameters import check_count, check_flag
 from curator_audio.stages.transfer.copying import Copying
 from curator_audio.storage.ledger import StepEntry, sha256_of
 from curator_audio.storage.storage import Storage, is_local, join, local_path
@@ -74,13 +75,10 @@ class PublishToHub(AfterStep):
     def __post_init__(self) -> None:
         if self.repo_id is not None and not (isinstance(self.repo_id, str) and _is_repo_id(self.repo_id)):
             raise ConfigurationError(f"repo_id is {self.repo_id!r}; give namespace/name, such as me/my-dataset")
-        if not isinstance(self.revision, str) or not re.fullmatch(r"(?!refs/)[\w.][\w./-]*", self.revision):
+        if not isinstance(self.revision, str) or not _is_branch(self.revision):
             raise ConfigurationError(f"revision is {self.revision!r}; give the name of a branch, such as main")
-        if not isinstance(self.private, bool):
-            raise ConfigurationError(f"private is {self.private!r}; give true or false")
-        number = self.num_files_per_commit
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ConfigurationError(f"num_files_per_commit is {number!r}; give a whole number of at least 1")
+        check_flag("private", self.private)
+        check_count("num_files_per_commit", self.num_files_per_commit, "of at least 1", 1)
         for name in ("commit_message", "license", "pretty_name"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value.strip()):
@@ -233,6 +231,13 @@ class _Progress:
         self._bytes_done += sum(file.num_bytes for file in committed)
         sizes = f"{size_of(self._bytes_done)} of {size_of(self._num_bytes)}"
         logger.info(f"{self._num_done} of {self._num_files} files, {sizes} at {self._name}")
+
+
+def _is_branch(name: str) -> bool:
+    """Whether git takes it, of names in usual characters."""
+    parts = name.split("/")
+    is_usual = re.fullmatch(r"(?!refs/)[\w./-]+", name) and ".." not in name and not name.startswith("-")
+    return bool(is_usual) and all(part and part[0] != "." and not part.endswith((".lock", ".")) for part in parts)
 
 
 def _is_repo_id(repo_id: str) -> bool:

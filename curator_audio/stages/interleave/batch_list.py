@@ -8,6 +8,7 @@ from curator_audio.errors import RecordError
 
 SUFFIX = ".txt"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MAX_LINE_BYTES = 512  # two names of 255 bytes, and the dash
 
 
 def lines_of(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -35,6 +36,8 @@ def folders_of(line: bytes) -> list[str]:
         >>> folders_of(b"1472-1437"), folders_of(b"le-petit-prince")
         (['1472/1437'], ['le/petit-prince', 'le-petit/prince'])
     """
+    if len(line) > MAX_LINE_BYTES:
+        raise RecordError("invalid_line", f"the line has {len(line)} bytes; give one folder a line")
     try:
         text = line.decode()
     except UnicodeDecodeError:
@@ -60,8 +63,7 @@ def line_of(speaker_id: str, book_id: str) -> str:
         '1472-1437'
     """
     line = f"{speaker_id}-{book_id}"
-    if line != line.strip() or len(line.splitlines()) != 1:
-        raise RecordError("invalid_name", f"{speaker_id}/{book_id} cannot stand in a line; rename the folder")
-    if f"{speaker_id}/{book_id}" not in folders_of(line.encode(errors="surrogateescape")):
+    is_line = line == line.strip() and len(line.splitlines()) == 1
+    if not is_line or f"{speaker_id}/{book_id}" not in folders_of(line.encode(errors="surrogateescape")):
         raise RecordError("invalid_name", f"{speaker_id}/{book_id} cannot stand in a line; rename the folder")
     return line

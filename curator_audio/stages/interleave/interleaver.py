@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.interleave.tokens import Tokens, TokenSearch
+from curator_audio.stages.times import is_time
 from curator_audio.tasks import AudioBatch, Record
 
 DOCUMENT_FIELDS = ("original_path", "text_first", "audio_first", "num_segments", "speaker_id", "book_id")
@@ -32,8 +32,8 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
     together. ``text_first`` has the text of each before its audio, ``audio_first`` after it. A batch must have all
     segments of its recordings, as those of ``SegmentJsonReaderStage`` and ``GroupRecordsStage`` do.
 
-    Quarantined: a segment without one of its fields, with a time that is no finite number, with an id that another one
-    in the batch has, with text or audio that contains one of the tokens, or that is no text.
+    Quarantined: a segment without one of its fields or without audio, with a time that is none, with an id that another
+    one in the batch has, with text or audio that contains one of the tokens, or that is no text. Its text may be empty.
 
     Args:
         id_field: the field with the segment's id.
@@ -162,8 +162,8 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
         """
         recording = (
             _name(record, self.recording_field),
-            _name(record, self.speaker_field) if self.speaker_field else "",
-            _name(record, self.book_field) if self.book_field else "",
+            self._optional("speaker_field", record),
+            self._optional("book_field", record),
         )
         begin = _time(record, self.begin_field)
         if self.end_field:
@@ -173,14 +173,25 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
         audio = self._framable(self.audio_field, self._as_text(_value(record, self.audio_field)))
         return recording, (begin, _name(record, self.id_field), text, audio), duration
 
+    def _optional(self, parameter: str, record: Record) -> str:
+        """The name in a field that need not be, empty where it is not."""
+        field = getattr(self, parameter)
+        if field is None:
+            return ""
+        if record.get(field) is None:
+            remedy = f"set {parameter}=null where recordings have none"
+            raise RecordError("missing_field", f"the record has no '{field}'; {remedy}")
+        return _name(record, field)
+
     def _as_text(self, audio: Any) -> Any:
         """A list of codes as text; what is none, as it is."""
+        if not audio and isinstance(audio, (list, str)):
+            raise RecordError("no_audio", f"{self.audio_field} is empty; encode the segment first")
         if not isinstance(audio, list):
             return audio
-        try:
-            return "".join(map(self._codes.__getitem__, audio))
-        except TypeError:
-            raise RecordError("wrong_type", f"{self.audio_field} holds more than codes; give whole numbers") from None
+        if set(map(type, audio)) != {int} or min(audio) < 0:
+            raise RecordError("wrong_type", f"{self.audio_field} holds more than codes; give whole numbers from 0 on")
+        return "".join(map(self._codes.__getitem__, audio))
 
     def _framable(self, field: str, value: Any) -> str:
         """The text, escaped where that is wanted.
@@ -209,9 +220,7 @@ class _Codes(dict[int, str]):
         super().__init__()
         self._before, self._after = template.split("{code}")
 
-    def __missing__(self, code: Any) -> str:
-        if isinstance(code, bool) or not isinstance(code, int):
-            raise TypeError
+    def __missing__(self, code: int) -> str:
         self[code] = text = f"{self._before}{code}{self._after}"
         return text
 
@@ -238,7 +247,7 @@ def _name(record: Record, field: str) -> str:
 
 def _time(record: Record, field: str) -> float:
     value = _value(record, field)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not is_time(value):
         raise RecordError("invalid_time", f"{field} is {value!r:.80}; give a number of seconds")
     return float(value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from curator_audio.storage.storage import FileInfo, absolute, join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 JSON_SUFFIX = ".json"
+MAX_NAME_BYTES = 200  # of a list, after which other files are named
 PROGRESS_INTERVAL_SEC = 10.0
 NAMES_SHOWN = 3
 
@@ -62,6 +64,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
     list_dir: str
 
     name = "segment_json_reader"
+    reads_folders = True
 
     def __post_init__(self) -> None:
         for name, what in (("input_path", "the folder of the tree"), ("list_dir", "the folder of the batch lists")):
@@ -81,6 +84,8 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         for file in self._lists():
             data = self.storage.read(file.path)
             name = posixpath.basename(file.path).removesuffix(SUFFIX)
+            if len(os.fsencode(name)) > MAX_NAME_BYTES:
+                raise ConfigurationError(f"{file.path} has a name of over {MAX_NAME_BYTES} bytes; rename the list")
             yield Partition(name, self.list_dir, 0, file.num_bytes, file.num_bytes, data=data)
 
     def content_sha256(self, partition: Partition) -> str:
@@ -90,7 +95,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         return listing.digest.hexdigest()
 
     def source_paths(self) -> set[str]:
-        return {self.list_dir}
+        return {self.list_dir, self.input_path}
 
     def num_bytes(self) -> int | None:
         return sum(file.num_bytes for file in self._lists())
@@ -102,7 +107,8 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
     def _lists(self) -> list[FileInfo]:
         if self._is_one_list:
             return [self.storage.info(self.list_dir)]
-        files = [file for file in self.storage.list_files(self.list_dir, max_depth=1) if file.path.endswith(SUFFIX)]
+        listed = self.storage.list_files(self.list_dir, max_depth=1)
+        files = [file for file in listed if file.path.endswith(SUFFIX) and not _is_hidden(file)]
         if not files:
             raise ConfigurationError(f"there are no lists (*{SUFFIX}) in {self.list_dir}; make them with batch_lists")
         return files
@@ -129,14 +135,24 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         self._report(task, listing)
 
     def _listed(self, lines: list[_Line]) -> Iterator[tuple[_Line, list[_Folder]]]:
-        """The folders that each line may mean, those without files left out."""
+        """The folders that each line may mean, those without files left out; a line may turn out to mean none."""
         folders = [join(self.input_path, folder) for line in lines for folder in line.folders]
         found = zip(folders, self.storage.ahead(self._files, folders))
         for line in lines:
-            yield line, [(folder, files) for folder, files in islice(found, len(line.folders)) if files]
+            of_line: list[_Folder] = []
+            for folder, files in islice(found, len(line.folders)):
+                if isinstance(files, AccessError):
+                    line.error = RecordError("unreadable_folder", str(files))
+                elif files:
+                    of_line.append((folder, files))
+            yield line, of_line
 
-    def _files(self, folder: str) -> list[FileInfo]:
-        return [file for file in self.storage.list_files(folder, max_depth=1) if file.path.endswith(JSON_SUFFIX)]
+    def _files(self, folder: str) -> list[FileInfo] | AccessError:
+        try:
+            listed = self.storage.list_files(folder, max_depth=1)
+        except AccessError as error:  # it is a file, say, or may not be looked into
+            return error
+        return [file for file in listed if file.path.endswith(JSON_SUFFIX)]
 
     def _content(self, path: str) -> bytes | AccessError:
         try:
@@ -163,8 +179,8 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         for line in listing.lines:
             if line.error is not None:
                 self._set_aside(path, line.offset, line.error, line.content)
-        if listing.repeated:
-            self.log_metric("folders_repeated", len(listing.repeated))
+        if listing.num_repeated:
+            self.log_metric("folders_repeated", listing.num_repeated)
         if listing.missing:
             self.log_metric("folders_missing_or_empty", len(listing.missing))
             shown = ", ".join(listing.missing[:NAMES_SHOWN]) + (" …" if len(listing.missing) > NAMES_SHOWN else "")
@@ -193,18 +209,18 @@ class _Listing:
 
     Attributes:
         missing: lines whose folder has no files.
-        repeated: lines that stand there twice.
+        num_repeated: how many lines stand there again.
     """
 
     def __init__(self, partition: Partition) -> None:
         self.lines: list[_Line] = []
         self.missing: list[str] = []
-        self.repeated: list[str] = []
+        self.num_repeated = 0
         self.digest = hashlib.sha256(partition.data or b"")
         met: set[bytes] = set()
         for offset, content in lines_of(partition.data or b""):
             if content in met:
-                self.repeated.append(content.decode())
+                self.num_repeated += 1
                 continue
             met.add(content)
             try:
@@ -237,6 +253,10 @@ class _Progress:
         if time.monotonic() - self._last >= PROGRESS_INTERVAL_SEC:
             self._last = time.monotonic()
             logger.info(f"{self._name}: {self._num_done} of {self._num_folders} folders")
+
+
+def _is_hidden(file: FileInfo) -> bool:
+    return posixpath.basename(file.path).startswith(".")
 
 
 def _decoded(content: bytes | AccessError) -> Record:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -11,8 +13,9 @@ from curator_audio.stages.interleave.batch_list import line_of
 from curator_audio.stages.interleave.segment_json_reader import JSON_SUFFIX
 from curator_audio.stages.parameters import check_count
 from curator_audio.stages.source import SourceStage
+from curator_audio.storage.failures import explained
 from curator_audio.storage.ledger import LedgerEntry, relative_to, sha256_of
-from curator_audio.storage.storage import absolute
+from curator_audio.storage.storage import absolute, is_local, local_path
 from curator_audio.tasks import AudioBatch, Partition
 
 MIN_DIGITS = 4
@@ -53,14 +56,15 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
     split: str = "train"
 
     name = "speaker_batch_reader"
+    reads_folders = True
     _found: list[_Folder] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.input_path, str) or not self.input_path:
             raise ConfigurationError(f"input_path is {self.input_path!r}; give the folder of the tree")
         check_count("speakers_per_batch", self.speakers_per_batch, "of at least 1", 1)
-        if not isinstance(self.split, str) or not self.split or "/" in self.split or self.split.startswith("."):
-            raise ConfigurationError(f"split is {self.split!r}; give a name such as train")
+        if not isinstance(self.split, str) or not re.fullmatch(r"\w[\w.-]{0,99}", self.split):
+            raise ConfigurationError(f"split is {self.split!r:.120}; give a name such as train")
         self.input_path = absolute(self.input_path).rstrip("/")
 
     def setup(self, worker: WorkerInfo) -> None:
@@ -103,9 +107,8 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
     def _folders(self) -> list[_Folder]:
         """The folders with segments, in order, listed once a run."""
         if self._found is None:
-            keys = (relative_to(self.input_path, file.path) for file in self.storage.list_files(self.input_path))
-            places = (key.split("/") for key in keys if key.endswith(JSON_SUFFIX))
-            self._found = sorted({(place[0], place[1]) for place in places if len(place) == 3})
+            find = _local_folders if is_local(self.input_path) else self._folders_in_store
+            self._found = sorted(set(find(self.input_path)))
             if not self._found:
                 raise ConfigurationError(
                     f"there are no folders of speakers and books in {self.input_path}; it takes "
@@ -114,6 +117,12 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
             self._check_names(self._found)
         return self._found
 
+    def _folders_in_store(self, root: str) -> Iterator[_Folder]:
+        for file in self.storage.list_files(root):
+            place = relative_to(root, file.path).split("/")
+            if len(place) == 3 and place[2].endswith(JSON_SUFFIX):
+                yield place[0], place[1]
+
     def _check_names(self, folders: list[_Folder]) -> None:
         lines: dict[str, _Folder] = {}
         for folder in folders:
@@ -121,3 +130,18 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
             if other != folder:
                 both = f"{'/'.join(other)} and {'/'.join(folder)}"
                 raise ConfigurationError(f"{both} would be the same line of a list; rename one of them")
+
+
+def _local_folders(root: str) -> Iterator[_Folder]:
+    """Links to folders are followed, as they are when the segments are read."""
+    with explained(root, "list"):
+        for speaker in _folders_in(local_path(root)):
+            for book in _folders_in(speaker.path):
+                with os.scandir(book.path) as files:
+                    if any(file.name.endswith(JSON_SUFFIX) for file in files):
+                        yield speaker.name, book.name
+
+
+def _folders_in(folder: str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if entry.is_dir()]

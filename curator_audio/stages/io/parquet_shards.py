@@ -94,7 +94,8 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
                 for table in chain([first], tables):
                     if writing is not None:
                         writing.result()
-                    writing = beside.submit(writer.write_table, table, row_group_size=len(table) or None)
+                    if len(table):  # a row group without rows is more than datasets can read
+                        writing = beside.submit(writer.write_table, table, row_group_size=len(table))
                     num_records += len(table)
                 if writing is not None:
                     writing.result()
@@ -102,10 +103,13 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
 
     def _tables(self, tasks: Iterable[AudioBatch]) -> Iterator[Any]:
         """The records as a table a row group; none that is empty."""
-        schema = self.schema()
+        schema, known = self.schema(), None
         for rows in self._row_groups(tasks):
             if schema is None:
                 schema = self.schema_of([record for record, _, _ in rows])
+                known = {name for record, _, _ in rows for name in record}
+            if known is not None:
+                rows = list(self._without_unknown(rows, known))
             table = self._table(rows, schema)
             if len(table):
                 yield table
@@ -130,17 +134,31 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
         try:
             return _as_table([record for record, _, _ in rows], schema)
         except misfits():
-            return _as_table(list(self._fitting(rows, schema)), schema)
+            import pyarrow
 
-    def _fitting(self, rows: list[_Row], schema: Any) -> Iterator[Record]:
-        for record, source_path, offset in rows:
+            return pyarrow.concat_tables([schema.empty_table(), *self._fitting(rows, schema)]).combine_chunks()
+
+    def _fitting(self, rows: list[_Row], schema: Any) -> Iterator[Any]:
+        """A table for each row that fits."""
+        for row in rows:
             try:
-                _as_table([record], schema)
-                yield record
+                yield _as_table([row[0]], schema)
             except misfits() as error:
-                message = f"it does not fit the columns: {error}"
-                bad = QuarantinedRecord(source_path, offset, self.name, "wrong_type", message, record)
-                self.observed.quarantined.append(bad)
+                self._set_aside(row, "wrong_type", f"it does not fit the columns: {error}")
+
+    def _without_unknown(self, rows: list[_Row], known: set[str]) -> Iterator[_Row]:
+        """The rows without those that have a field which the first records of the shard have not."""
+        for row in rows:
+            unknown = next((name for name in row[0] if name not in known), None)
+            if unknown is None:
+                yield row
+            else:
+                message = f"'{unknown}' is in none of the first records of the shard; declare the columns"
+                self._set_aside(row, "unknown_field", message)
+
+    def _set_aside(self, row: _Row, reason: str, message: str) -> None:
+        record, source_path, offset = row
+        self.observed.quarantined.append(QuarantinedRecord(source_path, offset, self.name, reason, message, record))
 
 
 def _as_table(records: list[Record], schema: Any) -> Any:
@@ -153,10 +171,20 @@ def _as_table(records: list[Record], schema: Any) -> Any:
 def _as_column(values: list[Any], kind: Any) -> Any:
     import pyarrow
 
-    item_kind = kind.value_type if pyarrow.types.is_list(kind) else kind
-    if pyarrow.types.is_integer(item_kind):  # told to make them, pyarrow would cut the decimals off
-        return pyarrow.array(values).cast(kind)
-    return pyarrow.array(values, kind)
+    if not pyarrow.types.is_integer(_item(kind)):
+        return pyarrow.array(values, kind)
+    found = pyarrow.array(values)  # told to make integers, pyarrow would cut decimals off
+    types = pyarrow.types
+    if not any(is_kind(_item(found.type)) for is_kind in (types.is_integer, types.is_floating, types.is_null)):
+        raise TypeError(f"{_item(found.type)} is no whole number")
+    return found.cast(kind)
+
+
+def _item(kind: Any) -> Any:
+    """The type of the items of a list, any other as it is."""
+    import pyarrow
+
+    return kind.value_type if pyarrow.types.is_list(kind) else kind
 
 
 def misfits() -> tuple[type[Exception], ...]:

@@ -15,9 +15,10 @@ from curator_audio.tasks import Record
 class ParquetWriterStage(ParquetShardWriterStage):
     """Writes records of any kind as Parquet, a shard a partition.
 
-    Columns are declared, or found in the records of each shard: a column a field, in the order in which they appear, of
-    the type of its values. Declare them where fields may be missing or empty, so that all shards have the same ones. A
-    record that does not fit the columns is quarantined; fields without a column are left out.
+    Columns are declared, or found in the first records of each shard (its first row group): a column a field, in the
+    order in which they appear, of the type of its values. Declare them where fields may be missing or empty, so that
+    all shards have the same ones. A record that does not fit the columns is quarantined. Fields without a declared
+    column are left out; where columns are found, a record with a further field is quarantined.
 
     Args:
         output_path: the folder or prefix of the shards.
@@ -67,7 +68,8 @@ class ParquetWriterStage(ParquetShardWriterStage):
         import pyarrow
 
         names = dict.fromkeys(name for record in records for name in record)
-        return pyarrow.schema([(name, _found_type([record.get(name) for record in records])) for name in names])
+        found = ((name, _found_type([record.get(name) for record in records])) for name in names)
+        return pyarrow.schema([(name, kind) for name, kind in found if kind is not None])
 
 
 def _type_of(column: str, kind: Any) -> Any:
@@ -86,14 +88,30 @@ def _type_of(column: str, kind: Any) -> Any:
 
 
 def _found_type(values: list[Any]) -> Any:
-    """The type of a column with these values: of all of them, or else of the first."""
+    """The type of a column with these values: of all of them, or else of the first; None where Parquet has none."""
     import pyarrow
 
     given = [value for value in values if value is not None]
     for some in (given, given[:1]):
         try:
-            kind = pyarrow.array(some).type
+            return _writable(pyarrow.array(some).type)
         except misfits():
             continue
-        return pyarrow.string() if pyarrow.types.is_null(kind) else kind
     return pyarrow.string()
+
+
+def _writable(kind: Any) -> Any:
+    """A type as a column can have it: string where no value tells, None for an object without fields."""
+    import pyarrow
+
+    if pyarrow.types.is_null(kind):
+        return pyarrow.string()
+    if pyarrow.types.is_list(kind):
+        item = _writable(kind.value_type)
+        return pyarrow.list_(item) if item is not None else None
+    if pyarrow.types.is_struct(kind):
+        fields = [(field.name, _writable(field.type)) for field in kind]
+        return (
+            pyarrow.struct([field for field in fields if field[1] is not None]) if any(f[1] for f in fields) else None
+        )
+    return kind

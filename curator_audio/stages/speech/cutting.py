@@ -24,9 +24,6 @@ from curator_audio.stages.speech.sound import Samples
 from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import AudioBatch, Record
 
-MAX_TIME_SEC = 1e9
-"""Thirty years: what is later is no time in a recording."""
-
 Span = tuple[int, int]
 """The first sample, and one past the last."""
 
@@ -186,16 +183,6 @@ def _joined(held: Iterable[tuple[int, Samples]], first: int, end: int) -> Sample
         if position < end and first < position + len(block)
     ]
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-
-
-def is_time(value: Any) -> bool:
-    """Whether a value can be a time in a recording, in seconds.
-
-    Example:
-        >>> is_time(1.5), is_time("1.5"), is_time(float("nan")), is_time(True)
-        (True, False, False, False)
-    """
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MAX_TIME_SEC
 
 
 def as_text(value: Any) -> str | None:

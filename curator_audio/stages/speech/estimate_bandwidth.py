@@ -16,11 +16,9 @@ from curator_audio.stages.record_stage import RecordStage
 from curator_audio.stages.speech.bandwidth import SpectrumAverage
 from curator_audio.stages.speech.decode import open_recording
 from curator_audio.stages.speech.sound import Samples
+from curator_audio.stages.times import is_time
 from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import AudioBatch, Record
-
-MAX_TIME_SEC = 1e9
-"""Thirty years: what is later is no time in a recording."""
 
 
 @dataclass
@@ -175,7 +173,7 @@ def _times(segment: Any) -> tuple[float, float] | None:
 
 
 def _is_time(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MAX_TIME_SEC
+    return is_time(value) and value >= 0
 
 
 def _with_bandwidth(segment: Record, bandwidth: float) -> Record:

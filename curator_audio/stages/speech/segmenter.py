@@ -10,9 +10,10 @@ from curator_audio.errors import RecordError
 from curator_audio.stages.alm.windows import NO_SPEAKER
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.parameters import check_flag, check_number
-from curator_audio.stages.speech.cutting import CuttingStage, Span, as_text, is_time, sample_index
+from curator_audio.stages.speech.cutting import CuttingStage, Span, as_text, sample_index
 from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_FIELDS, segment_record
 from curator_audio.stages.speech.sound import Samples, audio_field
+from curator_audio.stages.times import is_time
 from curator_audio.tasks import Record
 
 

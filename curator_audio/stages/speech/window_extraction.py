@@ -8,9 +8,10 @@ from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.fields import Fields
-from curator_audio.stages.speech.cutting import CuttingStage, Span, as_text, is_time
+from curator_audio.stages.speech.cutting import CuttingStage, Span, as_text
 from curator_audio.stages.speech.sound import Samples, audio_field
 from curator_audio.stages.speech.windows import WINDOW_FIELDS
+from curator_audio.stages.times import is_time
 from curator_audio.tasks import Record
 
 _DIGITS = 6

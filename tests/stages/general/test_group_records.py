@@ -36,6 +36,14 @@ def test_records_that_lack_a_field_agree_in_that() -> None:
     assert (one.records, other.records) == ([{"n": 1}, {"show": None}], [{"show": "a"}])
 
 
+def test_a_record_that_agrees_with_none_is_set_aside() -> None:
+    stage = GroupRecordsStage(by=["audio"])
+    (group,) = stage.process(AudioBatch([{"audio": b"fLaC"}, {"audio": "a"}], "in.jsonl", [0, 20]))
+    assert group.records == [{"audio": "a"}]
+    (bad,) = stage.observed.quarantined
+    assert (bad.source_path, bad.offset, bad.reason) == ("in.jsonl", 0, "not_serializable")
+
+
 @pytest.mark.parametrize("by", [[], "show", [""], [1], None])
 def test_fields_are_wanted(by: Any) -> None:
     with pytest.raises(ConfigurationError, match="give a list of fields"):

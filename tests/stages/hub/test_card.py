@@ -57,6 +57,11 @@ def test_body() -> None:
     )
 
 
+@pytest.mark.parametrize(("before", "tags"), [("5", []), ("[a, 5, [b]]", ["a"]), ("a", ["a"]), ("{a: b}", [])])
+def test_tags_that_are_none_are_passed_over(before: str, tags: list[str]) -> None:
+    assert metadata(card_of(DESCRIPTION, f"---\ntags: {before}\n---\n"))["tags"] == [*tags, "audio", "speech"]
+
+
 def test_the_card_of_the_same_dataset_is_the_same() -> None:
     card = card_of(DESCRIPTION)
     assert card_of(DESCRIPTION, card) == card

@@ -502,7 +502,10 @@ def test_files_pass_through_the_scratch_one_by_one(
         ({"repo_id": "me/talks.git"}, "repo_id is"),
         ({"repo_id": ""}, "repo_id is ''"),
         ({"revision": ""}, "revision is ''; give the name of a branch"),
-        ({"revision": "refs/pr/1"}, "revision is 'refs/pr/1'"),
+        *(
+            ({"revision": name}, "give the name of a branch")
+            for name in ("refs/pr/1", "a..b", "a.lock", "../x", "a/", "-a")
+        ),
         ({"private": "yes"}, "private is 'yes'; give true or false"),
         ({"num_files_per_commit": 0}, "num_files_per_commit is 0; give a whole number of at least 1"),
         ({"num_files_per_commit": True}, "num_files_per_commit is True"),

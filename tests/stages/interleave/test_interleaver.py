@@ -131,6 +131,16 @@ def without(name: str) -> Record:
         (segment("", 0.0), "wrong_type", "entry_id is ''; give a string that is not empty"),
         (segment("bad", 0.0, original_path=["a"]), "wrong_type", r"original_path is \['a'\]; give a string"),
         (segment("bad", 0.0, text=7), "wrong_type", "transcript is 7; give a string"),
+        (segment("bad", 0.0, begin_time=10**400), "invalid_time", "begin_time is 10000"),
+        (segment("bad", 0.0, audio_duration=1.7e308), "invalid_time", "audio_duration is 1.7e"),
+        (segment("bad", 0.0, audio=""), "no_audio", "audio_str is empty; encode the segment first"),
+        (segment("bad", 0.0, audio=[]), "no_audio", "audio_str is empty; encode the segment first"),
+        (segment("bad", 0.0, audio=[1.0]), "wrong_type", "audio_str holds more than codes; give whole numbers"),
+        (
+            segment("bad", 0.0, audio=[-1]),
+            "wrong_type",
+            "audio_str holds more than codes; give whole numbers from 0 on",
+        ),
         (segment("bad", 0.0, audio=["7"]), "wrong_type", "audio_str holds more than codes; give whole numbers"),
         (segment("bad", 0.0, audio=[True]), "wrong_type", "audio_str holds more than codes; give whole numbers"),
         (segment("bad", 0.0, audio=[[]]), "wrong_type", "audio_str holds more than codes; give whole numbers"),
@@ -155,6 +165,13 @@ def test_a_bad_segment_is_set_aside_with_its_file_and_the_others_stay(bad: Recor
     assert (aside.source_path, aside.stage, aside.reason) == ("tree/1472/1437/1.json", "interleaver", reason)
     assert re.match(message, aside.message)
     assert aside.record is bad
+
+
+def test_what_codes_are_does_not_depend_on_those_met_before() -> None:
+    stage = InterleaverStage()
+    assert stage.process(AudioBatch([segment("a", 0.0, audio=[1])])).records
+    assert stage.process(AudioBatch([segment("b", 0.0, audio=[1.0])])).records == []
+    assert stage.process(AudioBatch([segment("c", 0.0, audio=[True])])).records == []
 
 
 def test_a_recording_without_a_good_segment_makes_no_document() -> None:

@@ -137,6 +137,45 @@ def test_a_line_that_names_no_folder_is_set_aside_with_its_place(root: Path, lin
     assert (bad.source_path, bad.offset, bad.reason, bad.record) == (f"{root}/lists/a.txt", 10, reason, line)
 
 
+def test_a_line_that_names_what_is_no_folder_is_set_aside(root: Path) -> None:
+    (root / "tree/7").write_text("a file")
+    reader = reader_of(root, a=b"7-1\n" + b"a" * 300 + b"-b\n" + b"a-" * 300 + b"\n26-495\n")
+    assert ids(read(reader)["a"]) == [["26_495_000000", "26_495_000001"]]
+    reasons = [bad.reason for bad in reader.observed.quarantined]
+    assert reasons == ["unreadable_folder", "unreadable_folder", "invalid_line"]
+
+
+def test_a_line_that_is_no_text_twice(root: Path) -> None:
+    reader = reader_of(root, a=b"\xff-1\n\xff-1\n26-495")
+    assert len(read(reader)["a"]) == 1
+    assert [bad.reason for bad in reader.observed.quarantined] == ["invalid_utf8"]
+
+
+def test_a_pipe_is_not_waited_for(root: Path) -> None:
+    os.mkfifo(root / "tree/26/495/pipe.json")
+    assert ids(read(reader_of(root, a="26-495"))["a"]) == [["26_495_000000", "26_495_000001"]]
+
+
+def test_what_a_link_leads_to_is_what_counts(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"entry_id": "a"}')
+    (root / "tree/1472/1438/link.json").symlink_to(tmp_path / "a.json")
+    (root / "tree/1472/1438/nowhere.json").symlink_to(tmp_path / "nowhere.json")
+    reader = reader_of(root, a="1472-1438")
+    (partition,) = reader.partitions()
+    before = reader.content_sha256(partition)
+    assert [batch.num_items for batch in reader.process(partition)] == [2]
+    assert [bad.reason for bad in reader.observed.quarantined] == ["unreadable_file"]
+    (tmp_path / "a.json").write_text('{"entry_id": "b"}')
+    os.utime(tmp_path / "a.json", (0, 1_000_000_000))
+    assert reader.content_sha256(partition) != before
+
+
+def test_hidden_lists_are_passed_over_and_long_names_refused(root: Path) -> None:
+    assert list(read(reader_of(root, **{".hidden": "26-495", "a": "26-495"}))) == ["a"]
+    with pytest.raises(ConfigurationError, match=r"has a name of over 200 bytes; rename the list"):
+        read(reader_of(root, **{"x" * 201: "26-495"}))
+
+
 def test_names_with_dashes(root: Path) -> None:
     write_tree(root / "tree", {"le-petit/prince": 1})
     reader = reader_of(root, a="le-petit-prince")

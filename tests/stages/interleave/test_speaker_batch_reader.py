@@ -42,6 +42,14 @@ def test_what_is_no_folder_of_segments_is_left_out(tmp_path: Path) -> None:
     assert lists_of(tmp_path) == {"train-0000-of-0001": ["26-495"]}
 
 
+def test_links_to_folders_are_followed(tmp_path: Path) -> None:
+    write_tree(tmp_path / "tree", {"26/495": 1})
+    write_tree(tmp_path / "elsewhere", {"3/1": 1, "4/2": 1})
+    (tmp_path / "tree/3").symlink_to(tmp_path / "elsewhere/3")
+    (tmp_path / "tree/26/2").symlink_to(tmp_path / "elsewhere/4/2")
+    assert lists_of(tmp_path / "tree") == {"train-0000-of-0001": ["26-2", "26-495", "3-1"]}
+
+
 def test_a_store_is_listed_with_a_handful_of_requests(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from botocore.hooks import HierarchicalEmitter
 

@@ -79,3 +79,57 @@ def test_else_none(tmp_path: Path) -> None:
 def test_parameters_out_of_range(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         ParquetWriterStage("out", **parameters)
+
+
+def test_a_shard_of_no_rows_loads_with_others(tmp_path: Path) -> None:
+    import datasets
+
+    for name, records in (("a", []), ("b", [{"text": "so be it"}])):
+        writer = ParquetWriterStage(str(tmp_path), columns={"text": "string"}, empty_shards=True)
+        writer.write(Storage(), f"{tmp_path}/{name}.parquet", [AudioBatch(records)])
+    for is_streaming in (False, True):
+        loaded = datasets.load_dataset(
+            "parquet",
+            data_files=[f"{tmp_path}/a.parquet", f"{tmp_path}/b.parquet"],
+            split="train",
+            streaming=is_streaming,
+            cache_dir=str(tmp_path / "cache"),
+        )
+        assert [row["text"] for row in loaded] == ["so be it"]
+
+
+def test_a_field_that_comes_later_is_not_lost_in_silence(tmp_path: Path) -> None:
+    late = {"text": "b", "late": 1}
+    _, writer = write(tmp_path, {"text": "a" * 200}, late, {"text": "c"}, row_group_mb=1e-4)
+    assert [row["text"][0] for row in pq.read_table(tmp_path / "a.parquet").to_pylist()] == ["a", "c"]
+    (bad,) = writer.observed.quarantined
+    assert (bad.reason, bad.record) == ("unknown_field", late)
+    assert bad.message == "'late' is in none of the first records of the shard; declare the columns"
+
+
+def test_what_no_value_tells_the_type_of(tmp_path: Path) -> None:
+    record = {"none": None, "codes": [], "meta": {}, "place": {"city": None, "more": {}}, "n": 1}
+    write(tmp_path, record)
+    table = pq.read_table(tmp_path / "a.parquet")
+    assert {field.name: str(field.type) for field in table.schema} == {
+        "none": "string",
+        "codes": "list<element: string>",
+        "place": "struct<city: string>",
+        "n": "int64",
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "kept"),
+    [
+        ("int32", [1, "3", True, 2.0, 2.5, None, 4], [1, 2, None, 4]),
+        ("int32", ["3", "4"], []),
+        ("list<int32>", [[1], ["3"], [True], [2.0, 3], [], None], [[1], [2, 3], [], None]),
+        ("float64", [1, 0.5, "x"], [1.0, 0.5]),
+    ],
+)
+def test_records_fit_alone_as_they_do_together(kind: str, values: list[Any], kept: list[Any], tmp_path: Path) -> None:
+    _, writer = write(tmp_path, *({"value": value} for value in values), columns={"value": kind})
+    there = (tmp_path / "a.parquet").exists()
+    assert ([row["value"] for row in pq.read_table(tmp_path / "a.parquet").to_pylist()] if there else []) == kept
+    assert len(writer.observed.quarantined) == len(values) - len(kept)
