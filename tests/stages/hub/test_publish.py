@@ -503,7 +503,7 @@ def test_files_pass_through_the_scratch_one_by_one(
         ({"repo_id": ""}, "repo_id is ''"),
         ({"revision": ""}, "revision is ''; give the name of a branch"),
         *(
-            ({"revision": name}, "give the name of a branch")
+            ({"revision": name}, f"revision is '{name}'")
             for name in ("refs/pr/1", "a..b", "a.lock", "../x", "a/", "-a")
         ),
         ({"private": "yes"}, "private is 'yes'; give true or false"),
