@@ -62,6 +62,8 @@ class RecordingReaderStage(ManifestReaderStage):
         return ["records"], ["audio_id", "channel"]
 
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+        if self.audio_dir and is_local(self.audio_dir) and not self.storage.is_folder(absolute(self.audio_dir)):
+            raise ConfigurationError(f"audio_dir is {self.audio_dir}, and there is no such folder; check the path")
         self._check_names()
         num_gone = 0
         for partition, audio_version in self._looked_up():

@@ -173,6 +173,13 @@ def test_manifests_of_all_kinds(name: str, corpus: Corpus) -> None:
     assert corpus.run() == []
 
 
+def test_an_audio_dir_that_is_not_there(tmp_path: Path) -> None:
+    corpus = Corpus(str(tmp_path), tmp_path / "log", audio_dir=f"{tmp_path}/sond")
+    corpus.write([entry("a.wav")])
+    with pytest.raises(ConfigurationError, match="audio_dir is .*/sond, and there is no such folder; check the path"):
+        corpus.run()
+
+
 def test_audio_may_lie_in_another_folder(tmp_path: Path) -> None:
     corpus = Corpus(str(tmp_path), tmp_path / "log", audio_dir=f"{tmp_path}/sound/")
     corpus.write(ENTRIES[:1])
