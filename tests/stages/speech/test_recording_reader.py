@@ -176,7 +176,7 @@ def test_manifests_of_all_kinds(name: str, corpus: Corpus) -> None:
 def test_an_audio_dir_that_is_not_there(tmp_path: Path) -> None:
     corpus = Corpus(str(tmp_path), tmp_path / "log", audio_dir=f"{tmp_path}/sond")
     corpus.write([entry("a.wav")])
-    with pytest.raises(ConfigurationError, match="audio_dir is .*/sond, and there is no such folder; check the path"):
+    with pytest.raises(ConfigurationError, match=r"audio_dir is .*/sond, and there is no such folder; check the path"):
         corpus.run()
 
 
