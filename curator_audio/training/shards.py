@@ -12,6 +12,7 @@ from itertools import chain, groupby
 from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
+from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.speech.webdataset_reader import SOUND, TarMember
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.storage import FileInfo, Storage
@@ -193,17 +194,14 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 @contextmanager
 def _opened_parquet(storage: Storage, path: str) -> Iterator[Any]:
-    import pyarrow
     import pyarrow.parquet
 
     with storage.open(path, reads_ahead=False) as file:
         try:
-            yield pyarrow.parquet.ParquetFile(file, pre_buffer=True)
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-            is_of_store = isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None)
-            if is_of_store or isinstance(error, MemoryError):
-                raise
-            raise _damaged(path, "Parquet", str(error)) from None
+            with as_parquet():
+                yield pyarrow.parquet.ParquetFile(file, pre_buffer=True)
+        except RecordError as error:
+            raise _damaged(path, "Parquet", error.message) from None
 
 
 def _damaged(path: str, kind: str, reason: str) -> AccessError:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from curator_audio.errors import RecordError
+from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.storage.storage import Storage
 
 BLOCK_BYTES = 8 * 2**20
@@ -98,6 +99,8 @@ def _num_rows(storage: Storage, path: str) -> int:
 
     with storage.open(path, reads_ahead=False) as opened:
         try:
-            return int(pyarrow.parquet.read_metadata(opened).num_rows)
-        except pyarrow.ArrowException as error:
-            raise RecordError("unreadable_file", f"it is no whole Parquet file ({error}); make it again") from None
+            with as_parquet():
+                return int(pyarrow.parquet.read_metadata(opened).num_rows)
+        except RecordError as error:
+            message = f"it is no whole Parquet file ({error.message}); make it again"
+            raise RecordError("unreadable_file", message) from None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
+from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, check_columns, foreign_segment
@@ -55,7 +55,7 @@ class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
 
     def _records(self, path: str, stem: str) -> Iterator[Record]:
         try:
-            with self.storage.open(path, reads_ahead=False) as file, _as_parquet():
+            with self.storage.open(path, reads_ahead=False) as file, as_parquet():
                 for number, row in enumerate(self._rows(file)):
                     yield foreign_segment(row, f"{stem}_{number}")
         except (RecordError, AccessError) as error:
@@ -72,17 +72,3 @@ class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
         for group in range(shard.num_row_groups):  # one after the other: pre_buffer holds what it was asked for
             for batch in shard.iter_batches(ROWS_AT_ONCE, [group], columns, use_threads=False):
                 yield from batch.to_pylist()
-
-
-@contextmanager
-def _as_parquet() -> Iterator[None]:
-    """What pyarrow raises for a damaged file; a store that fails raises something of its own."""
-    import pyarrow
-
-    try:
-        yield
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        is_of_store = isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None)
-        if is_of_store or isinstance(error, MemoryError):
-            raise
-        raise RecordError("not_parquet", f"it cannot be read as Parquet: {error}") from None

@@ -61,6 +61,13 @@ def test_samples_as_datasets_counts_them(tmp_path: Path) -> None:
     assert loaded["train"].num_rows == contents_of(Storage(), f"{tmp_path}/a.tar")[2] == 4
 
 
+def test_a_parquet_file_whose_footer_is_damaged(tmp_path: Path) -> None:
+    """Which pyarrow tells by an error of another kind."""
+    (tmp_path / "a.parquet").write_bytes(b"PAR1" + b"x" * 100 + (50).to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(RecordError, match="unreadable_file: it is no whole Parquet file"):
+        contents_of(Storage(), str(tmp_path / "a.parquet"))
+
+
 @pytest.mark.parametrize("name", ["a.parquet", "a.tar"])
 def test_files_that_are_not_what_they_are_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"something else, and not short of it" * 100)
