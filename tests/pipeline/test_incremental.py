@@ -36,6 +36,7 @@ from curator_audio.storage.ledger import Ledger
 from curator_audio.storage.storage import Storage, join
 from curator_audio.tasks import AudioBatch, Record
 from tests.conftest import REPOSITORY
+from tests.killing import KILLED
 from tests.text_trees import TextTreeReader, write_tree
 
 Texts = dict[str, str]
@@ -341,24 +342,13 @@ def test_what_was_begun_does_not_bind_a_run_that_may_choose(tmp_path: Path) -> N
     assert records(out) == list(TREE.items()) and leftovers(out) == set()
 
 
-KILLED = """
-import os, signal, sys
-from curator_audio.storage import atomic_file
-
-calls, fatal = 0, int(sys.argv[3])
-commit = atomic_file.LocalAtomicFile._commit
-
-def counted(self):
-    global calls
-    calls += 1
-    if calls == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
-    commit(self)
-
-atomic_file.LocalAtomicFile._commit = counted
+KILLED_RUN = (
+    KILLED
+    + """
 from tests.pipeline.test_incremental import run
 run(sys.argv[1], sys.argv[2])
 """
+)
 
 
 def test_killed_for_good(tmp_path: Path) -> None:
@@ -366,7 +356,7 @@ def test_killed_for_good(tmp_path: Path) -> None:
     root, out = f"{tmp_path}/tree", f"{tmp_path}/out"
     write_tree(root, BAD_TREE)
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, root, out, "8"],
+        [sys.executable, "-c", KILLED_RUN, root, out, "8"],
         capture_output=True,
         cwd=REPOSITORY,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},

@@ -28,6 +28,7 @@ from curator_audio.stages.speech.npz import record_of_npz
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
 from tests.conftest import REPOSITORY
+from tests.killing import KILLED
 from tests.segments import RATE, FakeCodecStage, fake_codes, npz, segment
 from tests.text_trees import TextTreeReader, write_tree
 
@@ -314,25 +315,14 @@ def test_one_place_by_two_names_is_refused(tmp_path: Path, log: Path, s3_bucket:
         InPlace(f"{s3_bucket}/npz", log).run(output_path=f"{s3_bucket}/npz".replace("s3://", "s3a://"))
 
 
-KILLED = """
-import os, signal, sys
+KILLED_RUN = (
+    KILLED
+    + """
 from pathlib import Path
-from curator_audio.storage import atomic_file
-
-calls, fatal = 0, int(sys.argv[3])
-commit = atomic_file.LocalAtomicFile._commit
-
-def counted(self):
-    global calls
-    calls += 1
-    if calls == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
-    commit(self)
-
-atomic_file.LocalAtomicFile._commit = counted
 from tests.stages.speech.test_npz_writer import InPlace
 InPlace(sys.argv[1], Path(sys.argv[2])).run()
 """
+)
 
 
 # A run writes the configuration, the note, and of each partition its files and its entry.
@@ -341,7 +331,7 @@ def test_killed_half_way_and_started_again(commit: int, tmp_path: Path, log: Pat
     root = f"{tmp_path}/npz"
     write(root, TREE)
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, root, str(log), str(commit)],
+        [sys.executable, "-c", KILLED_RUN, root, str(log), str(commit)],
         capture_output=True,
         cwd=REPOSITORY,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
