@@ -298,12 +298,15 @@ class Storage:
             yield from map(do, to_do)
             return
         self._filesystem(first)  # connected once, not once a thread
-        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        pool = ThreadPoolExecutor(REQUESTS_AT_ONCE)
+        try:
             results = deque(pool.submit(do, path) for path in islice(to_do, REQUESTS_AHEAD))
             while results:
                 result = results.popleft().result()
                 results.extend(pool.submit(do, path) for path in islice(to_do, 1))
                 yield result
+        finally:
+            pool.shutdown(cancel_futures=True)  # nobody waits for what was asked ahead
 
     def delete_empty_folder(self, folder: str) -> None:
         """Remove a folder that holds nothing any more; object stores have none."""

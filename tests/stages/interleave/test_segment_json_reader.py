@@ -279,28 +279,19 @@ def test_files_of_a_store_are_read_many_at_a_time_across_folders(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import threading
-    import time
 
     reader, partition = on_s3(
-        s3_bucket, "".join(f"1-{book}\n" for book in range(20)), {f"1/{book}": 2 for book in range(20)}
+        s3_bucket, "".join(f"1-{book}\n" for book in range(24)), {f"1/{book}": 2 for book in range(24)}
     )
-    lock, at_once, most = threading.Lock(), 0, 0
+    sixteen = threading.Barrier(16, timeout=60)
     real = Storage.read
 
-    def watched(self: Storage, path: str) -> bytes:
-        nonlocal at_once, most
-        with lock:
-            at_once += 1
-            most = max(most, at_once)
-        time.sleep(0.05)
-        data = real(self, path)
-        with lock:
-            at_once -= 1
-        return data
+    def waiting_for_others(self: Storage, path: str) -> bytes:
+        sixteen.wait()  # fails where there are fewer at once
+        return real(self, path)
 
-    monkeypatch.setattr(Storage, "read", watched)
-    assert sum(batch.num_items for batch in reader.process(partition)) == 40
-    assert most == 16
+    monkeypatch.setattr(Storage, "read", waiting_for_others)
+    assert sum(batch.num_items for batch in reader.process(partition)) == 48
 
 
 def test_a_store_that_fails_is_no_bad_record(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
