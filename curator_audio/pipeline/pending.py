@@ -48,7 +48,7 @@ class Pending:
 
     def __iter__(self) -> Iterator[Partition]:
         """The partitions to be done, in order; fills in ``names`` (all of them) on the way."""
-        if self.source.reads_folders:
+        if self.source.reads_whole_folder:
             self._check_not_within(self.source.source_paths())
         met: set[str] = set()
         with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
@@ -96,8 +96,6 @@ class Pending:
         """Whether a source is what an earlier run wrote here; what nobody wrote here must not be written over."""
         source_path, output_path = partition.source_path, self.writer.output_path.rstrip("/")
         source, output = _place(source_path), _place(output_path)
-        if partition.keys and self.source.reads_whole_folder and output.startswith(source + "/"):
-            raise ConfigurationError(f"{output_path} lies in {source_path}, which is read; choose another output")
         if source != output and not source.startswith(output + "/"):
             return False
         if partition.keys and self.writer.may_replace_sources and source == output:
@@ -111,9 +109,10 @@ class Pending:
         )
 
     def _check_not_within(self, folders: Iterable[str]) -> None:
+        """Check that the output lies in none of the folders; in the place of one it may be, for some writers."""
         output = _place(self.writer.output_path.rstrip("/"))
         for folder in folders:
-            if f"{output}/".startswith(f"{_place(folder)}/"):
+            if output.startswith(f"{_place(folder)}/"):
                 raise ConfigurationError(
                     f"{self.writer.output_path} lies in {folder}, which is read; choose another output"
                 )

@@ -93,7 +93,7 @@ def _prepare(ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions) 
     if options.overwrite:
         ledger.load()
         if first is not None:
-            pending.check_not_read(ledger.disposable(), is_folder=bool(first.keys) or plan.source.reads_folders)
+            pending.check_not_read(ledger.disposable(), is_folder=bool(first.keys) or plan.source.reads_whole_folder)
         ledger.erase()
     else:
         _check_not_foreign(ledger, plan)

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
+from curator_audio.errors import RecordError
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.resources import Resources
 from curator_audio.storage.storage import Storage
-from curator_audio.tasks import Record, Task
+from curator_audio.tasks import AudioBatch, Record, Task
 
 In = TypeVar("In", bound=Task, contravariant=True)
 Out = TypeVar("Out", bound=Task, covariant=True)
@@ -173,6 +174,12 @@ class ProcessingStage(ABC, Generic[In, Out]):
         """What was logged and quarantined since the last call; called by the engine."""
         observed, self._observed = self.observed, None
         return observed
+
+    def quarantine(self, task: AudioBatch, index: int, error: RecordError) -> None:
+        """Set aside a record of a task, with the place it came from."""
+        place = task.path_of(index), task.offsets[index]
+        bad = QuarantinedRecord(*place, self.name, error.reason, error.message, task.records[index])
+        self.observed.quarantined.append(bad)
 
     def log_metric(self, name: str, value: float) -> None:
         """Add ``value`` to the stage's metric ``name``; the summary shows the total over the run."""

@@ -8,11 +8,12 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 
-from curator_audio.stages.base import Out, ProcessingStage, WorkerInfo
+from curator_audio.errors import CuratorError, RecordError
+from curator_audio.stages.base import Out, ProcessingStage, QuarantinedRecord, WorkerInfo
 from curator_audio.stages.fields import Fields
 from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.storage import FileInfo, Storage
-from curator_audio.tasks import Partition
+from curator_audio.tasks import Partition, Record
 
 MAX_SLUG_CHARACTERS = 40  # of at most 4 bytes each, so that file names stay below 255 bytes
 LEDGER_FOLDER = "/_ledger/"
@@ -26,11 +27,8 @@ class SourceStage(ProcessingStage[Partition, Out]):
     """
 
     _storage: Storage | None = None
-    reads_whole_folder: bool = True
-    """Whether partitions with keys are all there is below their ``source_path``: what is written there is then read."""
-
-    reads_folders: bool = False
-    """Whether its ``source_paths`` are folders, though its partitions have no keys; what lies in them is read."""
+    reads_whole_folder: bool = False
+    """Whether its ``source_paths`` are folders of which all files are read: what is written there would be, too."""
 
     keeps_vanished: bool = False
     """Whether what was made of a partition without keys stays when its source no longer has it; of keys it does."""
@@ -72,6 +70,23 @@ class SourceStage(ProcessingStage[Partition, Out]):
     def num_bytes(self) -> int | None:
         """The size of all partitions together, if it can be known before listing them."""
         return None
+
+    def set_aside(self, path: str, error: CuratorError, record: Record | bytes | None = None, offset: int = -1) -> None:
+        """Quarantine a file, or what stands at a byte of it.
+
+        Args:
+            path: the file.
+            error: what is wrong with it.
+            record: what was found there; None for the file's name.
+            offset: the byte; -1 for the file as a whole.
+        """
+        reason, message = (
+            (error.reason, error.message) if isinstance(error, RecordError) else ("unreadable_file", str(error))
+        )
+        found = {"file": os.path.basename(path)} if record is None else record
+        num_bytes = len(found) if isinstance(found, bytes) else 0
+        bad = QuarantinedRecord(path, offset, self.name, reason, message, found, num_bytes)
+        self.observed.quarantined.append(bad)
 
 
 def slug_of(path: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
+from curator_audio.stages.base import ProcessingStage
 from curator_audio.storage.json_codec import encode_value
 from curator_audio.tasks import AudioBatch, Record
 
@@ -53,9 +53,7 @@ class GroupRecordsStage(ProcessingStage[AudioBatch, AudioBatch]):
                 try:
                     key = self._key(record)
                 except RecordError as error:
-                    place = task.path_of(index), task.offsets[index]
-                    bad = QuarantinedRecord(*place, self.name, error.reason, error.message, record)
-                    self.observed.quarantined.append(bad)
+                    self.quarantine(task, index, error)
                     continue
                 group = groups.setdefault(key, AudioBatch([], task.source_path))
                 group.records.append(record)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
+from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.interleave.tokens import Tokens, TokenSearch
 from curator_audio.stages.times import is_time
@@ -14,6 +14,10 @@ from curator_audio.tasks import AudioBatch, Record
 
 DOCUMENT_FIELDS = ("original_path", "text_first", "audio_first", "num_segments", "speaker_id", "book_id")
 """The fields of a document's record, in order."""
+
+NEEDED_FIELDS = ("id_field", "recording_field", "text_field", "audio_field", "begin_field")
+OPTIONAL_FIELDS = ("speaker_field", "book_field", "end_field", "duration_field")
+"""The parameters that name fields."""
 
 ON_TOKEN = ("quarantine", "escape")
 DIGITS = "0123456789"
@@ -89,12 +93,10 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
     name = "interleaver"
 
     def __post_init__(self) -> None:
-        names = [name for name in self.__dataclass_fields__ if name.endswith("_field")]
-        may_be_none = {name for name in names if self.__dataclass_fields__[name].type == "str | None"}
-        for name in names:
+        for name in (*NEEDED_FIELDS, *OPTIONAL_FIELDS):
             value = getattr(self, name)
-            if not (isinstance(value, str) and value) and not (value is None and name in may_be_none):
-                or_none = ", or null" if name in may_be_none else ""
+            if not (isinstance(value, str) and value) and not (value is None and name in OPTIONAL_FIELDS):
+                or_none = ", or null" if name in OPTIONAL_FIELDS else ""
                 raise ConfigurationError(f"{name} is {value!r}; give the name of a field{or_none}")
         for name in Tokens.__dataclass_fields__:
             if not isinstance(getattr(self, name), str):
@@ -111,7 +113,7 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
         self._codes = _Codes(self.code_template)
 
     def inputs(self) -> tuple[list[str], list[str]]:
-        given = [getattr(self, name) for name in self.__dataclass_fields__ if name.endswith("_field")]
+        given = [getattr(self, name) for name in (*NEEDED_FIELDS, *OPTIONAL_FIELDS)]
         return ["records"], [name for name in given if name is not None]
 
     def outputs(self) -> tuple[list[str], list[str]]:
@@ -131,9 +133,7 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
                     there = f"and that of another in {task.path_of(other)}; give each its own"
                     raise RecordError("duplicate_id", f"{self.id_field} is {segment[1]!r}, {there}")
             except RecordError as error:
-                place = task.path_of(index), task.offsets[index]
-                bad = QuarantinedRecord(*place, self.name, error.reason, error.message, record)
-                self.observed.quarantined.append(bad)
+                self.quarantine(task, index, error)
                 continue
             recordings.setdefault(recording, []).append(segment)
             duration += segment_duration

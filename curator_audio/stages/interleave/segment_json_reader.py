@@ -14,8 +14,7 @@ from itertools import chain, islice
 import orjson
 from loguru import logger
 
-from curator_audio.errors import AccessError, ConfigurationError, CuratorError, RecordError
-from curator_audio.stages.base import QuarantinedRecord
+from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.interleave.batch_list import SUFFIX, folders_of, lines_of
 from curator_audio.stages.source import SourceStage
 from curator_audio.storage.json_codec import decode_line
@@ -64,7 +63,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
     list_dir: str
 
     name = "segment_json_reader"
-    reads_folders = True
+    reads_whole_folder = True
 
     def __post_init__(self) -> None:
         for name, what in (("input_path", "the folder of the tree"), ("list_dir", "the folder of the batch lists")):
@@ -166,7 +165,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
             try:
                 batch.records.append(_decoded(content))
             except (RecordError, AccessError) as error:
-                self._set_aside(file.path, -1, error, content if isinstance(content, bytes) else b"")
+                self.set_aside(file.path, error, content if isinstance(content, bytes) else None)
                 continue
             batch.offsets.append(-1)
             batch.paths.append(file.path)
@@ -178,20 +177,13 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         path = self.list_dir if self._is_one_list else join(self.list_dir, task.name + SUFFIX)
         for line in listing.lines:
             if line.error is not None:
-                self._set_aside(path, line.offset, line.error, line.content)
+                self.set_aside(path, line.error, line.content, line.offset)
         if listing.num_repeated:
             self.log_metric("folders_repeated", listing.num_repeated)
         if listing.missing:
             self.log_metric("folders_missing_or_empty", len(listing.missing))
             shown = ", ".join(listing.missing[:NAMES_SHOWN]) + (" …" if len(listing.missing) > NAMES_SHOWN else "")
             logger.warning(f"{path}: {len(listing.missing)} folder(s) missing or empty: {shown}")
-
-    def _set_aside(self, path: str, offset: int, error: CuratorError, content: bytes) -> None:
-        reason, message = (
-            (error.reason, error.message) if isinstance(error, RecordError) else ("unreadable_file", str(error))
-        )
-        bad = QuarantinedRecord(path, offset, self.name, reason, message, content, len(content))
-        self.observed.quarantined.append(bad)
 
 
 @dataclass

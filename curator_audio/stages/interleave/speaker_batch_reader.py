@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
+from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.interleave.batch_list import line_of
 from curator_audio.stages.interleave.segment_json_reader import JSON_SUFFIX
 from curator_audio.stages.parameters import check_count
@@ -56,7 +56,7 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
     split: str = "train"
 
     name = "speaker_batch_reader"
-    reads_folders = True
+    reads_whole_folder = True
     _found: list[_Folder] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -99,9 +99,7 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
                 batch.records.append({"folder": line_of(*folder.split("/"))})
                 batch.offsets.append(-1)
             except RecordError as error:
-                place = f"{task.source_path}/{folder}", -1
-                bad = QuarantinedRecord(*place, self.name, error.reason, error.message, {"folder": folder})
-                self.observed.quarantined.append(bad)
+                self.set_aside(f"{task.source_path}/{folder}", error, {"folder": folder})
         yield batch
 
     def _folders(self) -> list[_Folder]:

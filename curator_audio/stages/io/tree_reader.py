@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from curator_audio.errors import ConfigurationError, CuratorError, RecordError
-from curator_audio.stages.base import Out, QuarantinedRecord, WorkerInfo
+from curator_audio.errors import ConfigurationError
+from curator_audio.stages.base import Out, WorkerInfo
 from curator_audio.stages.source import SourceStage, slug_of, without_bookkeeping
 from curator_audio.storage.ledger import LedgerEntry, relative_to
 from curator_audio.storage.storage import FileInfo, absolute, join
@@ -160,14 +159,6 @@ class TreeReaderStage(SourceStage[Out]):
         num_bytes = sum(file.num_bytes for file in files.values())
         keys = {key: file.mark for key, file in files.items()}
         return Partition(name, self._root, 0, num_bytes, num_bytes, keys=keys)
-
-    def set_aside(self, path: str, error: CuratorError) -> None:
-        """Quarantine a file."""
-        reason, message = (
-            (error.reason, error.message) if isinstance(error, RecordError) else ("unreadable_file", str(error))
-        )
-        record = {"file": os.path.basename(path)}
-        self.observed.quarantined.append(QuarantinedRecord(path, -1, self.name, reason, message, record))
 
 
 def _number_of(name: str) -> int:
