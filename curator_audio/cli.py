@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, CuratorError
 from curator_audio.report.log import log_plainly
+from curator_audio.stopping import stoppable
 
 DESCRIPTION = "Turn recordings into training data for audio language models."
 EPILOG = """\
@@ -27,11 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a pipeline; returns the exit status: 0 done, 1 something failed, 2 the command is wrong."""
     options, overrides = _parse(arguments)
     log_plainly()
-    signal.signal(signal.SIGTERM, _terminated)
     try:
-        if options.check is not None:
-            return _check(options.check, overrides)
-        return _run(options.config_name, options.config_path, overrides)
+        with stoppable():
+            if options.check is not None:
+                return _check(options.check, overrides)
+            return _run(options.config_name, options.config_path, overrides)
     except CuratorError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
@@ -119,7 +119,3 @@ def _mapping(config: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigurationError(f"{name} is {value!r}; give a mapping such as {{endpoint_url: http://host:9000}}")
     return value
-
-
-def _terminated(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt

@@ -1,0 +1,62 @@
+import signal
+import subprocess
+import sys
+
+import pytest
+
+HEARD = "from curator_audio.stopping import stoppable\nimport os, signal, time, weakref\n"
+
+IN_A_DESTRUCTOR = """
+class Closing:
+    def __del__(self):
+        os.kill(os.getpid(), {signal})
+        for _ in range(1000): pass
+with stoppable():
+    Closing()
+    time.sleep(30)
+"""
+
+IN_A_CALLBACK = """
+def gone(reference):
+    os.kill(os.getpid(), {signal})
+    for _ in range(1000): pass
+class Thing: pass
+with stoppable():
+    thing = Thing()
+    reference = weakref.ref(thing, gone)
+    del thing
+    time.sleep(30)
+"""
+
+ANYWHERE_ELSE = """
+with stoppable():
+    os.kill(os.getpid(), {signal})
+    time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("place", [IN_A_DESTRUCTOR, IN_A_CALLBACK, ANYWHERE_ELSE])
+def test_a_signal_is_heard_wherever_it_comes(place: str, name: str) -> None:
+    run = f"try:\n{_indented(place.format(signal=f'signal.{name}'))}\nexcept KeyboardInterrupt:\n    print('stopped')"
+    stopped = subprocess.run([sys.executable, "-c", HEARD + run], capture_output=True, text=True)
+    assert (stopped.returncode, stopped.stdout, stopped.stderr) == (0, "stopped\n", "")
+
+
+def test_other_mistakes_in_a_destructor_are_shown_as_ever() -> None:
+    run = "class Closing:\n    def __del__(self): 1 / 0\nwith stoppable(): Closing()"
+    shown = subprocess.run([sys.executable, "-c", HEARD + run], capture_output=True, text=True)
+    assert shown.returncode == 0 and "ZeroDivisionError" in shown.stderr
+
+
+def test_what_was_set_before_is_set_again() -> None:
+    from curator_audio.stopping import stoppable
+
+    handler, hook = signal.getsignal(signal.SIGTERM), sys.unraisablehook
+    with stoppable():
+        assert signal.getsignal(signal.SIGTERM) != handler
+    assert (signal.getsignal(signal.SIGTERM), sys.unraisablehook) == (handler, hook)
+
+
+def _indented(code: str) -> str:
+    return "\n".join(f"    {line}" for line in code.splitlines())
