@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
-from curator_audio.errors import RecordError
+from curator_audio.errors import CuratorError, RecordError
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.resources import Resources
 from curator_audio.storage.storage import Storage
@@ -175,10 +176,25 @@ class ProcessingStage(ABC, Generic[In, Out]):
         observed, self._observed = self.observed, None
         return observed
 
-    def quarantine(self, task: AudioBatch, index: int, error: RecordError) -> None:
+    def quarantine(self, task: AudioBatch, index: int, error: CuratorError) -> None:
         """Set aside a record of a task, with the place it came from."""
-        place = task.path_of(index), task.offsets[index]
-        bad = QuarantinedRecord(*place, self.name, error.reason, error.message, task.records[index])
+        self.set_aside(task.path_of(index), error, task.records[index], task.offsets[index])
+
+    def set_aside(self, path: str, error: CuratorError, record: Record | bytes | None = None, offset: int = -1) -> None:
+        """Quarantine a file, or what stands at a byte of it.
+
+        Args:
+            path: the file.
+            error: what is wrong with it.
+            record: what was found there; None for the file's name.
+            offset: the byte; -1 for the file as a whole.
+        """
+        reason, message = (
+            (error.reason, error.message) if isinstance(error, RecordError) else ("unreadable_file", str(error))
+        )
+        found = {"file": os.path.basename(path)} if record is None else record
+        num_bytes = len(found) if isinstance(found, bytes) else 0
+        bad = QuarantinedRecord(path, offset, self.name, reason, message, found, num_bytes)
         self.observed.quarantined.append(bad)
 
     def log_metric(self, name: str, value: float) -> None:

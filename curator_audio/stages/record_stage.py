@@ -13,7 +13,7 @@ from curator_audio.errors import (
     StorageFullError,
     place_of,
 )
-from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
+from curator_audio.stages.base import ProcessingStage
 from curator_audio.tasks import AudioBatch, Record
 
 
@@ -80,14 +80,10 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
             except (MemoryError, ConfigurationError, StorageFullError):
                 raise
             except AccessError as error:  # the record names a file that is not there
-                self._set_aside(task, index, record, "unreadable_file", str(error))
+                self.quarantine(task, index, error)
             except StorageError:
                 raise
             except RecordError as error:
-                self._set_aside(task, index, record, error.reason, error.message)
+                self.quarantine(task, index, error)
             except Exception as error:  # a bug or an odd record: it must not stop a run that lasts days
-                self._set_aside(task, index, record, type(error).__name__, f"{error}{place_of(error)}")
-
-    def _set_aside(self, task: AudioBatch, index: int, record: Record, reason: str, message: str) -> None:
-        place = task.path_of(index), task.offsets[index]
-        self.observed.quarantined.append(QuarantinedRecord(*place, self.name, reason, message, record))
+                self.quarantine(task, index, RecordError(type(error).__name__, f"{error}{place_of(error)}"))

@@ -8,12 +8,11 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 
-from curator_audio.errors import CuratorError, RecordError
-from curator_audio.stages.base import Out, ProcessingStage, QuarantinedRecord, WorkerInfo
+from curator_audio.stages.base import Out, ProcessingStage, WorkerInfo
 from curator_audio.stages.fields import Fields
 from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.storage import FileInfo, Storage
-from curator_audio.tasks import Partition, Record
+from curator_audio.tasks import Partition
 
 MAX_SLUG_CHARACTERS = 40  # of at most 4 bytes each, so that file names stay below 255 bytes
 LEDGER_FOLDER = "/_ledger/"
@@ -70,23 +69,6 @@ class SourceStage(ProcessingStage[Partition, Out]):
     def num_bytes(self) -> int | None:
         """The size of all partitions together, if it can be known before listing them."""
         return None
-
-    def set_aside(self, path: str, error: CuratorError, record: Record | bytes | None = None, offset: int = -1) -> None:
-        """Quarantine a file, or what stands at a byte of it.
-
-        Args:
-            path: the file.
-            error: what is wrong with it.
-            record: what was found there; None for the file's name.
-            offset: the byte; -1 for the file as a whole.
-        """
-        reason, message = (
-            (error.reason, error.message) if isinstance(error, RecordError) else ("unreadable_file", str(error))
-        )
-        found = {"file": os.path.basename(path)} if record is None else record
-        num_bytes = len(found) if isinstance(found, bytes) else 0
-        bad = QuarantinedRecord(path, offset, self.name, reason, message, found, num_bytes)
-        self.observed.quarantined.append(bad)
 
 
 def slug_of(path: str) -> str:

@@ -78,7 +78,7 @@ class CodecEncoderStage(RecordStage):
                 if CLIP in record:
                     clip, codes = record.pop(CLIP), next(encoded)
                     if clip.error is not None:
-                        self._set_aside(task, index, record, clip.error.reason, clip.error.message)
+                        self.quarantine(task, index, clip.error)
                         continue
                     record["codes"] = codes.tolist()
                 done.append((record, index))

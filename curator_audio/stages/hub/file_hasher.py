@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from curator_audio.errors import RecordError, StorageError
-from curator_audio.stages.base import QuarantinedRecord
 from curator_audio.stages.hub.contents import contents_of
 from curator_audio.stages.transfer.checks import check_name, check_regular
 from curator_audio.stages.transfer.file_batch import FileBatch
@@ -57,10 +56,7 @@ class FileHasherStage(WriterStage[FileBatch]):
                 try:
                     hashed.append((file, _hashed(storage, file, batch.root)))
                 except RecordError as error:
-                    record = {"file": relative_to(batch.root, file.path)}
-                    self.observed.quarantined.append(
-                        QuarantinedRecord(file.path, -1, self.name, error.reason, error.message, record)
-                    )
+                    self.set_aside(file.path, error, {"file": relative_to(batch.root, file.path)})
         for file, part in hashed:  # the ledger has them in the version they have after this
             if part.num_bytes != file.num_bytes or storage.info(file.path).version != file.version:
                 raise StorageError(f"{file.path} was written again while it was read; run again when it is finished")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from curator_audio.errors import RecordError
-from curator_audio.stages.base import QuarantinedRecord
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.json_codec import encode_record
 from curator_audio.tasks import AudioBatch
@@ -41,9 +40,8 @@ class ManifestWriterStage(WriterStage[AudioBatch]):
         return b"\n".join([*lines, b""])
 
     def _those_that_can_be_written(self, task: AudioBatch) -> Iterator[bytes]:
-        for record, offset in zip(task.records, task.offsets):
+        for index, record in enumerate(task.records):
             try:
                 yield encode_record(record)
             except RecordError as error:
-                bad = QuarantinedRecord(task.source_path, offset, self.name, error.reason, error.message, record)
-                self.observed.quarantined.append(bad)
+                self.quarantine(task, index, error)

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, ClassVar
 
-from curator_audio.errors import ConfigurationError
-from curator_audio.stages.base import QuarantinedRecord
+from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.parameters import check_number
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.atomic_file import AtomicFile
@@ -144,7 +143,7 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
             try:
                 yield _as_table([row[0]], schema)
             except misfits() as error:
-                self._set_aside(row, "wrong_type", f"it does not fit the columns: {error}")
+                self._set_aside(row, RecordError("wrong_type", f"it does not fit the columns: {error}"))
 
     def _without_unknown(self, rows: list[_Row], known: set[str]) -> Iterator[_Row]:
         """The rows without those that have a field which the first records of the shard have not."""
@@ -154,11 +153,11 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
                 yield row
             else:
                 message = f"'{unknown}' is in none of the first records of the shard; declare the columns"
-                self._set_aside(row, "unknown_field", message)
+                self._set_aside(row, RecordError("unknown_field", message))
 
-    def _set_aside(self, row: _Row, reason: str, message: str) -> None:
+    def _set_aside(self, row: _Row, error: RecordError) -> None:
         record, source_path, offset = row
-        self.observed.quarantined.append(QuarantinedRecord(source_path, offset, self.name, reason, message, record))
+        self.set_aside(source_path, error, record, offset)
 
 
 def _as_table(records: list[Record], schema: Any) -> Any:

@@ -23,11 +23,11 @@ MAX_BYTES = 2**30  # of the arrays of one segment, unpacked
 _INDEX = re.compile(r"_seg_(\d+)\Z")
 
 
-def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate: int) -> Record:
-    """The record of a segment from the bytes of its ``.npz`` file.
+def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate: int) -> tuple[Record, int]:
+    """The record of a segment from the bytes of its ``.npz`` file, and how many of its samples were no numbers.
 
     Arrays of Python objects can only be read by unpickling, which could run anything: such metadata (a saved ``None``
-    is one) is read as None, such codes as none, such audio refused. Samples that are NaN or infinite become 0.
+    is one) is read as None, such codes as none, such audio refused.
 
     Args:
         data: the file.
@@ -35,14 +35,17 @@ def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate
         channel: its folder.
         sample_rate: of the audio in Hz, which the file does not tell.
 
+    Returns:
+        The record, and the number of samples that were NaN or infinite: they are 0 in it.
+
     Raises:
         RecordError: it is no ``.npz`` file, has no audio that can be read, or codes that are none.
     """
     with _Arrays(data) as arrays:
-        samples = _samples(arrays.needed("audio"))
+        samples, num_bad = _samples(arrays.needed("audio"))
         text_of = {name: _text(arrays.get(name)) for name in ("text", "audio_id", *METADATA_FIELDS)}
         codes = _codes(arrays.get("codes"))
-    return segment_record(
+    record = segment_record(
         **{**text_of, "audio_id": text_of["audio_id"] or recording_of(segment_id)},
         segment_id=segment_id,
         channel=channel,
@@ -51,6 +54,7 @@ def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate
         audio=audio_field(samples, sample_rate, segment_id),
         codes=codes,
     )
+    return record, num_bad
 
 
 def npz_of_record(record: Record) -> bytes:
@@ -197,7 +201,8 @@ def _add(archive: zipfile.ZipFile, name: str, value: Any) -> None:
     archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue(), zipfile.ZIP_DEFLATED)
 
 
-def _samples(array: npt.NDArray[Any]) -> Samples:
+def _samples(array: npt.NDArray[Any]) -> tuple[Samples, int]:
+    """Mono samples, and how many of them were no finite numbers."""
     mono = np.atleast_1d(np.squeeze(array))
     if mono.ndim != 1 or mono.dtype.kind not in "fi":
         raise RecordError("wrong_type", f"'audio' is {array.dtype} of shape {array.shape}; mono samples are needed")
@@ -206,8 +211,11 @@ def _samples(array: npt.NDArray[Any]) -> Samples:
     if mono.dtype.kind == "i":
         mono = mono / -float(np.iinfo(mono.dtype).min)
     with np.errstate(over="ignore"):
-        samples: Samples = np.nan_to_num(mono.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    return samples
+        samples: Samples = mono.astype(np.float32)
+    num_bad = samples.size - np.count_nonzero(np.isfinite(samples))
+    if num_bad == samples.size:
+        raise RecordError("no_audio", f"none of the {num_bad} samples of 'audio' is a finite number")
+    return np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0), int(num_bad)
 
 
 def _codes(array: npt.NDArray[Any] | None) -> list[int]:

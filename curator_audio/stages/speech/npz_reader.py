@@ -74,21 +74,27 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
         return self.group_of(key), index_of(key.removesuffix(".npz")), key
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
-        return segment_batches(((record, -1) for record in self._records(task)), task.source_path)
+        keys = sorted(task.keys, key=self.order_of)
+        for batch in segment_batches(self._records(task.source_path, keys), task.source_path):
+            paths = [join(task.source_path, keys[number]) for number in batch.offsets]
+            yield AudioBatch(batch.records, batch.source_path, paths=paths)
 
-    def _records(self, task: Partition) -> Iterator[Record]:
-        all_keys = sorted(task.keys, key=self.order_of)
-        for begin in range(0, len(all_keys), READ_AT_ONCE):
-            keys = all_keys[begin : begin + READ_AT_ONCE]
-            paths = [join(task.source_path, key) for key in keys]
-            for key, path, data in zip(keys, paths, self.storage.each(self._read, paths)):
+    def _records(self, folder: str, keys: list[str]) -> Iterator[tuple[Record, int]]:
+        """The record of each file that has one, with the file's number."""
+        for begin in range(0, len(keys), READ_AT_ONCE):
+            paths = [join(folder, key) for key in keys[begin : begin + READ_AT_ONCE]]
+            for number, (path, data) in enumerate(zip(paths, self.storage.each(self._read, paths)), begin):
                 try:
                     if isinstance(data, AccessError):
                         raise data
-                    channel = self._channels.name_of(_folder_name(key)) or None
-                    yield record_of_npz(data, _segment_id(key), channel, self.sample_rate)
+                    channel = self._channels.name_of(_folder_name(keys[number])) or None
+                    record, num_bad = record_of_npz(data, _segment_id(keys[number]), channel, self.sample_rate)
                 except (RecordError, AccessError) as error:
                     self.set_aside(path, error)
+                    continue
+                if num_bad:
+                    self.log_metric("bad_samples", num_bad)
+                yield record, number
 
     def _read(self, path: str) -> bytes | AccessError:
         try:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
-from curator_audio.stages.base import QuarantinedRecord
 from curator_audio.stages.general.audio_duration import resolved
 from curator_audio.stages.io.manifest_reader import BYTE_ORDER_MARK, ManifestReaderStage
 from curator_audio.stages.source import slug_of
@@ -82,12 +81,11 @@ class RecordingReaderStage(ManifestReaderStage):
     def process(self, task: Partition) -> Iterator[AudioBatch]:
         for batch in super().process(task):
             identified = AudioBatch([], batch.source_path)
-            for record, offset in zip(batch.records, batch.offsets):
+            for index, (record, offset) in enumerate(zip(batch.records, batch.offsets)):
                 try:
                     channel, audio_id, _ = self._identity(record, batch.source_path)
                 except RecordError as error:
-                    bad = QuarantinedRecord(batch.source_path, offset, self.name, error.reason, error.message, record)
-                    self.observed.quarantined.append(bad)
+                    self.quarantine(batch, index, error)
                     continue
                 name = self._channels.name_of(channel) or channel
                 identified.records.append({**record, "audio_id": audio_id, "channel": name})

@@ -10,7 +10,6 @@ from functools import partial
 from typing import ClassVar
 
 from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.stages.base import QuarantinedRecord
 from curator_audio.stages.speech.segments import file_name_of
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.storage import Storage, join
@@ -82,21 +81,21 @@ class SegmentFileWriterStage(WriterStage[AudioBatch]):
         for begin in range(0, task.num_items, WRITTEN_AT_ONCE):
             chosen = slice(begin, begin + WRITTEN_AT_ONCE)
             records: dict[str, tuple[Record, int]] = {}
-            for record, offset in zip(task.records[chosen], task.offsets[chosen]):
+            for index, record in enumerate(task.records[chosen], begin):
                 try:
                     path = join(self.output_path, *file_name_of(record, self.suffix))
                     if path in taken:
                         raise RecordError("duplicate_segment", f"a second segment would be written to {path}")
                     taken.add(path)
-                    records[path] = record, offset
+                    records[path] = record, index
                 except RecordError as error:
-                    self._set_aside(task.source_path, record, offset, error)
+                    self.quarantine(task, index, error)
             done = storage.each(partial(self._write, storage, records, is_in_place), list(records))
-            for (record, offset), result in zip(records.values(), done):
+            for (_, index), result in zip(records.values(), done):
                 if isinstance(result, Part):
                     yield result
                 else:
-                    self._set_aside(task.source_path, record, offset, result)
+                    self.quarantine(task, index, result)
 
     def _write(
         self, storage: Storage, records: dict[str, tuple[Record, int]], is_in_place: bool, path: str
@@ -109,7 +108,3 @@ class SegmentFileWriterStage(WriterStage[AudioBatch]):
             return error
         storage.write(path, data)
         return Part(path, len(data), hashlib.sha256(data).hexdigest(), 1)
-
-    def _set_aside(self, source_path: str, record: Record, offset: int, error: RecordError) -> None:
-        bad = QuarantinedRecord(source_path, offset, self.name, error.reason, error.message, record)
-        self.observed.quarantined.append(bad)

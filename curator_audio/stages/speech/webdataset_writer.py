@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.stages.base import QuarantinedRecord
 from curator_audio.stages.speech.segments import file_name_of, sound_of
 from curator_audio.stages.speech.webdataset_reader import SOUND
 from curator_audio.stages.writer import WriterStage
@@ -49,12 +48,11 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
 
     def encode(self, task: AudioBatch) -> bytes:
         file = io.BytesIO()
-        for record, offset in zip(task.records, task.offsets):
+        for index, record in enumerate(task.records):
             try:
                 file.write(b"".join(_member(name, data) for name, data in self._members(record)))
             except RecordError as error:
-                bad = QuarantinedRecord(task.source_path, offset, self.name, error.reason, error.message, record)
-                self.observed.quarantined.append(bad)
+                self.quarantine(task, index, error)
         return file.getvalue()
 
     def _encoded(self, tasks: Iterable[AudioBatch]) -> Iterator[tuple[bytes, int]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError, StorageError, StorageFullError
-from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
+from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.transfer.checks import check_name, check_regular
 from curator_audio.stages.transfer.copying import Copying
 from curator_audio.stages.transfer.file_batch import FileBatch
@@ -123,9 +123,7 @@ class FileCopierStage(WriterStage[FileBatch]):
                 if is_local(file.path):
                     check_regular(file.path, batch.root)
             except RecordError as error:
-                self.observed.quarantined.append(
-                    QuarantinedRecord(file.path, -1, self.name, error.reason, error.message, {"file": key})
-                )
+                self.set_aside(file.path, error, {"file": key})
                 continue
             target = join(self.output_path, key)
             if _is_of_run(target, self._output_dir):

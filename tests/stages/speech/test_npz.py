@@ -33,7 +33,7 @@ def saved(**arrays: Any) -> bytes:
 
 
 def read(data: bytes, sample_rate: int = RATE) -> Record:
-    return record_of_npz(data, "show_seg_3", "news", sample_rate)
+    return record_of_npz(data, "show_seg_3", "news", sample_rate)[0]
 
 
 def samples_of(record: Record) -> npt.NDArray[np.float32]:
@@ -142,6 +142,13 @@ def test_audio_of_many_kinds(audio: Any, expected: npt.NDArray[Any]) -> None:
     assert record["duration_sec"] == len(expected) / RATE
     assert samples.shape == expected.shape
     assert np.abs(samples - expected).max() <= 2**-10 if audio.dtype == np.float16 else 2**-15
+
+
+def test_samples_that_are_no_numbers_are_counted() -> None:
+    _, num_bad = record_of_npz(saved(audio=[0.25, np.nan, np.inf, -0.5]), "show_seg_3", "news", RATE)
+    assert num_bad == 2
+    with pytest.raises(RecordError, match="none of the 9 samples of 'audio' is a finite number"):
+        read(saved(audio=np.full(9, np.nan)))
 
 
 @pytest.mark.parametrize(

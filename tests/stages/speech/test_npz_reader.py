@@ -38,6 +38,7 @@ def test_channel_and_name_are_in_the_path(root: str) -> None:
     (partition,) = reader.partitions()
     (batch,) = reader.process(partition)
     assert (batch.source_path, batch.offsets) == (root, [-1, -1, -1])
+    assert [batch.path_of(index) for index in range(3)] == [f"{root}/news/show_seg_{k}.npz" for k in (0, 2, 10)]
     assert [(r["channel"], r["segment_id"], r["audio_id"], r["text"], r["duration_sec"]) for r in batch.records] == [
         ("news", "show_seg_0", "show", "text 0", 0.1),
         ("news", "show_seg_2", "show", "text 2", 0.3),
@@ -85,6 +86,16 @@ def test_files_that_are_none_are_set_aside(root: str) -> None:
         (f"{root}/news/a_seg_3.npz", -1, "not_npz"),
     ]
     assert bad[0].record == {"file": "a_seg_1.npz"}
+
+
+def test_samples_that_are_no_numbers_are_counted(root: str) -> None:
+    write(root, {"news/a_seg_0.npz": npz(audio=[0.5, float("nan")]), "news/a_seg_1.npz": npz(audio=[float("inf")])})
+    reader = NpzReaderStage(root)
+    assert [record["segment_id"] for record in records(reader)] == ["a_seg_0"]
+    assert reader.observed.metrics == {"bad_samples": 1}
+    assert [(q.source_path, q.reason) for q in reader.observed.quarantined] == [
+        (f"{root}/news/a_seg_1.npz", "no_audio")
+    ]
 
 
 def test_a_file_that_has_gone_since_is_set_aside(root: str) -> None:

@@ -61,7 +61,7 @@ def codes(data: bytes) -> list[int]:
 
 
 def expected_codes(data: bytes) -> list[int]:
-    return fake_codes(record_of_npz(data, "a_seg_0", None, RATE))
+    return fake_codes(record_of_npz(data, "a_seg_0", None, RATE)[0])
 
 
 def write_batch(out: str, *records: Record) -> tuple[list[Any], NpzWriterStage]:
@@ -86,7 +86,7 @@ def test_a_file_a_segment(store: str, tmp_path: Path, request: pytest.FixtureReq
         ("b_seg_0.npz", 1),
     ]
     assert all(p.num_bytes == len(found[p.path.removeprefix(f"{out}/")]) for p in parts)
-    again = record_of_npz(found["news/show_seg_7.npz"], "show_seg_7", "news", RATE)
+    again = record_of_npz(found["news/show_seg_7.npz"], "show_seg_7", "news", RATE)[0]
     assert again == {**segments[7], "start": None, "end": None}, "an .npz file does not tell the time in its recording"
     assert writer.observed.quarantined == []
 
@@ -106,7 +106,17 @@ def test_what_cannot_be_written_is_set_aside_by_itself(tmp_path: Path) -> None:
     assert [part.num_records for part in parts] == [1, 1]
     aside = {q.reason: q.record for q in writer.observed.quarantined}
     assert aside == bad
-    assert record_of_npz(files(out)["news/a_seg_0.npz"], "a_seg_0", "news", RATE)["text"] == "first"
+    assert record_of_npz(files(out)["news/a_seg_0.npz"], "a_seg_0", "news", RATE)[0]["text"] == "first"
+
+
+def test_what_is_set_aside_tells_the_file_it_came_from(tmp_path: Path) -> None:
+    writer = NpzWriterStage(f"{tmp_path}/out")
+    records = [segment("a_seg_0"), segment("a_seg_0"), segment("b_seg_0", audio=None)]
+    writer.write(Storage(), "unused", [AudioBatch(records, "in", paths=["in/0.npz", "in/1.npz", "in/2.npz"])])
+    assert [(q.source_path, q.reason) for q in writer.observed.quarantined] == [
+        ("in/1.npz", "duplicate_segment"),
+        ("in/2.npz", "missing_audio"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "../../etc/x", "a\0b"])
