@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -63,6 +64,15 @@ def run_cli(
 @pytest.fixture(name="run_cli")
 def run_cli_fixture() -> Any:
     return run_cli
+
+
+@pytest.fixture
+def warned() -> Iterator[list[str]]:
+    """What is warned of while a test runs."""
+    messages: list[str] = []
+    sink = logger.add(lambda message: messages.append(message.record["message"]), level="WARNING")
+    yield messages
+    logger.remove(sink)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
+
+from loguru import logger
 
 _DTYPES = {"double": "float64", "float": "float32", "halffloat": "float16", "date32[day]": "date32"}
 
@@ -27,6 +30,47 @@ def card_features(schema: Any) -> list[dict[str, Any]] | None:
         return [{"name": column.name, **_named(told.get(column.name) or _feature(column.type))} for column in schema]
     except (TypeError, ValueError, KeyError, AttributeError):
         return None
+
+
+def features_of(schemas: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The ``features`` of a dataset of several files: every column that any has, of its type in the first that has it.
+
+    With these in its card, ``datasets`` reads a column as null from a file that lacks it; by itself it would take
+    the columns of the first file, and fail on one that has more. A column of two types is warned of.
+
+    Args:
+        schemas: the ``pyarrow.Schema`` of each file by its name.
+
+    Returns:
+        A mapping a column; None where there is no file, or a column of a type that has no name there.
+
+    Example:
+        >>> import pyarrow
+        >>> first, second = pyarrow.schema({"text": pyarrow.string()}), pyarrow.schema({"num_turns": pyarrow.int32()})
+        >>> features_of({"a.parquet": first, "b.parquet": second})
+        [{'name': 'text', 'dtype': 'string'}, {'name': 'num_turns', 'dtype': 'int32'}]
+    """
+    columns: dict[str, tuple[dict[str, Any], str]] = {}
+    others: dict[str, str] = {}
+    for file, schema in schemas.items():
+        features = card_features(schema)
+        if features is None:
+            return None
+        for feature in features:
+            known, first = columns.setdefault(feature["name"], (feature, file))
+            if known != feature:
+                others.setdefault(file, f"'{feature['name']}' is {_kind(feature)} there, and {_kind(known)} in {first}")
+    if others:
+        file, what = next(iter(others.items()))
+        logger.warning(
+            f"{len(others)} file(s) have a column of another type, such as {file}: {what}; "
+            "load_dataset converts it, or fails where it cannot"
+        )
+    return [feature for feature, _ in columns.values()] or None
+
+
+def _kind(feature: dict[str, Any]) -> str:
+    return str(feature.get("dtype") or {name: value for name, value in feature.items() if name != "name"})
 
 
 def _told(schema: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -17,7 +18,7 @@ from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.plan import Plan
 from curator_audio.stages.hub.card import Description, Published, card_of, figures_of, parsed, size_of
 from curator_audio.stages.hub.contents import sha256_of_file
-from curator_audio.stages.hub.features import card_features
+from curator_audio.stages.hub.features import features_of
 from curator_audio.stages.hub.file_reader import PublishedFileReaderStage
 from curator_audio.stages.hub.files import FOLDER, File, expected_files, figures_before, files_of
 from curator_audio.stages.hub.patience import patient_session
@@ -283,14 +284,15 @@ def _sent(hub: Repository, storage: Storage, file: File) -> Any:
 
 
 def _features(storage: Storage, files: list[File]) -> list[dict[str, Any]] | None:
-    """The columns of the first Parquet file, if there is one; those that are only on the Hub are passed over."""
+    """The columns of the Parquet files; those that are only on the Hub are passed over."""
+    shards = [file for file in files if file.name.endswith(".parquet")]
+    found = storage.each(partial(_schema, storage), [file.path for file in shards])
+    return features_of({file.name: schema for file, schema in zip(shards, found) if schema is not None})
+
+
+def _schema(storage: Storage, path: str) -> Any:
     import pyarrow.parquet
 
-    for file in files:
-        if file.name.endswith(".parquet"):
-            with (
-                suppress(AccessError, pyarrow.ArrowException),
-                storage.open(file.path, reads_ahead=False) as opened,
-            ):
-                return card_features(pyarrow.parquet.read_schema(opened))
+    with suppress(AccessError, pyarrow.ArrowException), storage.open(path, reads_ahead=False) as opened:
+        return pyarrow.parquet.read_schema(opened)
     return None

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from curator_audio.stages.hub.features import card_features
+from curator_audio.stages.hub.features import card_features, features_of
 from curator_audio.stages.speech.schema import segment_schema
 
 
@@ -81,3 +81,29 @@ def test_broken_metadata_is_passed_over(metadata: dict[bytes, bytes]) -> None:
 
 def test_a_column_without_a_name_for_its_type() -> None:
     assert card_features(pa.schema({"a": pa.map_(pa.string(), pa.int8())})) is None
+
+
+def test_a_dataset_has_every_column_of_its_files(warned: list[str]) -> None:
+    files = {
+        "a.parquet": pa.schema({"text": pa.string(), "n": pa.int32()}),
+        "b.parquet": pa.schema({"n": pa.int32(), "language": pa.string()}),
+    }
+    assert [feature["name"] for feature in features_of(files) or []] == ["text", "n", "language"]
+    assert warned == []
+
+
+def test_a_column_of_two_types_is_warned_of(warned: list[str]) -> None:
+    files = {
+        f"{k}.parquet": pa.schema({"n": kind}) for k, kind in enumerate([pa.int8(), pa.list_(pa.int8()), pa.int8()])
+    }
+    assert features_of(files) == [{"name": "n", "dtype": "int8"}]
+    (line,) = warned
+    assert line.startswith("1 file(s) have a column of another type, such as 1.parquet: 'n' is {'list': 'int8'} there")
+
+
+def test_without_files_there_are_no_columns() -> None:
+    assert features_of({}) is None
+    assert (
+        features_of({"a": pa.schema({"a": pa.string()}), "b": pa.schema({"a": pa.map_(pa.string(), pa.int8())})})
+        is None
+    )
