@@ -4,7 +4,11 @@ import sys
 
 import pytest
 
-HEARD = "from curator_audio.stopping import stoppable\nimport os, signal, time, weakref\n"
+HEARD = """
+from curator_audio.stopping import stoppable
+import os, signal, time, weakref
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background has not
+"""
 
 IN_A_DESTRUCTOR = """
 class Closing:

@@ -47,12 +47,13 @@ def main() -> None:
 
     library = library_model("neucodec", args)
     weights = library_model("transformers", args) if args.implementation == "transformers" else library
-    codecs = {dtype: loaded_codec(weights, dtype, args, device.type) for dtype in args.dtype}
+    codecs = {dtype: loaded_codec(weights, dtype, args, str(device)) for dtype in args.dtype}
     library.to(device)
     encoders = {"reference": lambda: reference_codes(library, clips)}
     encoders |= {dtype: partial(codec.encode, clips) for dtype, codec in codecs.items()}
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        codes = {name: encode() for name, encode in encoders.items()}  # which warms them up, too
+        codes = {name: encode() for name, encode in encoders.items()}
+    timed_rounds(encoders, 1)  # warms them up, as they will be timed
     for codec in codecs.values():
         codec.work = type(codec.work)()
     wall_sec, cpu_sec = timed_rounds(encoders, args.rounds)

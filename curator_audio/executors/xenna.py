@@ -51,12 +51,11 @@ class XennaExecutor(RayExecutor):
                 worker.kill()
 
     def execute(self, plan: Plan, partitions: Iterator[Partition], context: RunContext) -> Iterator[Outcome]:
-        for name, value in XENNA_ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
         logger.disable("cosmos_xenna")  # its tables every minute; our own progress is shown
-        self._cluster.start(plan.num_cpus)
-        with self._cluster.announced(), engine_errors(self.name):
-            yield from self._execute(plan, partitions, context)
+        with _environment():
+            self._cluster.start(plan.num_cpus)
+            with self._cluster.announced(), engine_errors(self.name):
+                yield from self._execute(plan, partitions, context)
 
     def _execute(self, plan: Plan, partitions: Iterator[Partition], context: RunContext) -> Iterator[Outcome]:
         from cosmos_xenna.pipelines import v1 as xenna
@@ -73,6 +72,18 @@ class XennaExecutor(RayExecutor):
             results: Any = xenna.run_pipeline(xenna.PipelineSpec(input_data=data, stages=stages, config=config))
             for result in results or []:
                 yield outcome(arrived(result))
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Xenna's environment, and no longer: with it, another executor's workers would all be on the first GPU."""
+    added = {name: value for name, value in XENNA_ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def _own_workers() -> list[Any]:

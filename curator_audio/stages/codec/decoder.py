@@ -78,7 +78,7 @@ class NeuCodecDecoderStage(RecordStage):
         return {**record, "audio": audio, "sample_rate": rate}
 
     def _neucodec(self) -> NeuCodec:
-        device = None if self.resources.wants_gpu else "cpu"
+        device = "cuda" if self.resources.wants_gpu else "cpu"
         return NeuCodec(implementation=self.implementation, model=self.model, device=device, seed=self.seed)
 
 

@@ -133,7 +133,7 @@ class CodecEncoderStage(RecordStage):
         return codes
 
     def derived_metrics(self, totals: Mapping[str, float]) -> dict[str, float]:
-        """How busy the device was, and the hours of audio it encodes in an hour.
+        """The share of the time in which the device had something to do, and the hours of audio it encodes in an hour.
 
         Example:
             >>> totals = {"worker_time_sec": 100.0, "device_time_sec": 90.0, "encoded_duration": 50_000.0}
@@ -143,7 +143,7 @@ class CodecEncoderStage(RecordStage):
         worker_time = totals.get("worker_time_sec", 0)
         if not worker_time:
             return {}
-        device = "gpu" if self.resources.gpus else "worker"
+        device = "gpu" if self.resources.wants_gpu else "worker"
         device_hours = worker_time * (self.resources.gpus or 1)
         return {
             f"{device}_busy_share": totals.get("device_time_sec", 0) / worker_time,
@@ -200,6 +200,6 @@ class NeuCodecEncoderStage(CodecEncoderStage):
             dtype=self.dtype,
             compile=self.compile,
             batch_audio_sec=self.batch_audio_sec,
-            device=None if self.resources.wants_gpu else "cpu",
+            device="cuda" if self.resources.wants_gpu else "cpu",
             seed=self.seed,
         )

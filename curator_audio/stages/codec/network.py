@@ -65,6 +65,7 @@ class EncoderNetwork(nn.Module):
         self.acoustic_encoder = AcousticEncoder(sizes.num_channels, sizes.acoustic_width)
         self.fc_encoder = nn.Linear(width, width)
         self.project_in = nn.Linear(width, NUM_DIMENSIONS)
+        self._is_compiled = False
 
     def forward(self, waves: Tensor, num_codes: Sequence[int], mel: MelFeatures) -> Tensor:
         """The codes of clips of mixed lengths.
@@ -95,7 +96,9 @@ class EncoderNetwork(nn.Module):
         def acoustic() -> Tensor:
             return self.acoustic_encoder(waves, num_samples)[:, :longest]
 
-        return side_by_side(semantic, acoustic) if waves.device.type == "cpu" else (semantic(), acoustic())
+        if waves.device.type == "cpu" and not self._is_compiled:  # PyTorch cannot compile in two threads at once
+            return side_by_side(semantic, acoustic)
+        return semantic(), acoustic()
 
     def to_precision(self, dtype: torch.dtype) -> EncoderNetwork:
         """The network with weights in ``dtype``, but for what decides between codes and costs next to nothing."""
@@ -114,6 +117,7 @@ class EncoderNetwork(nn.Module):
                 module.function = snake
         for layer in self.semantic_encoder.layers:
             layer.compile(dynamic=True)
+        self._is_compiled = True
         return self
 
 

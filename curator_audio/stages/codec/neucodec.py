@@ -94,11 +94,12 @@ class NeuCodec:
             ClipTooLongError: a clip that does not fit in memory even alone.
             CuratorError: numbers too large for ``float16``.
         """
+        self.load_encoder()
         num_codes = [len(clip) // self.samples_per_code for clip in clips]
         codes = [np.zeros(count, np.int32) for count in num_codes]
         waiting = self._packed(num_codes, range(len(clips)))
         running: _Running | None = None
-        with self._precision(), ThreadPoolExecutor(1) as pool:
+        with self._precision(), self._attention(), ThreadPoolExecutor(1) as pool:
 
             def prepare_next() -> Any:
                 return pool.submit(self._padded, clips, waiting[0]) if waiting else None
@@ -151,10 +152,8 @@ class NeuCodec:
                 on_cpu = torch.empty(codes.shape, dtype=codes.dtype, pin_memory=codes.is_cuda)
                 on_cpu.copy_(codes, non_blocking=True)
                 timer.stop()
-        except torch.OutOfMemoryError:
-            return None
         except RuntimeError as error:
-            if "out of memory" in str(error) or "ALLOC_FAILED" in str(error):
+            if is_out_of_memory(error, len(batch)):
                 return None
             raise
         return _Running(batch, num_codes, on_cpu, timer)
@@ -235,7 +234,13 @@ class NeuCodec:
     def _device(self) -> torch.device:
         import torch
 
-        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ConfigurationError(
+                f"the codec is to run on a GPU, and PyTorch {torch.__version__} finds none that it can use: it was "
+                "installed without CUDA, or needs a newer driver; mend that, or run on CPUs with gpus: 0"
+            )
+        return device
 
     @cached_property
     def _budget(self) -> int:
@@ -284,6 +289,40 @@ class NeuCodec:
         finally:
             torch.set_float32_matmul_precision(before)
 
+    @contextmanager
+    def _attention(self) -> Iterator[None]:
+        """Keep a GPU from cuDNN's attention, which makes a plan for every new shape: nearly every batch has one."""
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        if self._device.type != "cuda":
+            yield
+            return
+        with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+            yield
+
+
+def is_out_of_memory(error: RuntimeError, num_clips: int) -> bool:
+    """Whether a batch of so many clips may have failed for want of memory, as far as the message tells.
+
+    A convolution for which cuDNN has no memory says only that it finds no engine; it says the same on a GPU that it
+    does not know, where a single clip fails too.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"), num_clips=1)
+        True
+        >>> no_engine = RuntimeError("GET was unable to find an engine to execute this computation")
+        >>> is_out_of_memory(no_engine, num_clips=2), is_out_of_memory(no_engine, num_clips=1)
+        (True, False)
+    """
+    import torch
+
+    message = str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or any(said in message for said in ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED"))
+        or (num_clips > 1 and "unable to find an engine" in message)
+    )
+
 
 def check_installed(implementation: str, model: str | None = None) -> None:
     """Check that the libraries a model needs are there; random weights to encode with need only PyTorch.
@@ -313,7 +352,7 @@ class _Timer:
     """How long a device was busy with what it was given between the timer's making and ``stop``."""
 
     def __init__(self, device: torch.device) -> None:
-        self._is_cuda = device.type == "cuda"
+        self._device = device
         self._marks = [self._mark()]
 
     def stop(self) -> None:
@@ -322,16 +361,16 @@ class _Timer:
     def _mark(self) -> Any:
         import torch
 
-        if not self._is_cuda:
+        if self._device.type != "cuda":
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))
         return event
 
     def seconds(self) -> float:
         """Waits until the device is done."""
         start, end = self._marks
-        if not self._is_cuda:
+        if self._device.type != "cuda":
             return float(end - start)
         end.synchronize()
         return float(start.elapsed_time(end)) / 1000

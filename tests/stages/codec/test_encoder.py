@@ -16,7 +16,7 @@ pytest.importorskip("soxr")
 
 from curator_audio.errors import ConfigurationError, RecordError  # noqa: E402
 from curator_audio.stages import Resources, WorkerInfo  # noqa: E402
-from curator_audio.stages.codec import CodecEncoderStage, NeuCodecEncoderStage  # noqa: E402
+from curator_audio.stages.codec import CodecEncoderStage, NeuCodecDecoderStage, NeuCodecEncoderStage  # noqa: E402
 from curator_audio.stages.codec.codec import ClipTooLongError, Codec, Work  # noqa: E402
 from curator_audio.stages.codec.segment_clip import SegmentClip  # noqa: E402
 from curator_audio.stages.speech.sound import encode_flac  # noqa: E402
@@ -239,6 +239,16 @@ def test_neucodec_encodes_segments(clips: list[Any]) -> None:
     alone = NeuCodec(model="random-tiny", device="cpu").encode([as_written])[0]
     assert (np.array(batch.records[0]["codes"]) == alone).mean() > 0.98  # FLAC rounds to 16 bits its own way
     assert stage.observed.metrics["device_time_sec"] <= stage.observed.metrics["worker_time_sec"]
+
+
+@pytest.mark.parametrize("kind", [NeuCodecEncoderStage, NeuCodecDecoderStage])
+def test_a_gpu_that_pytorch_cannot_use_is_told(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("neucodec", reason="needs the extra codec")
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigurationError, match=r"on a GPU, and PyTorch .* finds none .* run on CPUs with gpus: 0"):
+        kind(model="random-tiny").setup(WorkerInfo())
 
 
 @pytest.mark.parametrize(
