@@ -414,8 +414,7 @@ def test_what_a_run_keeps_beside_its_shards_is_left_out() -> None:
 # ---- in worker processes
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-@pytest.mark.parametrize("write", FORMATS)
+@pytest.mark.parametrize(("write", "start"), [(write_parquet, "spawn"), (write_parquet, "fork"), (write_tar, "fork")])
 def test_two_workers_read_from_s3(write: Write, start: str, s3_bucket: str) -> None:
     write(f"{s3_bucket}/shards", [5, 1])
     shards = ShardDataset(f"{s3_bucket}/shards", shuffle=True)
