@@ -201,7 +201,9 @@ def test_more_on_the_hub_than_is_published_loads_too(
 ) -> None:
     datasets: Any = pytest.importorskip("datasets", reason="needs the extra datasets")
     older = (interleaved / "data" / "train-0000.parquet").read_bytes()
-    hub.create("me/talks", files={"data/older.parquet": older})
+    hub.create("me/talks", files={"data/older.parquet": older, "data/notes.json": b"{}"})
+    told = publish(environment, interleaved, tmp_path / "publish", "dry_run=true").stdout
+    assert "\n  1 other file(s) stay there, such as data/older.parquet\n" in told
     printed = published(environment, interleaved, tmp_path / "publish")
     assert "WARNING: datasets/me/talks holds 1 other file(s) in data/, such as data/older.parquet" in printed
     folder = downloaded(hub, tmp_path / "copy")

@@ -57,12 +57,22 @@ class Description:
     @property
     def container(self) -> str:
         """The kind of files that hold the examples; empty where ``datasets`` knows none of them."""
-        return next((kind for kind in CONTAINERS if any(file.name.endswith(kind) for file in self.files)), "")
+        return container_of([file.name for file in self.files])
 
     @property
     def examples(self) -> list[Published]:
         """The files that hold the examples; what lies beside them tells more of these."""
         return [file for file in self.files if file.name.endswith(self.container)]
+
+
+def container_of(names: Sequence[str]) -> str:
+    """The kind of files that hold the examples, of these; empty where ``datasets`` knows none of them.
+
+    Example:
+        >>> container_of(["data/0.json", "data/0.tar"])
+        '.tar'
+    """
+    return next((kind for kind in CONTAINERS if any(name.endswith(kind) for name in names)), "")
 
 
 def card_of(description: Description, before: str | None = None) -> str:

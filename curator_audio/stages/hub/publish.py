@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +16,7 @@ from loguru import logger
 from curator_audio.errors import AccessError, ConfigurationError, StorageError
 from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.plan import Plan
-from curator_audio.stages.hub.card import Description, Published, card_of, figures_of, parsed, size_of
+from curator_audio.stages.hub.card import Description, Published, card_of, container_of, figures_of, parsed, size_of
 from curator_audio.stages.hub.contents import sha256_of_file
 from curator_audio.stages.hub.features import features_of
 from curator_audio.stages.hub.file_reader import PublishedFileReaderStage
@@ -134,6 +134,7 @@ class PublishToHub(AfterStep):
         lines = [
             f"  {'there' if is_there[file.name] else 'send'} {file.name} {size_of(file.num_bytes)}" for file in files
         ]
+        others = _others(files, there)
         unknown = 0 if isinstance(context.plan.source, PublishedFileReaderStage) else len(pending)
         return "\n".join(
             [
@@ -142,6 +143,7 @@ class PublishToHub(AfterStep):
                 f"  {len(missing)} files to send, {size_of(sum(file.num_bytes for file in missing))}; "
                 f"{len(files) - len(missing)} there already",
                 *([f"  and the files of {unknown} partition(s) that are still to be done"] if unknown else []),
+                *([f"  {len(others)} other file(s) stay there, such as {others[0]}"] if others else []),
             ]
         )
 
@@ -203,16 +205,11 @@ class PublishToHub(AfterStep):
             tags=self.tags,
             pretty_name=self.pretty_name,
         )
-        names, container = {file.name for file in files}, description.container
-        others = [
-            name
-            for name in there
-            if name.startswith(f"{FOLDER}/") and container and name.endswith(container) and name not in names
-        ]
-        if others:
+        if others := _others(files, there):
             logger.warning(
                 f"datasets/{self.repo_id} holds {len(others)} other file(s) in {FOLDER}/, such as {others[0]}, which "
-                "stay and load with these; the card tells no number of rows for datasets to check"
+                "stay and load with these; delete them there if they should not. "
+                "The card tells no number of rows for datasets to check"
             )
             return replace(description, is_complete=False)
         return description
@@ -251,6 +248,16 @@ def _is_repo_id(repo_id: str) -> bool:
 def _batches(files: list[File], size: int) -> Iterator[list[File]]:
     for start in range(0, len(files), size):
         yield files[start : start + size]
+
+
+def _others(files: list[File], there: Iterable[str]) -> list[str]:
+    """What the Hub has beside these files and ``datasets`` would load with them."""
+    names = [file.name for file in files]
+    container = container_of(names)
+    if not container:
+        return []
+    others = set(there).difference(names)
+    return sorted(name for name in others if name.startswith(f"{FOLDER}/") and name.endswith(container))
 
 
 def _is_there(storage: Storage, file: File, remote: RemoteFile | None, may_read: bool = True) -> bool:
