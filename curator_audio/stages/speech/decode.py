@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curator_audio.errors import AccessError, CuratorError, RecordError, StorageError
+from curator_audio.stages.speech.mp3 import is_cut_frame
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.sound import Samples
 from curator_audio.storage.failures import explained
@@ -27,6 +28,8 @@ MIN_MISSING_SEC = 0.5
 """How much must be missing of the length written down for a recording to count as broken off; encoders pad by less."""
 
 MAX_OGG_PAGE_BYTES = 65307
+
+MP3_DECODERS = ("mp3", "mp3float")
 
 MAX_SAMPLE = 1e9
 """Where full scale is 1: what a float file holds beyond it is no sound."""
@@ -86,6 +89,7 @@ class Recording:
         self.num_samples = 0
         self._path, self._file, self._container = path, file, container
         self._has_cut_packet = False
+        self._last_packet: Any = None
         if not container.streams.audio:
             raise RecordError("no_audio_stream", f"{path} holds no audio, only {_kinds(container)}")
         stream = container.streams.audio[0]
@@ -124,6 +128,8 @@ class Recording:
             return f"{missing_sec:.1f} s of the {self._declared_sec:.1f} s that its header tells are missing"
         if self._container.format.name == "ogg" and _is_cut_page(self._file.tail(MAX_OGG_PAGE_BYTES)):
             return "its last page is cut"
+        if self._last_packet.stream.codec_context.name in MP3_DECODERS and is_cut_frame(bytes(self._last_packet)):
+            return "its last frame is cut"
         return "a packet of it is cut" if self._has_cut_packet else ""
 
     def _decoded(self, packets: Iterable[Any]) -> Iterator[Any]:
@@ -134,6 +140,7 @@ class Recording:
         try:
             for packet in packets:
                 self._has_cut_packet |= packet.is_corrupt
+                self._last_packet = packet if packet.size else self._last_packet
                 for frame in packet.decode():
                     has_decoded = True
                     yield frame

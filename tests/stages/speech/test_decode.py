@@ -265,6 +265,17 @@ def test_what_breaks_off_yields_what_is_there(suffix: str, tmp_path: Path) -> No
     assert np.array_equal(half[:length], whole[:length])
 
 
+@pytest.mark.parametrize("sample_rate", [44100, 48000, 32000, 22050, 16000, 11025, 8000])
+def test_an_mp3_that_does_not_tell_its_length_is_cut_where_a_frame_is(sample_rate: int, tmp_path: Path) -> None:
+    data = encoded("libmp3lame", "mp3", stereo(2.0), sample_rate, write_xing="0", id3v2_version="0")
+    tag = b"TAG" + bytes(125)
+    told = []
+    for found in (data, data + tag, data[:-1], data[: len(data) * 2 // 3]):
+        (tmp_path / "a.mp3").write_bytes(found)
+        told.append(decoded(tmp_path / "a.mp3")[0].broken_off)
+    assert told == ["", "", "its last frame is cut", "its last frame is cut"]
+
+
 def test_garbage_half_way_is_told_in_the_decoders_words(tmp_path: Path) -> None:
     data = file_of("mp3")
     (tmp_path / "a.mp3").write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
