@@ -48,11 +48,12 @@ class VerbatimFloat(float):
 # ---- reading
 
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789E", b"000000000e")
-_BESIDE_NUMBERS = bytes(set(range(256)) - set(b"0123456789eE-,:"))  # and their points, so that all digits adjoin
+_BESIDE_NUMBERS = bytes(set(range(256)) - set(b"0123456789eE-,:\\"))  # and their points, so that all digits adjoin
 _MANY_DIGITS = b"0" * 16  # any 15 fit into a double
 _SMALL_EXPONENT = b"e-000"
 _NUMBER_OF_MANY_DIGITS = re.compile(rb"[0-9][0-9.]{15,}(?:[eE][+-]?[0-9]+)?")
 _NUMBER_OF_SMALL_EXPONENT = re.compile(rb"[0-9][0-9.]*[eE]-[0-9]{3,}")
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _BEFORE_NUMBERS = b":[,- \t\r\n"
 
 
@@ -74,11 +75,22 @@ def decode_line(line: bytes) -> Any:
     except orjson.JSONDecodeError:
         return _decode_slowly(line)
     digits = line.translate(_DIGITS_TO_ZERO, _BESIDE_NUMBERS)
-    if _MANY_DIGITS in digits and not _holds_all(_NUMBER_OF_MANY_DIGITS, line):
-        return _decode_slowly(line)
-    if _SMALL_EXPONENT in digits and not _holds_all(_NUMBER_OF_SMALL_EXPONENT, line):
-        return _decode_slowly(line)
-    return value
+    if (_MANY_DIGITS not in digits and _SMALL_EXPONENT not in digits) or _would_be_written(line, value):
+        return value
+    if _holds_all(_NUMBER_OF_MANY_DIGITS, line) and _holds_all(_NUMBER_OF_SMALL_EXPONENT, line):
+        return value
+    return _decode_slowly(line)
+
+
+def _would_be_written(line: bytes, value: Any) -> bool:
+    """Whether orjson would write the line's numbers as they stand there; none of their digits is lost then."""
+    try:
+        written = orjson.dumps(value)
+    except orjson.JSONEncodeError:  # nested deeper than it writes
+        return False
+    if b"\\" in line:  # which texts may be written without
+        line, written = _STRING.sub(b"", line), _STRING.sub(b"", written)
+    return written.replace(b" ", b"") == line.translate(None, b" \t\r\n")
 
 
 def _holds_all(pattern: re.Pattern[bytes], line: bytes) -> bool:

@@ -176,6 +176,13 @@ def test_the_encoder_for_odd_values_writes_the_same_bytes(value: Any) -> None:
 
 
 @settings(max_examples=300, deadline=None)
+@given(json_values, st.booleans(), st.sampled_from([None, (",", ":"), (" , ", "\t: ")]))
+def test_any_spelling_reads_as_the_slow_way_reads_it(value: Any, is_ascii: bool, separators: Any) -> None:
+    line = json.dumps([value, 0.1 + 0.2], ensure_ascii=is_ascii, separators=separators).encode(errors="replace")
+    assert same(decode_line(line), json_codec._decode_slowly(line))
+
+
+@settings(max_examples=300, deadline=None)
 @given(st.decimals(allow_nan=False, allow_infinity=False), st.sampled_from(["%s", '{"a":[%s,1.5]}', "[-1, %s]"]))
 def test_any_decimal_keeps_its_value(number: Any, template: str) -> None:
     import decimal
@@ -187,6 +194,13 @@ def test_any_decimal_keeps_its_value(number: Any, template: str) -> None:
     text = template % str(number).lstrip("+")
     written = encode_value(decode_line(text.encode())).decode()
     assert flat(written) == flat(text)
+
+
+@pytest.mark.parametrize("number", ["0.12345678901234567", "0.1234567890123456789012345"])
+def test_numbers_in_nests_and_beside_escapes_keep_their_digits(number: str) -> None:
+    for before, after in (("[" * 500, "]" * 500), ('{"a\\"b\\\\": "1\\u0627\\u06441", "c": ', "}"), ("[ -1.5,", " ]")):
+        line = f"{before}{number}{after}".encode()
+        assert json.loads(encode_value(decode_line(line)), parse_float=str) == json.loads(line, parse_float=str)
 
 
 @pytest.mark.parametrize("text", ["ip 192.168.100.100.192.168.100.100", "v 2024.01.01.12.30.45.123456", " 1.2.3e-100"])
