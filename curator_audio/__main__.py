@@ -1,8 +1,6 @@
 """``python -m curator_audio``."""
 
-import sys
-
-from curator_audio.cli import main
+from curator_audio.cli import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

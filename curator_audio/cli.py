@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from curator_audio.errors import ConfigurationError, CuratorError
 from curator_audio.report.log import log_plainly
-from curator_audio.stopping import stoppable
+from curator_audio.stopping import ignore_signals, stoppable
 
 DESCRIPTION = "Turn recordings into training data for audio language models."
 EPILOG = """\
@@ -21,6 +21,16 @@ examples:
   %(prog)s --config-path my/pipelines --config-name mine manifest_path=manifest.jsonl
   %(prog)s --check s3://bucket/out storage_options.endpoint_url=https://host:9000
 """
+
+
+def command() -> NoReturn:
+    """``main`` as a process of its own, which ends with its status whatever signals come by then."""
+    try:
+        status = main()
+    except KeyboardInterrupt:  # while it told that it was stopped
+        status = 1
+    ignore_signals()
+    sys.exit(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -64,3 +64,35 @@ def test_what_was_set_before_is_set_again() -> None:
 
 def _indented(code: str) -> str:
     return "\n".join(f"    {line}" for line in code.splitlines())
+
+
+LEAVING = """
+class Closing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000): pass
+with stoppable():
+    Closing()
+time.sleep(0.3)
+print("went on")
+"""
+
+MANY_AT_ONCE = """
+class Closing:
+    def __del__(self):
+        for _ in range(20):
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(100): pass
+try:
+    with stoppable():
+        for _ in range(3): Closing()
+        time.sleep(30)
+except KeyboardInterrupt:
+    print("went on")
+"""
+
+
+@pytest.mark.parametrize("what", [LEAVING, MANY_AT_ONCE])
+def test_what_comes_late_or_often_does_no_harm(what: str) -> None:
+    done = subprocess.run([sys.executable, "-c", HEARD + what], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")

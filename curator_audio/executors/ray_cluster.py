@@ -128,19 +128,26 @@ class RayCluster:
         if self._started:
             import ray
 
-            ray.shutdown()
+            with _own_signal_handlers():
+                ray.shutdown()
             self._started = False
 
 
 @contextmanager
 def _own_signal_handlers() -> Iterator[None]:
-    """Keep our answer to SIGTERM, which Ray replaces by its own."""
+    """Keep our answer to SIGTERM: Ray's own ends the process while Ray starts, and none is left when it has stopped."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    except SystemExit as end:
+        if end.code == signal.SIGTERM:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_reachable(address: str) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ after: [{{_target_: curator_audio.stages.after.JoinParts}}]
     run = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     entries = out / "_ledger" / "entries"
     while run.poll() is None and not (entries.is_dir() and len(list(entries.glob("[!.]*.json"))) >= 2):
-        pass
+        time.sleep(0.01)  # and not the processor of those who are waited for
     run.send_signal(signal.SIGKILL)
     run.communicate()
     done = len(list(entries.glob("[!.]*.json")))
