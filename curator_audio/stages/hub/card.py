@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,9 @@ class Description:
         pipeline: the pipeline that made it.
         files: all files of the dataset.
         is_complete: whether those are all that the repository holds; else nobody knows how many examples it has.
-        features: the columns, as ``card_features`` gives them.
+        features: the columns, as ``features_of`` gives them.
+        has_unread_files: whether there are files on the Hub that ``features`` does not go by; what columns the card
+            that is there names beside these may be theirs, and stay.
         figures: what the run counted.
         license: an identifier of a licence the Hub knows.
         tags: words to find it by.
@@ -49,6 +51,7 @@ class Description:
     files: Sequence[Published]
     is_complete: bool = True
     features: list[dict[str, Any]] | None = None
+    has_unread_files: bool = False
     figures: Sequence[Figure] = ()
     license: str | None = None
     tags: Sequence[str] = field(default_factory=list)
@@ -189,8 +192,9 @@ def _metadata(description: Description, before: dict[str, Any]) -> dict[str, Any
         ours["tags"] = tags
     if description.container:
         ours["configs"] = _with_ours(before.get("configs"), _config(description))
-        info = _info(description, num_examples)
         others = before.get("dataset_info")
+        infos = others if isinstance(others, list) else [others]
+        info = _info(description, num_examples, infos)
         ours["dataset_info"] = _with_ours(others, info) if isinstance(others, list) else info
     return ours
 
@@ -201,15 +205,29 @@ def _config(description: Description) -> dict[str, Any]:
     return {"config_name": "default", "data_files": [{"split": "train", "path": pattern}]}
 
 
-def _info(description: Description, num_examples: int) -> dict[str, Any]:
+def _info(description: Description, num_examples: int, before: list[Any]) -> dict[str, Any]:
     info: dict[str, Any] = {"config_name": "default"}
-    if description.features:
-        info["features"] = description.features
+    features = list(description.features or [])
+    if description.has_unread_files:
+        names = {feature["name"] for feature in features}
+        features += [feature for feature in _features_in(before) if feature["name"] not in names]
+    if features:
+        info["features"] = features
     if description.is_complete:  # datasets refuses to load another number of examples
         num_bytes = sum(file.num_bytes for file in description.examples)
         info["splits"] = [{"name": "train", "num_bytes": num_bytes, "num_examples": num_examples}]
         info |= {"download_size": num_bytes, "dataset_size": num_bytes}
     return info
+
+
+def _features_in(infos: list[Any]) -> Iterator[dict[str, Any]]:
+    """The columns that a card names for what is ours in it."""
+    for info in infos:
+        if isinstance(info, dict) and info.get("config_name", "default") == "default":
+            named = info.get("features")
+            for feature in named if isinstance(named, list) else []:
+                if isinstance(feature, dict) and "name" in feature:
+                    yield feature
 
 
 def _with_ours(before: Any, ours: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from loguru import logger
 
+PLAIN = ("Value", "List", "LargeList", "Sequence")
 _DTYPES = {"double": "float64", "float": "float32", "halffloat": "float16", "date32[day]": "date32"}
 
 
@@ -25,18 +26,18 @@ def card_features(schema: Any) -> list[dict[str, Any]] | None:
         >>> card_features(pyarrow.schema({"text": pyarrow.string(), "codes": pyarrow.list_(pyarrow.int32())}))
         [{'name': 'text', 'dtype': 'string'}, {'name': 'codes', 'list': 'int32'}]
     """
-    told = _told(schema)
+    columns, told = {column.name: column.type for column in schema}, _told(schema)
     try:
-        return [{"name": column.name, **_named(told.get(column.name) or _feature(column.type))} for column in schema]
-    except (TypeError, ValueError, KeyError, AttributeError):
+        return [_column(name, told.get(name) or _feature(kind)) for name, kind in columns.items()]
+    except NO_NAME:
         return None
 
 
 def features_of(schemas: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The ``features`` of a dataset of several files: every column that any has, of its type in the first that has it.
+    """The ``features`` of a dataset of several files: every column that any has, of a type that holds those of all.
 
     With these in its card, ``datasets`` reads a column as null from a file that lacks it; by itself it would take
-    the columns of the first file, and fail on one that has more. A column of two types is warned of.
+    the columns of the first file, and fail on one that has more. What cannot be brought together is warned of.
 
     Args:
         schemas: the ``pyarrow.Schema`` of each file by its name.
@@ -50,27 +51,69 @@ def features_of(schemas: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         >>> features_of({"a.parquet": first, "b.parquet": second})
         [{'name': 'text', 'dtype': 'string'}, {'name': 'num_turns', 'dtype': 'int32'}]
     """
-    columns: dict[str, tuple[dict[str, Any], str]] = {}
+    special: dict[str, Any] = {}
+    for schema in schemas.values():
+        for name, feature in _told(schema).items():
+            if _is_special(feature):
+                special.setdefault(name, feature)
+    features = []
+    columns = _columns(schemas)
+    for name, kind in columns.items():
+        try:
+            features.append(_column(name, special.get(name) or _feature(kind)))
+        except NO_NAME:
+            if any(schema.names != list(columns) for schema in schemas.values()):
+                logger.warning(
+                    f"the card names no columns, as it has no name for the type of '{name}', {kind}; load_dataset "
+                    "takes those of the first file, and fails on one that has others"
+                )
+            return None
+    return features or None
+
+
+def _columns(schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """The type of each column, one that holds those of all files if there is one, else that of the first."""
+    import pyarrow
+
+    columns: dict[str, tuple[Any, str]] = {}
     others: dict[str, str] = {}
     for file, schema in schemas.items():
-        features = card_features(schema)
-        if features is None:
-            return None
-        for feature in features:
-            known, first = columns.setdefault(feature["name"], (feature, file))
-            if known != feature:
-                others.setdefault(file, f"'{feature['name']}' is {_kind(feature)} there, and {_kind(known)} in {first}")
+        for column in schema:
+            kind, first = columns.setdefault(column.name, (column.type, file))
+            if kind == column.type:
+                continue
+            both = [pyarrow.schema({"": one}) for one in (kind, column.type)]
+            try:
+                columns[column.name] = pyarrow.unify_schemas(both, promote_options="permissive").types[0], first
+            except pyarrow.ArrowException:
+                others.setdefault(file, f"'{column.name}' is {column.type} there, and {kind} in {first}")
     if others:
         file, what = next(iter(others.items()))
         logger.warning(
-            f"{len(others)} file(s) have a column of another type, such as {file}: {what}; "
-            "load_dataset converts it, or fails where it cannot"
+            f"{len(others)} file(s) have a column of a type of its own, such as {file}: {what}; load_dataset fails on "
+            "what it cannot convert"
         )
-    return [feature for feature, _ in columns.values()] or None
+    return {name: kind for name, (kind, _) in columns.items()}
 
 
-def _kind(feature: dict[str, Any]) -> str:
-    return str(feature.get("dtype") or {name: value for name, value in feature.items() if name != "name"})
+NO_NAME = (TypeError, ValueError, KeyError, AttributeError)
+"""What comes of a type, or of a feature, that a card has no name for."""
+
+
+def _column(name: str, feature: Any) -> dict[str, Any]:
+    return {"name": name, **_named(feature)}
+
+
+def _is_special(feature: Any) -> bool:
+    """Whether there is more to a feature than its column's type tells, as there is to audio."""
+    if isinstance(feature, list):
+        return any(map(_is_special, feature))
+    if not isinstance(feature, dict):
+        return False
+    kind = feature.get("_type")
+    if isinstance(kind, str) and kind not in PLAIN:
+        return True
+    return any(map(_is_special, feature.values()))
 
 
 def _told(schema: Any) -> dict[str, Any]:

@@ -195,11 +195,13 @@ class PublishToHub(AfterStep):
     def _description(self, context: AfterContext, files: list[File], there: dict[str, RemoteFile]) -> Description:
         assert self.repo_id is not None
         pipeline, stages = figures_before(context)
+        schemas = _schemas(context.storage, files)
         description = Description(
             title=self.repo_id.rpartition("/")[2],
             pipeline=pipeline,
             files=[Published(file.name, file.num_bytes, file.num_examples) for file in files],
-            features=_features(context.storage, files),
+            features=features_of({name: schema for name, schema in schemas.items() if schema is not None}),
+            has_unread_files=None in schemas.values(),
             figures=figures_of(stages),
             license=self.license,
             tags=self.tags,
@@ -211,7 +213,7 @@ class PublishToHub(AfterStep):
                 "stay and load with these; delete them there if they should not. "
                 "The card tells no number of rows for datasets to check"
             )
-            return replace(description, is_complete=False)
+            return replace(description, is_complete=False, has_unread_files=True)
         return description
 
 
@@ -290,11 +292,11 @@ def _sent(hub: Repository, storage: Storage, file: File) -> Any:
     return operation
 
 
-def _features(storage: Storage, files: list[File]) -> list[dict[str, Any]] | None:
-    """The columns of the Parquet files; those that are only on the Hub are passed over."""
+def _schemas(storage: Storage, files: list[File]) -> dict[str, Any]:
+    """The schemas of the Parquet files by their names; None of those that are only on the Hub."""
     shards = [file for file in files if file.name.endswith(".parquet")]
     found = storage.each(partial(_schema, storage), [file.path for file in shards])
-    return features_of({file.name: schema for file, schema in zip(shards, found) if schema is not None})
+    return dict(zip([file.name for file in shards], found))
 
 
 def _schema(storage: Storage, path: str) -> Any:

@@ -148,3 +148,11 @@ def test_size_categories() -> None:
         "100B<n<1T",
         "n>1T",
     ]
+
+
+def test_columns_of_files_that_are_only_on_the_hub_stay() -> None:
+    old = [{"name": "text", "dtype": "int8"}, {"name": "language", "dtype": "string"}]
+    before = card_of(replace(DESCRIPTION, features=old))
+    assert metadata(card_of(DESCRIPTION, before))["dataset_info"]["features"] == DESCRIPTION.features
+    kept = metadata(card_of(replace(DESCRIPTION, has_unread_files=True), before))["dataset_info"]["features"]
+    assert kept == [*(DESCRIPTION.features or []), {"name": "language", "dtype": "string"}]

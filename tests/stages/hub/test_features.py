@@ -92,18 +92,52 @@ def test_a_dataset_has_every_column_of_its_files(warned: list[str]) -> None:
     assert warned == []
 
 
-def test_a_column_of_two_types_is_warned_of(warned: list[str]) -> None:
-    files = {
-        f"{k}.parquet": pa.schema({"n": kind}) for k, kind in enumerate([pa.int8(), pa.list_(pa.int8()), pa.int8()])
-    }
-    assert features_of(files) == [{"name": "n", "dtype": "int8"}]
-    (line,) = warned
-    assert line.startswith("1 file(s) have a column of another type, such as 1.parquet: 'n' is {'list': 'int8'} there")
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ((pa.null(), pa.string()), {"dtype": "string"}),
+        ((pa.string(), pa.null()), {"dtype": "string"}),
+        ((pa.list_(pa.null()), pa.list_(pa.int32())), {"list": "int32"}),
+        ((pa.int32(), pa.int64(), pa.int8()), {"dtype": "int64"}),
+        ((pa.int64(), pa.float64()), {"dtype": "float64"}),
+        ((pa.struct({"x": pa.int8()}), pa.struct({"y": pa.int8()})), {"struct": [
+            {"name": "x", "dtype": "int8"}, {"name": "y", "dtype": "int8"}]}),
+    ],
+)  # fmt: skip
+def test_a_column_is_of_a_type_that_holds_those_of_all_files(
+    kinds: tuple[Any, ...], expected: dict[str, Any], warned: list[str]
+) -> None:
+    assert features_of({f"{k}": pa.schema({"n": kind}) for k, kind in enumerate(kinds)}) == [{"name": "n", **expected}]
+    assert warned == []
+
+
+@pytest.mark.parametrize("told_by", [0, 1])
+def test_audio_is_audio_if_one_of_the_files_tells(told_by: int) -> None:
+    schemas = [segment_schema(), segment_schema()]
+    schemas[1 - told_by] = schemas[1 - told_by].remove_metadata()
+    assert features_of({str(k): schema for k, schema in enumerate(schemas)}) == card_features(segment_schema())
+
+
+def test_a_column_of_types_that_do_not_go_together_is_warned_of(warned: list[str]) -> None:
+    kinds = [pa.int8(), pa.list_(pa.int8()), pa.int8()]
+    assert features_of({f"{k}.parquet": pa.schema({"n": kind}) for k, kind in enumerate(kinds)}) == [
+        {"name": "n", "dtype": "int8"}
+    ]
+    assert warned == [
+        "1 file(s) have a column of a type of its own, such as 1.parquet: 'n' is list<item: int8> there, and int8 in "
+        "0.parquet; load_dataset fails on what it cannot convert"
+    ]
+
+
+def test_a_type_without_a_name_is_warned_of_where_it_matters(warned: list[str]) -> None:
+    text, odd = pa.schema({"text": pa.string()}), pa.schema({"text": pa.string(), "d": pa.decimal128(5, 2)})
+    assert features_of({"a": odd, "b": odd}) is None and warned == []
+    assert features_of({"a": text, "b": odd}) is None
+    assert warned == [
+        "the card names no columns, as it has no name for the type of 'd', decimal128(5, 2); load_dataset takes those "
+        "of the first file, and fails on one that has others"
+    ]
 
 
 def test_without_files_there_are_no_columns() -> None:
     assert features_of({}) is None
-    assert (
-        features_of({"a": pa.schema({"a": pa.string()}), "b": pa.schema({"a": pa.map_(pa.string(), pa.int8())})})
-        is None
-    )
