@@ -319,7 +319,7 @@ def is_out_of_memory(error: RuntimeError, num_clips: int) -> bool:
     message = str(error)
     return (
         isinstance(error, torch.OutOfMemoryError)
-        or any(said in message for said in ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED"))
+        or any(said in message for said in ("out of memory", "not enough memory", "ALLOC_FAILED", "ALLOCATION_FAILED"))
         or (num_clips > 1 and "unable to find an engine" in message)
     )
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from curator_audio.errors import AccessError, CuratorError, RecordError, StorageError
 from curator_audio.stages.speech.mp3 import is_cut_frame
 from curator_audio.stages.speech.resample import resampled
-from curator_audio.stages.speech.sound import Samples
+from curator_audio.stages.speech.sound import MAX_SAMPLE, Samples
 from curator_audio.storage.failures import explained
 from curator_audio.storage.storage import Storage
 
@@ -30,9 +30,9 @@ MIN_MISSING_SEC = 0.5
 MAX_OGG_PAGE_BYTES = 65307
 
 MP3_DECODERS = ("mp3", "mp3float")
-
-MAX_SAMPLE = 1e9
-"""Where full scale is 1: what a float file holds beyond it is no sound."""
+MP3_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
+"""How what is no sound begins that is meant to be in an mp3 file: behind it, or where files were put together."""
+USUAL_BIT_RATE = 128_000
 
 
 @contextmanager
@@ -90,12 +90,15 @@ class Recording:
         self._path, self._file, self._container = path, file, container
         self._has_cut_packet = False
         self._last_packet: Any = None
+        self._num_junk_bytes = self._num_tag_bytes = 0
         if not container.streams.audio:
             raise RecordError("no_audio_stream", f"{path} holds no audio, only {_kinds(container)}")
         stream = container.streams.audio[0]
         if stream.codec_context is None:
             raise RecordError("unreadable_audio", f"{path}: there is no decoder for its audio")
         stream.codec_context.thread_count = 1
+        self._is_mp3 = stream.codec_context.name in MP3_DECODERS
+        self._bit_rate = stream.codec_context.bit_rate or USUAL_BIT_RATE
         self._declared_sec = _declared_sec(container, stream)
         self._frames = self._decoded(container.demux(stream))
         self._first = next(self._frames, None)
@@ -124,32 +127,49 @@ class Recording:
     def _missing(self) -> str:
         """What the file lacks, though nothing failed: most formats can be cut anywhere, and decoders will not tell."""
         missing_sec = self._declared_sec - self.num_samples / self.sample_rate
-        if missing_sec > MIN_MISSING_SEC:
+        if missing_sec - self._num_tag_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:  # FFmpeg takes tags for sound
             return f"{missing_sec:.1f} s of the {self._declared_sec:.1f} s that its header tells are missing"
         if self._container.format.name == "ogg" and _is_cut_page(self._file.tail(MAX_OGG_PAGE_BYTES)):
             return "its last page is cut"
-        if self._last_packet.stream.codec_context.name in MP3_DECODERS and is_cut_frame(bytes(self._last_packet)):
+        if self._num_junk_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:
+            return f"{self._num_junk_bytes} bytes of it are no mp3 frames"
+        if self._is_mp3 and is_cut_frame(bytes(self._last_packet)):
             return "its last frame is cut"
         return "a packet of it is cut" if self._has_cut_packet else ""
 
     def _decoded(self, packets: Iterable[Any]) -> Iterator[Any]:
-        """The frames, to the end or to where decoding fails."""
+        """The frames, to the end or to where decoding fails; an mp3 goes on behind what is no frame, as players do."""
         import av
 
-        has_decoded = False
+        has_decoded = is_in_tag = False
+        failed: av.FFmpegError | None = None
         try:
             for packet in packets:
                 self._has_cut_packet |= packet.is_corrupt
                 self._last_packet = packet if packet.size else self._last_packet
-                for frame in packet.decode():
+                try:
+                    frames = packet.decode()
+                    is_in_tag = False
+                except av.error.InvalidDataError as error:
+                    if not self._is_mp3:
+                        raise
+                    failed = failed or error
+                    is_in_tag |= bytes(packet).startswith(MP3_TAGS)
+                    if is_in_tag:
+                        self._num_tag_bytes += packet.size
+                    else:
+                        self._num_junk_bytes += packet.size
+                    continue
+                for frame in frames:
                     has_decoded = True
                     yield frame
         except av.FFmpegError as error:
             self._file.check()
-            if not has_decoded:
-                raise _unreadable(self._path, error) from None
+            failed = error
             self.broken_off = _message(error)
         self._file.check()
+        if failed is not None and not has_decoded:
+            raise _unreadable(self._path, failed) from None
 
     def _mono_blocks(self) -> Iterator[tuple[int, Samples]]:
         """Frames of one format put together; a frame alone is some ms, and would cost more calls than computing."""

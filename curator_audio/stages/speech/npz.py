@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from curator_audio.errors import RecordError
 from curator_audio.stages.speech.segments import METADATA_FIELDS, segment_record, sound_of
-from curator_audio.stages.speech.sound import Samples, audio_field, decode_sound
+from curator_audio.stages.speech.sound import MAX_SAMPLE, Samples, audio_field, decode_sound
 from curator_audio.tasks import Record
 
 MAX_BYTES = 2**30  # of the arrays of one segment, unpacked
@@ -24,7 +24,7 @@ _INDEX = re.compile(r"_seg_(\d+)\Z")
 
 
 def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate: int) -> tuple[Record, int]:
-    """The record of a segment from the bytes of its ``.npz`` file, and how many of its samples were no numbers.
+    """The record of a segment from the bytes of its ``.npz`` file, and how many of its samples were no sound.
 
     Arrays of Python objects can only be read by unpickling, which could run anything: such metadata (a saved ``None``
     is one) is read as None, such codes as none, such audio refused.
@@ -36,7 +36,7 @@ def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate
         sample_rate: of the audio in Hz, which the file does not tell.
 
     Returns:
-        The record, and the number of samples that were NaN or infinite: they are 0 in it.
+        The record, and the number of samples that were NaN, infinite or absurdly large: they are 0 in it.
 
     Raises:
         RecordError: it is no ``.npz`` file, has no audio that can be read, or codes that are none.
@@ -202,7 +202,7 @@ def _add(archive: zipfile.ZipFile, name: str, value: Any) -> None:
 
 
 def _samples(array: npt.NDArray[Any]) -> tuple[Samples, int]:
-    """Mono samples, and how many of them were no finite numbers."""
+    """Mono samples, and how many of them were no sound: NaN, infinite or absurdly large."""
     mono = np.atleast_1d(np.squeeze(array))
     if mono.ndim != 1 or mono.dtype.kind not in "fi":
         raise RecordError("wrong_type", f"'audio' is {array.dtype} of shape {array.shape}; mono samples are needed")
@@ -212,10 +212,11 @@ def _samples(array: npt.NDArray[Any]) -> tuple[Samples, int]:
         mono = mono / -float(np.iinfo(mono.dtype).min)
     with np.errstate(over="ignore"):
         samples: Samples = mono.astype(np.float32)
-    num_bad = samples.size - np.count_nonzero(np.isfinite(samples))
+        is_sound = np.abs(samples) < MAX_SAMPLE
+    num_bad = samples.size - np.count_nonzero(is_sound)
     if num_bad == samples.size:
-        raise RecordError("no_audio", f"none of the {num_bad} samples of 'audio' is a finite number")
-    return np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0), int(num_bad)
+        raise RecordError("no_audio", f"none of the {num_bad} samples of 'audio' is a number that sound has")
+    return np.where(is_sound, samples, np.float32(0)) if num_bad else samples, int(num_bad)
 
 
 def _codes(array: npt.NDArray[Any] | None) -> list[int]:

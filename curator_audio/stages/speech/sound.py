@@ -13,6 +13,9 @@ from curator_audio.errors import RecordError
 Samples = npt.NDArray[np.float32]
 """Mono samples between -1 and 1, of shape (num_samples,)."""
 
+MAX_SAMPLE = 1e9
+"""Where full scale is 1: what a float file holds beyond it is no sound."""
+
 
 def encode_flac(samples: Samples, sample_rate: int) -> bytes:
     """Mono samples as a 16-bit FLAC file; what is beyond -1 or 1 is clipped.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 import tempfile
 import threading
 import tracemalloc
@@ -276,12 +277,44 @@ def test_an_mp3_that_does_not_tell_its_length_is_cut_where_a_frame_is(sample_rat
     assert told == ["", "", "its last frame is cut", "its last frame is cut"]
 
 
-def test_garbage_half_way_is_told_in_the_decoders_words(tmp_path: Path) -> None:
-    data = file_of("mp3")
+def mp3_without_header(duration_sec: float) -> bytes:
+    return encoded("libmp3lame", "mp3", stereo(duration_sec), write_xing="0", id3v2_version="0")
+
+
+def test_garbage_half_way_is_told(tmp_path: Path) -> None:
+    data = mp3_without_header(DURATION_SEC)
     (tmp_path / "a.mp3").write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
     recording, samples = decoded(tmp_path / "a.mp3")
-    assert recording.broken_off == "Invalid data found when processing input"
+    assert recording.broken_off == f"{len(data) // 2} bytes of it are no mp3 frames"
     assert len(samples) == pytest.approx(DURATION_SEC / 2 * RATE, rel=0.1)
+
+
+def ape_tag(num_bytes: int) -> bytes:
+    value = np.random.default_rng(0).bytes(num_bytes)
+    item = struct.pack("<II", len(value), 2) + b"Cover Art (Front)\0" + value
+    ends = (b"APETAGEX" + struct.pack("<IIII", 2000, len(item) + 32, 1, flag) + bytes(8) for flag in (5 << 29, 1 << 31))
+    return item.join(ends)
+
+
+@pytest.mark.parametrize(
+    "tail", [b"\0", b"\r\n", bytes(3000), ape_tag(300), ape_tag(20_000), b"LYRICSBEGININD0000200", b"<html></html>"]
+)
+def test_what_follows_the_sound_of_an_mp3_does_not_make_it_incomplete(tail: bytes, tmp_path: Path) -> None:
+    data = mp3_without_header(2.0)
+    (tmp_path / "a.mp3").write_bytes(data)
+    _, expected = decoded(tmp_path / "a.mp3")
+    (tmp_path / "a.mp3").write_bytes(data + tail)
+    recording, samples = decoded(tmp_path / "a.mp3")
+    assert recording.broken_off == "" and np.array_equal(samples, expected)
+
+
+@pytest.mark.parametrize("between", [b"ID3\4\0\0\0\0\x10\0" + bytes(2048), b"", b"no frame"])
+def test_what_follows_a_tag_within_an_mp3_is_read_too(between: bytes, tmp_path: Path) -> None:
+    data = mp3_without_header(2.0)
+    (tmp_path / "a.mp3").write_bytes(data + between + data)
+    recording, samples = decoded(tmp_path / "a.mp3")
+    assert recording.broken_off == ""
+    assert len(samples) == pytest.approx(4.0 * RATE, rel=0.05)
 
 
 # What cannot be read this time --------------------------------------------------------------------------------

@@ -145,9 +145,9 @@ def test_audio_of_many_kinds(audio: Any, expected: npt.NDArray[Any]) -> None:
 
 
 def test_samples_that_are_no_numbers_are_counted() -> None:
-    _, num_bad = record_of_npz(saved(audio=[0.25, np.nan, np.inf, -0.5]), "show_seg_3", "news", RATE)
-    assert num_bad == 2
-    with pytest.raises(RecordError, match="none of the 9 samples of 'audio' is a finite number"):
+    _, num_bad = record_of_npz(saved(audio=[0.25, np.nan, np.inf, -0.5, 1e20]), "show_seg_3", "news", RATE)
+    assert num_bad == 3
+    with pytest.raises(RecordError, match="none of the 9 samples of 'audio' is a number that sound has"):
         read(saved(audio=np.full(9, np.nan)))
 
 
