@@ -15,6 +15,8 @@ from curator_audio.storage.storage import FileInfo, Storage
 from curator_audio.tasks import Partition
 
 MAX_SLUG_CHARACTERS = 40  # of at most 4 bytes each, so that file names stay below 255 bytes
+_NUMBER = re.compile(r"^(\d{6}-)+")
+_HASH = re.compile(r"-[0-9a-f]{16}(-\d{13})?$")  # and where in a manifest the partition begins
 LEDGER_FOLDER = "/_ledger/"
 
 
@@ -78,8 +80,23 @@ def slug_of(path: str) -> str:
         >>> slug_of("s3://bucket/news/Evening show.opus")
         'Evening_show-a285b86337a44f44'
     """
-    stem = re.sub(r"[^\w-]", "_", os.path.basename(path).split(".")[0])[:MAX_SLUG_CHARACTERS]
-    return f"{stem}-{hashlib.sha256(path.encode(errors='surrogateescape')).hexdigest()[:16]}"
+    return (
+        f"{_stem(path)[:MAX_SLUG_CHARACTERS]}-{hashlib.sha256(path.encode(errors='surrogateescape')).hexdigest()[:16]}"
+    )
+
+
+def stem_of(path: str) -> str:
+    """The start of a file's stem, fit for a file, without what names of partitions have around it.
+
+    Example:
+        >>> stem_of("segments/000001-Evening_show-a285b86337a44f44.parquet")
+        'Evening_show'
+    """
+    return _HASH.sub("", _NUMBER.sub("", _stem(path)))[:MAX_SLUG_CHARACTERS]
+
+
+def _stem(path: str) -> str:
+    return re.sub(r"[^\w-]", "_", os.path.basename(path).split(".")[0])
 
 
 def without_bookkeeping(files: list[FileInfo]) -> list[FileInfo]:

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import Out, WorkerInfo
-from curator_audio.stages.source import SourceStage, slug_of, without_bookkeeping
+from curator_audio.stages.source import SourceStage, stem_of, without_bookkeeping
 from curator_audio.storage.ledger import LedgerEntry, relative_to
-from curator_audio.storage.storage import FileInfo, absolute, join
+from curator_audio.storage.storage import FileInfo, absolute
 from curator_audio.tasks import Partition
 
 MAX_FILES = 5000  # of a partition, however small they are
@@ -100,7 +100,7 @@ class TreeReaderStage(SourceStage[Out]):
                 yield self._partition(name, found)
         new = self._batches({key: files[key] for key in sorted(files, key=self.order_of)})
         for number, batch in enumerate(new, num_before):
-            yield self._partition(f"{number:06d}-{slug_of(join(root, next(iter(batch))))}", batch)
+            yield self._partition(f"{number:06d}-{stem_of(next(iter(batch)))}".rstrip("-"), batch)
 
     def content_sha256(self, partition: Partition) -> str:
         return ""  # the marks of its files tell whether it changed

@@ -115,6 +115,27 @@ def test_files_that_have_gone_leave_their_partition(root: str) -> None:
     assert (left.name, left.keys) == (before[0].name, {"a/2.txt": before[0].keys["a/2.txt"]})
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("Evening show.txt", "000000-Evening_show"),
+        ("show-a285b86337a44f44.txt", "000000-show"),  # of a recording
+        ("show-a285b86337a44f44-0000000001234.txt", "000000-show"),  # of a manifest
+        ("000007-show.txt", "000000-show"),  # of a tree, as this one's will be
+        ("000007.txt", "000000-000007"),
+        ("x" * 99 + ".txt", f"000000-{'x' * 40}"),
+        (".txt", "000000"),
+    ],
+)
+def test_a_partition_is_named_after_its_first_file_whatever_pipelines_that_has_passed(
+    file: str, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tree" / "a").mkdir(parents=True)
+    (tmp_path / "tree" / "a" / file).write_text("1")
+    (partition,) = TextTreeReader(f"{tmp_path}/tree").partitions()
+    assert partition.name == name
+
+
 def test_a_file_that_comes_back_takes_no_name_that_another_has(root: str) -> None:
     """Its partition was done again without it, and kept the name."""
     texts = {"a/1.txt": "1", "a/2.txt": "2"}
