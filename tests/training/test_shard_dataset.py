@@ -570,6 +570,8 @@ def test_a_damaged_shard_is_named_from_a_worker_process_too(tmp_path: Path) -> N
     path = tmp_path / "0000.tar"
     data = path.read_bytes()
     path.write_bytes(data[: members_of(data)[-1][0] + 600])
-    loader = DataLoader(ShardDataset(tmp_path), batch_size=None, num_workers=2)
+    samples: Any = iter(DataLoader(ShardDataset(tmp_path), batch_size=None, num_workers=2))
     with pytest.raises(CuratorError, match=f"cannot read {path}: it is no tar file, or damaged"):
-        list(loader)
+        list(samples)
+    for worker in samples._workers:  # for whose end PyTorch would wait 5 s each
+        worker.terminate()

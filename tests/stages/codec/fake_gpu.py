@@ -49,6 +49,5 @@ if __name__ == "__main__":
     mel = MelFeatures(torch.device("cpu"))
     with FakeTensorMode() as mode, torch.no_grad():
         mel._window, mel._filters = (mode.from_tensor(own).to("cuda") for own in (mel._window, mel._filters))
-        for dtype in ("float32", "bfloat16"):
-            for num_codes in ([50], [50, 50], [50, 37, 41]):
-                print(encode(num_codes, dtype, mel))
+        for dtype, num_codes in (("float32", [50]), ("bfloat16", [50, 37, 41])):
+            print(encode(num_codes, dtype, mel))

@@ -75,8 +75,7 @@ def test_on_a_gpu_a_batch_stays_there() -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
     crossings = {"aten._to_copy.default from cpu": 1}  # the numbers of codes, from pinned memory
-    of_clips = [f"cuda torch.int32 ({num_clips}, 50) {crossings}" for num_clips in (1, 2, 3)]
-    assert done.stdout.splitlines() == 2 * of_clips, "in single and in half precision"
+    assert done.stdout.splitlines() == [f"cuda torch.int32 ({num_clips}, 50) {crossings}" for num_clips in (1, 3)]
 
 
 def test_compiled_it_gives_the_same_codes(monkeypatch: pytest.MonkeyPatch) -> None:
