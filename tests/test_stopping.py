@@ -71,8 +71,11 @@ class Closing:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
         for _ in range(1000): pass
-with stoppable():
-    Closing()
+try:
+    with stoppable():
+        Closing()
+except KeyboardInterrupt:  # where the computer is slow
+    pass
 time.sleep(0.3)
 print("went on")
 """

@@ -416,7 +416,7 @@ def test_interrupted_between_two_stores_and_started_again(s3_bucket: str, tmp_pa
     write(f"{tmp_path}/from", files)
     target = f"{s3_bucket}/to"
     command = [sys.executable, "main.py", "--config-name", "transfer", "executor=local", f"input_path={tmp_path}/from"]
-    command += [f"output_dir={target}", "stages.0.partition_size_mb=0.1"]
+    command += [f"output_dir={target}", "stages.0.partition_size_mb=0.02"]
     going = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while going.poll() is None and not Storage().list_files(f"{target}/_ledger/entries"):
         time.sleep(0.01)  # and not the processor of those who are waited for
