@@ -21,29 +21,16 @@ from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.storage.storage import Storage
 from tests.conftest import REPOSITORY
+from tests.killing import KILLED
 
-KILLED_AT_COMMIT = """
-import os, signal, sys
-from curator_audio.storage import atomic_file
-
-calls, fatal = 0, int(sys.argv[3])
-commit = atomic_file.LocalAtomicFile._commit
-
-def counted(self):
-    global calls
-    calls += 1
-    if calls == fatal and sys.argv[4] == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-    commit(self)
-    if calls == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-atomic_file.LocalAtomicFile._commit = counted
+NOTING = (
+    KILLED
+    + """
 from curator_audio.executors.local import LocalExecutor
 from tests.pipeline.test_resume import noting
 noting(sys.argv[1], sys.argv[2]).run(LocalExecutor())
 """
-"""Kills itself as the n-th file is about to appear, or just has."""
+)
 
 
 def noting(manifest: Path | str, output_dir: Path | str) -> Pipeline:
@@ -68,7 +55,7 @@ def expected(manifest: Path, tmp_path: Path) -> bytes:
 @pytest.mark.parametrize("commit", [1, 2, 9, 18, 20, 21, 22, 23])
 def test_killed_and_started_again(commit: int, when: str, manifest: Path, tmp_path: Path, expected: bytes) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-c", KILLED_AT_COMMIT, str(manifest), str(out), str(commit), when]
+    command = [sys.executable, "-c", NOTING, str(manifest), str(out), str(commit), when]
     killed = subprocess.run(
         command, capture_output=True, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
     )

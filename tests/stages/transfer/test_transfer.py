@@ -24,6 +24,7 @@ from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.transfer import FileCopierStage, FileTreeReaderStage
 from curator_audio.storage.storage import Storage
 from tests.conftest import REPOSITORY
+from tests.killing import KILLED
 from tests.stages.transfer.trees import ODD_NAMES, tree, write
 from tests.storage.servers import reply, serving
 
@@ -364,40 +365,25 @@ def test_a_connection_that_breaks_off_is_tried_again(
     assert tree(f"{tmp_path}/never") == {}
 
 
-KILLED_AT_COMMIT = """
-import os, signal, sys, threading
-from curator_audio.storage import atomic_file
-from curator_audio.stages.transfer import FileTreeReaderStage, file_copier
-
-source, target, fatal, when = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-file_copier.SMALL_AT_ONCE = 1
-calls, lock = 0, threading.Lock()
-commit = atomic_file.LocalAtomicFile._commit
-
-def counted(self):
-    global calls
-    with lock:
-        calls += 1
-        if calls == fatal and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        commit(self)
-        if calls == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-atomic_file.LocalAtomicFile._commit = counted
+COPYING = (
+    KILLED
+    + """
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.pipeline.pipeline import Pipeline
-stages = [FileTreeReaderStage(source, 30 * 2**-20), file_copier.FileCopierStage(target)]
+from curator_audio.stages.transfer import FileTreeReaderStage, file_copier
+
+file_copier.SMALL_AT_ONCE = 1
+stages = [FileTreeReaderStage(sys.argv[1], 30 * 2**-20), file_copier.FileCopierStage(sys.argv[2])]
 Pipeline("transfer", stages).run(LocalExecutor())
 """
-"""Kills itself as the n-th file is about to appear, or just has."""
+)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("commit", [1, 2, 3, 6, 9, 12, 16, 20])
 def test_killed_and_started_again(commit: int, when: str, tmp_path: Path) -> None:
     write(f"{tmp_path}/from", FILES)
-    command = [sys.executable, "-c", KILLED_AT_COMMIT, f"{tmp_path}/from", f"{tmp_path}/to", str(commit), when]
+    command = [sys.executable, "-c", COPYING, f"{tmp_path}/from", f"{tmp_path}/to", str(commit), when]
     killed = subprocess.run(
         command, capture_output=True, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
     )
