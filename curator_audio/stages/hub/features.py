@@ -10,34 +10,19 @@ from typing import Any
 from loguru import logger
 
 PLAIN = ("Value", "List", "LargeList", "Sequence")
+"""Features that tell no more than the type of their column."""
+NO_NAME = (TypeError, ValueError, KeyError, AttributeError)
+"""What comes of a type, or of a feature, that a card has no name for."""
+
 _DTYPES = {"double": "float64", "float": "float32", "halffloat": "float16", "date32[day]": "date32"}
 
 
-def card_features(schema: Any) -> list[dict[str, Any]] | None:
-    """The ``features`` of a card's ``dataset_info``, of a ``pyarrow.Schema``.
-
-    Those that its metadata tells ``datasets`` come first: without them audio would be a plain struct.
-
-    Returns:
-        A mapping a column; None where a column is of a type that has no name there.
-
-    Example:
-        >>> import pyarrow
-        >>> card_features(pyarrow.schema({"text": pyarrow.string(), "codes": pyarrow.list_(pyarrow.int32())}))
-        [{'name': 'text', 'dtype': 'string'}, {'name': 'codes', 'list': 'int32'}]
-    """
-    columns, told = {column.name: column.type for column in schema}, _told(schema)
-    try:
-        return [_column(name, told.get(name) or _feature(kind)) for name, kind in columns.items()]
-    except NO_NAME:
-        return None
-
-
 def features_of(schemas: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The ``features`` of a dataset of several files: every column that any has, of a type that holds those of all.
+    """The ``features`` of a card's ``dataset_info``: every column that any file has, of a type that holds those of all.
 
-    With these in its card, ``datasets`` reads a column as null from a file that lacks it; by itself it would take
-    the columns of the first file, and fail on one that has more. What cannot be brought together is warned of.
+    What the metadata of a file tells ``datasets`` comes first: without it audio would be a plain struct. With these,
+    ``datasets`` reads a column as null from a file that lacks it; by itself it would take the columns of the first
+    file, and fail on one that has more. What cannot be brought together is warned of.
 
     Args:
         schemas: the ``pyarrow.Schema`` of each file by its name.
@@ -60,9 +45,9 @@ def features_of(schemas: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     columns = _columns(schemas)
     for name, kind in columns.items():
         try:
-            features.append(_column(name, special.get(name) or _feature(kind)))
+            features.append({"name": name, **_named(special.get(name) or _feature(kind))})
         except NO_NAME:
-            if any(schema.names != list(columns) for schema in schemas.values()):
+            if any(set(schema.names) != set(columns) for schema in schemas.values()):
                 logger.warning(
                     f"the card names no columns, as it has no name for the type of '{name}', {kind}; load_dataset "
                     "takes those of the first file, and fails on one that has others"
@@ -94,14 +79,6 @@ def _columns(schemas: Mapping[str, Any]) -> dict[str, Any]:
             "what it cannot convert"
         )
     return {name: kind for name, (kind, _) in columns.items()}
-
-
-NO_NAME = (TypeError, ValueError, KeyError, AttributeError)
-"""What comes of a type, or of a feature, that a card has no name for."""
-
-
-def _column(name: str, feature: Any) -> dict[str, Any]:
-    return {"name": name, **_named(feature)}
 
 
 def _is_special(feature: Any) -> bool:

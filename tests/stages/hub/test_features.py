@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from curator_audio.stages.hub.features import card_features, features_of
+from curator_audio.stages.hub.features import features_of
 from curator_audio.stages.speech.schema import segment_schema
 
 
@@ -38,16 +38,20 @@ SCHEMAS = {
 }
 
 
+def of_one(schema: Any) -> list[dict[str, Any]] | None:
+    return features_of({"a.parquet": schema})
+
+
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_schemas(name: str, datasets: Any) -> None:
     features = datasets.Features.from_arrow_schema(SCHEMAS[name])
-    found = card_features(SCHEMAS[name])
+    found = of_one(SCHEMAS[name])
     assert found == features._to_yaml_list()
     assert datasets.Features._from_yaml_list(found) == features
 
 
 def test_segments_have_sound(datasets: Any) -> None:
-    found = card_features(segment_schema())
+    found = of_one(segment_schema())
     features = datasets.Features._from_yaml_list(found)
     assert features["audio"] == datasets.Audio()
     assert features["codes"] == datasets.List(datasets.Value("int32"))
@@ -63,24 +67,22 @@ def test_what_datasets_wrote_itself(datasets: Any) -> None:
             "matrix": datasets.Array2D(shape=(2, 3), dtype="float32"),
         }
     )
-    found = card_features(features.arrow_schema)
+    found = of_one(features.arrow_schema)
     assert datasets.Features._from_yaml_list(found) == features
 
 
 def test_metadata_of_other_columns_is_not_used() -> None:
     schema = segment_schema(("text", "codes"))
-    assert card_features(pa.schema({"text": pa.string()}, metadata=schema.metadata)) == [
-        {"name": "text", "dtype": "string"}
-    ]
+    assert of_one(pa.schema({"text": pa.string()}, metadata=schema.metadata)) == [{"name": "text", "dtype": "string"}]
 
 
 @pytest.mark.parametrize("metadata", [{b"huggingface": b"no JSON"}, {b"huggingface": b"{}"}, {b"huggingface": b"[1]"}])
 def test_broken_metadata_is_passed_over(metadata: dict[bytes, bytes]) -> None:
-    assert card_features(pa.schema({"n": pa.int8()}, metadata=metadata)) == [{"name": "n", "dtype": "int8"}]
+    assert of_one(pa.schema({"n": pa.int8()}, metadata=metadata)) == [{"name": "n", "dtype": "int8"}]
 
 
 def test_a_column_without_a_name_for_its_type() -> None:
-    assert card_features(pa.schema({"a": pa.map_(pa.string(), pa.int8())})) is None
+    assert of_one(pa.schema({"a": pa.map_(pa.string(), pa.int8())})) is None
 
 
 def test_a_dataset_has_every_column_of_its_files(warned: list[str]) -> None:
@@ -115,7 +117,7 @@ def test_a_column_is_of_a_type_that_holds_those_of_all_files(
 def test_audio_is_audio_if_one_of_the_files_tells(told_by: int) -> None:
     schemas = [segment_schema(), segment_schema()]
     schemas[1 - told_by] = schemas[1 - told_by].remove_metadata()
-    assert features_of({str(k): schema for k, schema in enumerate(schemas)}) == card_features(segment_schema())
+    assert features_of({str(k): schema for k, schema in enumerate(schemas)}) == of_one(segment_schema())
 
 
 def test_a_column_of_types_that_do_not_go_together_is_warned_of(warned: list[str]) -> None:
