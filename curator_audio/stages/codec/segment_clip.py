@@ -75,11 +75,10 @@ class SegmentClip:
 
 
 def _decoded(data: bytes, sample_rate: int | None = None) -> Samples:
-    from curator_audio.stages.speech.sound import decode_sound
+    from curator_audio.stages.speech.sound import decode_sound, repaired
 
     samples, rate = decode_sound(data)
-    if not np.isfinite(samples).all():
-        samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    samples, _ = repaired(samples)
     if sample_rate is None or rate == sample_rate:
         return samples
     import soxr

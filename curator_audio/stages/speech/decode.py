@@ -14,7 +14,7 @@ import numpy.typing as npt
 from curator_audio.errors import AccessError, CuratorError, RecordError, StorageError
 from curator_audio.stages.speech.mp3 import is_cut_frame
 from curator_audio.stages.speech.resample import resampled
-from curator_audio.stages.speech.sound import MAX_SAMPLE, Samples
+from curator_audio.stages.speech.sound import Samples, repaired
 from curator_audio.storage.failures import explained
 from curator_audio.storage.storage import Storage
 
@@ -32,7 +32,7 @@ MAX_OGG_PAGE_BYTES = 65307
 MP3_DECODERS = ("mp3", "mp3float")
 MP3_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 """How what is no sound begins that is meant to be in an mp3 file: behind it, or where files were put together."""
-USUAL_BIT_RATE = 128_000
+USUAL_BIT_RATE = 128_000  # bits a second, where a file tells none
 
 
 @contextmanager
@@ -195,10 +195,8 @@ class Recording:
         return mono
 
     def _repaired(self, samples: npt.NDArray[Any]) -> Samples:
-        sound = np.abs(samples) < MAX_SAMPLE  # which NaN is not
-        if not sound.all():
-            self.num_bad_samples += int(samples.size - np.count_nonzero(sound))
-            samples = np.where(sound, samples, 0)
+        samples, num_bad = repaired(samples)
+        self.num_bad_samples += num_bad
         return np.ascontiguousarray(samples, dtype=np.float32)
 
 

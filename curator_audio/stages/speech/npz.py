@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from curator_audio.errors import RecordError
 from curator_audio.stages.speech.segments import METADATA_FIELDS, segment_record, sound_of
-from curator_audio.stages.speech.sound import MAX_SAMPLE, Samples, audio_field, decode_sound
+from curator_audio.stages.speech.sound import Samples, audio_field, decode_sound, repaired
 from curator_audio.tasks import Record
 
 MAX_BYTES = 2**30  # of the arrays of one segment, unpacked
@@ -211,12 +211,10 @@ def _samples(array: npt.NDArray[Any]) -> tuple[Samples, int]:
     if mono.dtype.kind == "i":
         mono = mono / -float(np.iinfo(mono.dtype).min)
     with np.errstate(over="ignore"):
-        samples: Samples = mono.astype(np.float32)
-        is_sound = np.abs(samples) < MAX_SAMPLE
-    num_bad = samples.size - np.count_nonzero(is_sound)
+        samples, num_bad = repaired(mono.astype(np.float32))
     if num_bad == samples.size:
         raise RecordError("no_audio", f"none of the {num_bad} samples of 'audio' is a number that sound has")
-    return np.where(is_sound, samples, np.float32(0)) if num_bad else samples, int(num_bad)
+    return samples, num_bad
 
 
 def _codes(array: npt.NDArray[Any] | None) -> list[int]:

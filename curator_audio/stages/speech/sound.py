@@ -17,6 +17,18 @@ MAX_SAMPLE = 1e9
 """Where full scale is 1: what a float file holds beyond it is no sound."""
 
 
+def repaired(samples: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
+    """Samples with 0 for those that are no sound, NaN, infinite or absurdly large, and how many these were.
+
+    Example:
+        >>> repaired(np.array([0.5, np.nan, 1e20]))
+        (array([0.5, 0. , 0. ]), 2)
+    """
+    is_sound = np.abs(samples) < MAX_SAMPLE  # which NaN is not
+    num_bad = int(samples.size - np.count_nonzero(is_sound))
+    return (np.where(is_sound, samples, samples.dtype.type(0)) if num_bad else samples), num_bad
+
+
 def encode_flac(samples: Samples, sample_rate: int) -> bytes:
     """Mono samples as a 16-bit FLAC file; what is beyond -1 or 1 is clipped.
 
