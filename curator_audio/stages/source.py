@@ -80,9 +80,8 @@ def slug_of(path: str) -> str:
         >>> slug_of("s3://bucket/news/Evening show.opus")
         'Evening_show-a285b86337a44f44'
     """
-    return (
-        f"{_stem(path)[:MAX_SLUG_CHARACTERS]}-{hashlib.sha256(path.encode(errors='surrogateescape')).hexdigest()[:16]}"
-    )
+    digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()
+    return f"{_stem(path)[:MAX_SLUG_CHARACTERS]}-{digest[:16]}"
 
 
 def stem_of(path: str) -> str:

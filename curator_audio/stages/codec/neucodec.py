@@ -292,11 +292,11 @@ class NeuCodec:
     @contextmanager
     def _attention(self) -> Iterator[None]:
         """Keep a GPU from cuDNN's attention, which makes a plan for every new shape: nearly every batch has one."""
-        from torch.nn.attention import SDPBackend, sdpa_kernel
-
         if self._device.type != "cuda":
             yield
             return
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
         with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
             yield
 

@@ -110,8 +110,7 @@ def _writable(kind: Any) -> Any:
         item = _writable(kind.value_type)
         return pyarrow.list_(item) if item is not None else None
     if pyarrow.types.is_struct(kind):
-        fields = [(field.name, _writable(field.type)) for field in kind]
-        return (
-            pyarrow.struct([field for field in fields if field[1] is not None]) if any(f[1] for f in fields) else None
-        )
+        found = ((field.name, _writable(field.type)) for field in kind)
+        fields = [(name, field_kind) for name, field_kind in found if field_kind is not None]
+        return pyarrow.struct(fields) if fields else None
     return kind
