@@ -180,7 +180,7 @@ def test_a_lock_that_is_gone_is_lost(path: str) -> None:
     assert lock.lost
 
 
-@pytest.mark.parametrize("operation", ["exists", "read", "write"])
+@pytest.mark.parametrize("operation", ["read", "write"])
 def test_a_store_that_does_not_answer_does_not_end_the_run(
     path: str, operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
