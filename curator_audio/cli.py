@@ -36,17 +36,20 @@ def command() -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a pipeline; returns the exit status: 0 done, 1 something failed, 2 the command is wrong."""
     options, overrides = _parse(arguments)
+    options.overwrite = False
     log_plainly()
     try:
         with stoppable():
             if options.check is not None:
                 return _check(options.check, overrides)
-            return _run(options.config_name, options.config_path, overrides)
+            return _run(options, overrides)
     except CuratorError as error:
-        print(f"error: {error}", file=sys.stderr)
+        may_go_on = options.overwrite and error.exit_status == 1
+        hint = "; to keep what is done, leave out overwrite=true" if may_go_on else ""
+        print(f"error: {error}{hint}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("stopped; run the same command again to go on where it was", file=sys.stderr)
+        print(f"stopped; {_again(options)} to go on where it was", file=sys.stderr)
         return 1
 
 
@@ -62,13 +65,21 @@ def _check(path: str, overrides: Sequence[str]) -> int:
     return 0
 
 
-def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) -> int:
+def _again(options: argparse.Namespace) -> str:
+    """How to run once more, so that what is done stays."""
+    if options.overwrite:
+        return "leave out overwrite=true (which begins from nothing) and run the same command"
+    return "run the same command again"
+
+
+def _run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from curator_audio.pipeline.config import build_executor, build_pipeline, load_config
 
     # A stage of one's own is found beside its YAML and in the current folder.
-    sys.path[:0] = [os.path.abspath(folder) for folder in (config_path, ".") if folder]
-    config = load_config(config_name, config_path, overrides)
+    sys.path[:0] = [os.path.abspath(folder) for folder in (options.config_path, ".") if folder]
+    config = load_config(options.config_name, options.config_path, overrides)
     flags = {name: _flag(config, name) for name in ("overwrite", "dry_run")}
+    options.overwrite = flags["overwrite"]
     executor = build_executor(config)
     pipeline = build_pipeline(config)
     run_options: dict[str, Any] = {
@@ -91,7 +102,7 @@ def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) ->
     result = pipeline.run(executor, progress=True, **run_options)
     print(summary(result))
     if result.failures:
-        again = "run the same command again to try them again"
+        again = f"{_again(options)} to try them again"
         print(f"error: {len(result.failures)} partition(s) failed; {again}", file=sys.stderr)
     if not (result.num_output_records or result.failures or result.quarantined):
         print("warning: the output is empty; what the stages counted tells why", file=sys.stderr)

@@ -39,6 +39,17 @@ def failing(record: Record, victim: str) -> Record:
     return record
 
 
+def marked(record: Record, mark: str, stops_before: str = "", pid_path: str = "") -> Record:
+    """Marks a record; the process it is in stops itself later, see ``stop_before``."""
+    if stops_before:
+        from curator_audio.storage import lock
+        from tests.killing import stop_before
+
+        lock.FRESH_SEC = 0.0  # what was checked before it stops may not count when it wakes
+        stop_before(stops_before, pid_path)
+    return {**record, "mark": mark}
+
+
 def held(record: Record, gate_path: str) -> Record:
     """Waits until a file appears."""
     import time

@@ -323,7 +323,7 @@ class Ledger:
         for entry in self._others:
             made = {self.absolute(part.path): part for part in [*entry.parts, *entry.quarantine]}
             left += [path for path in self._disposable(entry) if self._is_that(path, made[path])]
-        return [path for path in left if path not in listed]
+        return [path for path in left if path in self._there and path not in listed]
 
     def _is_that(self, path: str, part: Part) -> bool:
         there = self._there.get(path)
@@ -348,7 +348,7 @@ class Ledger:
 
     def _files_named(self) -> Iterator[str]:
         yield from self._files()
-        for entry in self._others:
+        for entry in (*self._others, *self._others_started):
             yield from self._made_for(entry)
 
     # Configuration ------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from itertools import chain, islice
 from operator import attrgetter
 from typing import IO, Any, Protocol, TypeVar
 
-from curator_audio.errors import AccessError, ConfigurationError
+from curator_audio.errors import AccessError, ConfigurationError, StorageError
 from curator_audio.storage.atomic_file import (
     AtomicFile,
     LocalAtomicFile,
@@ -236,9 +236,12 @@ class Storage:
         try:
             yield file
             file.commit()
-        except BaseException:
+        except BaseException as error:
             with suppress(Exception):
                 file.discard()
+            if isinstance(error, Exception):  # another run, which has the folder by now, may have cleaned up in it
+                with suppress(StorageError):
+                    self.check_permit()
             raise
 
     def write(self, path: str, data: bytes) -> None:

@@ -140,8 +140,10 @@ def _copy(storage: Storage, copying: Copying, file: FileInfo, target: str) -> Co
     except AccessError:  # what is not to be looked at may well be written
         there = None
     if there is not None and copying.is_same(file, there):
-        return Copy(Part(target, file.num_bytes, "", 1, is_copy=True), is_new=False)
-    return Copy(Part(target, file.num_bytes, copying.copy(file, target), 1, is_copy=True), is_new=True)
+        return Copy(Part(target, file.num_bytes, "", 1, is_copy=True, version=there.version), is_new=False)
+    sha256 = copying.copy(file, target)
+    version = copying.versions[target]
+    return Copy(Part(target, file.num_bytes, sha256, 1, is_copy=True, version=version), is_new=True)
 
 
 def _is_of_run(path: str, output_dir: str) -> bool:
