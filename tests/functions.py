@@ -50,6 +50,14 @@ def marked(record: Record, mark: str, stops_before: str = "", pid_path: str = ""
     return {**record, "mark": mark}
 
 
+def interrupted(record: Record, victim: str, marker_path: str) -> Record:
+    """Is as if Ctrl-C were pressed on one certain record, the first time."""
+    if record["audio_filepath"] == victim and not Path(marker_path).exists():
+        Path(marker_path).touch()
+        raise KeyboardInterrupt
+    return record
+
+
 def held(record: Record, gate_path: str) -> Record:
     """Waits until a file appears."""
     import time

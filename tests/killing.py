@@ -33,7 +33,8 @@ A fourth one says whether it dies ``before`` the file appears, as it does withou
 """
 
 
-_stopping: set[str] = set()
+_stopping: dict[str, bool] = {}
+"""Whether it is still to stop, by the name."""
 
 
 def stop_before(name: str, pid_path: str) -> None:
@@ -44,13 +45,13 @@ def stop_before(name: str, pid_path: str) -> None:
     """
     if name in _stopping:
         return
-    _stopping.add(name)
+    _stopping[name] = True
     from s3fs.core import S3File, S3FileSystem
 
     def stopping(do: Callable[..., Any], position: int) -> Callable[..., Any]:
         def done(*arguments: Any, **options: Any) -> Any:
-            if name in str(getattr(arguments[position], "path", arguments[position])) and name in _stopping:
-                _stopping.clear()
+            if _stopping[name] and name in str(getattr(arguments[position], "path", arguments[position])):
+                _stopping[name] = False
                 Path(f"{pid_path}.new").write_text(str(os.getpid()))
                 if position == 1 and isinstance(arguments[0], str):
                     os.rename(arguments[0], f"{pid_path}.kept")

@@ -75,7 +75,7 @@ def stopped(
             for process in processes:
                 os.kill(process, signal.SIGCONT)
             _, told = run.communicate()
-            return run.returncode, told.splitlines()[-1]
+            return run.returncode, told.strip().rpartition("\n")[2]
 
         return wake
 
