@@ -206,3 +206,22 @@ executor: {{_target_: curator_audio.executors.local.LocalExecutor}}
     )
     assert main(command) == 0
     assert "of them by an earlier run" in capsys.readouterr().out
+
+
+# Folders of others -------------------------------------------------------------------------------------------
+
+
+def test_overwrite_deletes_nothing_that_a_foreign_ledger_names_elsewhere(
+    manifest: Path, tmp_path: Path, capsys: Any
+) -> None:
+    out, mine = tmp_path / "out", tmp_path / "mine.txt"
+    arguments = ["executor=local", f"manifest_path={manifest}", f"output_dir={out}"]
+    assert main(arguments) == 0
+    mine.write_text("mine")
+    entries = out / "_ledger" / "entries.jsonl"
+    entries.write_text(entries.read_text().replace('"quarantine":[]', '"quarantine":[{"path":"../mine.txt",'
+        '"num_bytes":4,"sha256":"","num_records":1}]'))  # fmt: skip
+    assert main([*arguments, "overwrite=true"]) == 0
+    assert mine.read_text() == "mine"
+    told = capsys.readouterr().err
+    assert f"the ledger names 1 file(s) that lie neither in {out} nor where this run writes: {out}/../mine.txt" in told

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from loguru import logger
 
-from curator_audio.errors import AccessError, ConfigurationError, CuratorError, LockLostError
+from curator_audio.errors import AccessError, ConfigurationError, CuratorError, LockLostError, StorageError
 from curator_audio.storage.storage import Storage
 
 HEARTBEAT_SEC = 10.0
@@ -26,14 +26,16 @@ FRESH_SEC = 1.0
 """How long it holds that the lock was seen to be one's own."""
 LATE_SEC = 10.0
 """What takes longer to be seen may have changed by then."""
+PAUSES_SEC = (0.5, 2.0, 8.0)
+"""Before a lock that could not be read is tried again."""
 
 
 class Claim:
     """What every process of a run knows its lock by, to check before it writes anything: the permit of its storage.
 
     A process may be stopped (SIGSTOP, a machine asleep) for longer than the lock lives, and not know it when it wakes:
-    hence the clock is one that has gone on by then. A lock that cannot be read, because the store does not answer, is
-    an error like that of the write itself: nothing is written, and what was to be written is tried again.
+    hence the clock is one that has gone on by then. Where the lock cannot be read, as the store does not answer, that
+    is tried again for some seconds; then it is an error like that of the write itself, and nothing is written.
 
     Args:
         path: the lock file.
@@ -66,9 +68,18 @@ class Claim:
             StorageError: it cannot be read.
         """
         with self._one_at_a_time:
+            pauses = iter(PAUSES_SEC)
             while self.is_lost or _now() - self._seen_at > FRESH_SEC:
                 asked = _now()
-                self.look(storage)
+                try:
+                    self.look(storage)
+                except AccessError:
+                    raise
+                except StorageError:
+                    if (pause := next(pauses, None)) is None:
+                        raise
+                    time.sleep(pause)
+                    continue
                 if _now() - asked < LATE_SEC:
                     return
 

@@ -294,16 +294,22 @@ def test_an_answer_that_was_long_on_its_way_is_asked_for_again(monkeypatch: pyte
 
 
 def test_a_lock_that_cannot_be_read_gives_no_right_to_write(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock = taken(path)
-    with monkeypatch.context() as patch:
+    lock, read, num_storms = taken(path), Storage.read, 0
+    monkeypatch.setattr(lock_module, "PAUSES_SEC", (0.0, 0.0))
 
-        def storm(*_: object) -> bytes:
+    def storm(self: Storage, path: str) -> bytes:
+        nonlocal num_storms
+        num_storms -= 1
+        if num_storms >= 0:
             raise StorageError("the store answered 503")
+        return read(self, path)
 
-        patch.setattr(Storage, "read", storm)
-        with pytest.raises(StorageError, match="503"):
-            lock.storage.write(f"{path}.part", b"mine")
+    monkeypatch.setattr(Storage, "read", storm)
+    num_storms = 3
+    with pytest.raises(StorageError, match="503"):
+        lock.storage.write(f"{path}.part", b"mine")
     assert not lock.lost and not Storage().exists(f"{path}.part")
+    num_storms = 2
     lock.storage.write(f"{path}.part", b"mine")
 
 
