@@ -132,7 +132,7 @@ class StepEntry:
     @classmethod
     def from_json(cls, data: bytes) -> StepEntry:
         values = json.loads(data)
-        ranges = {name: (start, num_bytes) for name, (start, num_bytes) in values["ranges"].items()}
+        ranges = {name: (int(start), int(num_bytes)) for name, (start, num_bytes) in values["ranges"].items()}
         return cls(values["inputs_sha256"], [_part(part) for part in values["outputs"]], ranges)
 
 
