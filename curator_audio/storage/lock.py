@@ -93,8 +93,8 @@ class Claim:
                 raise
             self.is_lost = True
             raise LockLostError(
-                f"the lock {self.path} has gone: another run has had it since, or it was deleted; this one writes nothing "
-                "more, and stops; run the same command again if no other run is working here"
+                f"the lock {self.path} has gone: another run has had it since, or it was deleted; this one writes "
+                "nothing more, and stops; run the same command again if no other run is working here"
             ) from None
         if self.is_lost or holder.get("token") != self.token:
             self.lose(holder)
