@@ -31,6 +31,7 @@ LIST_PARAMETERS = ("channels", "columns", "tags")
 
 def command() -> NoReturn:
     """``main`` as a process of its own, which ends with its status whatever signals come by then."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an ASCII terminal is no failure
     try:
         status = main()
     except KeyboardInterrupt:  # while it told that it was stopped

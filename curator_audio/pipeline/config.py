@@ -74,7 +74,7 @@ def load_config(name: str, config_path: str | None, overrides: Sequence[str]) ->
 
 
 def composed(name: str, config_path: str | None, overrides: Sequence[str]) -> Any:
-    """Compose a pipeline's configuration, in which values may be missing or refer to others; as ``load_config`` does."""
+    """Compose a configuration, in which values may still be missing or refer to others; see ``load_config``."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 

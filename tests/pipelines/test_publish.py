@@ -306,6 +306,23 @@ def test_a_dry_run_tells_and_does_nothing(
     assert set(hub.kinds()) == {"info", "tree"}
 
 
+def test_a_dry_run_needs_no_token(
+    hub: HubServer, environment: dict[str, str], interleaved: Path, tmp_path: Path
+) -> None:
+    del environment["HF_TOKEN"]
+    unseen = "  without a token, which publishing needs, nothing private is seen"
+
+    hub.create("me/talks", private=True)
+    told = publish(environment, interleaved, tmp_path / "publish", "dry_run=true").stdout
+    assert "(will be created, private)\n" in told and "  4 files to send, " in told and unseen in told
+
+    hub.create("me/open", private=False)
+    words = ("dry_run=true", "repo_id=me/open", "private=false")
+    told = publish(environment, interleaved, tmp_path / "publish", *words).stdout
+    assert f"to datasets/me/open at {hub.endpoint}, branch main\n" in told and "  4 files to send, " in told
+    assert not (tmp_path / "publish").exists()
+
+
 # The token -----------------------------------------------------------------------------------------------------
 
 
