@@ -107,8 +107,6 @@ class Pipeline:
             progress=progress,
             scratch_budget_gb=scratch_budget_gb,
         )
-        for step in self.after:
-            step.check_ready()
         if executor is None:
             from curator_audio.executors.ray_actors import RayActorsExecutor
 

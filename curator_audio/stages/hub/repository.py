@@ -101,7 +101,8 @@ class Repository:
 
         with self._explained(f"read {path} of"):
             url = hf_hub_url(self.repo_id, path, repo_type="dataset", revision=self.revision, endpoint=self.endpoint)
-            response = get_session().get(url, headers=build_hf_headers(token=self._token or False), follow_redirects=True)
+            headers = build_hf_headers(token=self._token or False)
+            response = get_session().get(url, headers=headers, follow_redirects=True)
             hf_raise_for_status(response)
             return bytes(response.content).decode("utf-8", errors="replace")
 
