@@ -17,7 +17,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
     path.relative_to(REPOSITORY).as_posix()
-    for pattern in ("*.md", "tutorials/*/*.md", "benchmarking/*.md", "benchmarking/*/*.md")
+    for pattern in ("*.md", "docs/*.md", "tutorials/*/*.md", "benchmarking/*.md", "benchmarking/*/*.md")
     for path in REPOSITORY.glob(pattern)
 )
 EXAMPLES = ["README.md", "tutorials/alm_windows/README.md"]
