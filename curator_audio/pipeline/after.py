@@ -47,6 +47,9 @@ class AfterStep(ABC):
         """
         return []
 
+    def check_ready(self) -> None:  # noqa: B027 most steps need nothing more
+        """Raise ConfigurationError if something is missing that the step needs to run, and a dry run does not."""
+
     def preview(self, context: AfterContext, pending: Sequence[Partition]) -> str:
         """What it would do, in some lines, without doing it; nothing where that is plain.
 
