@@ -17,6 +17,7 @@ from curator_audio.pipeline.after import AfterContext
 from curator_audio.pipeline.pending import Pending
 from curator_audio.pipeline.pipeline import configuration
 from curator_audio.pipeline.plan import Plan
+from curator_audio.pipeline.written_twice import written_twice
 from curator_audio.report.progress import Progress
 from curator_audio.report.result import RunResult
 from curator_audio.stages.base import WorkerInfo
@@ -70,6 +71,8 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
             partitions = _prepare(ledger, plan, pending, options)
             failures = _map(executor, plan, partitions, pending, options, lock)
             result = _finish(pipeline, executor, plan, pending, failures)
+            for remark in plan.source.remarks_after(result.metrics[plan.source.name]):
+                logger.warning(remark)
             result.time_sec = time.perf_counter() - started
             metrics = json.dumps(result.to_json(), indent=1, ensure_ascii=False)
             storage.write(join(options.output_dir, "metrics.json"), (metrics + "\n").encode(errors="backslashreplace"))
@@ -90,6 +93,8 @@ def _prepare(ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions) 
         ledger.load()
     partitions = iter(pending)
     first = next(partitions, None)
+    for remark in plan.source.remarks() if first is not None else ():
+        logger.warning(remark)
     if options.overwrite:
         ledger.load()
         if first is not None:
@@ -185,7 +190,10 @@ def _finish(
     log_vanished([entry for entry in kept if entry.source_path not in sources and not entry.keys])
     log_vanished_recordings(sum(entry.source_path in sources and not entry.keys for entry in kept))
     log_vanished_keys(pending.num_keys_gone + sum(len(entry.keys) for entry in kept), pending.num_keys_dropped)
-    entries: list[LedgerEntry] = [ledger.entries[name] for name in pending.names if name in ledger.entries] + kept
+    entries: list[LedgerEntry] = [ledger.entries[name] for name in pending.names if name in ledger.entries]
+    if plan.writer.depth > 1:  # files of their own, named after what is in them
+        failures = failures | written_twice(entries)
+    entries += kept
     if not failures:
         for step in pipeline.after:
             step.run(AfterContext(plan, entries, ledger, ledger.storage))
