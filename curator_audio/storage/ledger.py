@@ -333,18 +333,29 @@ class Ledger:
         entry.version, entry.end = partition.version, partition.end
 
     def add(self, entry: LedgerEntry) -> None:
-        """Take up what a worker has committed, and delete what it had made of the partition before and not now."""
-        self.storage.delete(self._replaced(entry))
+        """Take up what a worker has committed; what was made of the partition before and not now goes with ``forget``.
+
+        Until all partitions are done another one may write a file of that path, where a record has moved.
+        """
+        self._stale += self._replaced(entry)
         self.entries[entry.partition] = entry
         self.started.pop(entry.partition, None)
         for part in [*entry.parts, *entry.quarantine]:
             self._sizes[self.absolute(part.path)] = part.num_bytes
 
     def forget(self, entries: Iterable[LedgerEntry]) -> None:
-        """Delete the parts and entries of partitions that are no longer part of a source."""
+        """Delete entries and parts of partitions that a source no longer has, and parts that no partition has now."""
         for entry in list(entries):
-            self.storage.delete([*self._disposable(entry), self.paths.entry(entry.partition)])
+            self._stale += self._disposable(entry)
+            self.storage.delete([self.paths.entry(entry.partition)])
             del self.entries[entry.partition]
+        self._delete_stale()
+
+    def _delete_stale(self) -> None:
+        if self._stale:
+            listed = set(self._files())
+            self.storage.delete([path for path in self._stale if path not in listed])
+            self._stale = []
 
     def _made_for(self, entry: LedgerEntry) -> list[str]:
         """The files made for an entry, without those that were rewritten in their place and are the user's own."""
@@ -399,8 +410,9 @@ class Ledger:
             depth: how deep below it the writer's files lie.
         """
         unfinished = [path for entry in self.started.values() for path in self._made_for(entry)]
-        self.storage.delete([*self._stale, *unfinished])
-        was_killed, self._stale, self.started = bool(self._notes), [], {}
+        self.storage.delete(unfinished)
+        self._delete_stale()
+        was_killed, self.started = bool(self._notes), {}
         for name in self._announced:
             if name in self.steps:
                 self.storage.write(self.paths.step(name), self.steps[name].to_json())

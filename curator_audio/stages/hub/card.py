@@ -154,7 +154,7 @@ def figures_of(stages: Iterable[tuple[str, dict[str, Any]]]) -> list[Figure]:
     figures: list[Figure] = []
     for stage, metrics in stages:
         for name, value in metrics.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or name.startswith("not_taken_"):
                 continue
             words = re.sub(r"\W+", " ", name.replace("_", " ")).strip().capitalize()
             if "duration" in name:

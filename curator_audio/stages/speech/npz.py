@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import re
 import shutil
 import zipfile
@@ -92,8 +93,9 @@ def _values(arrays: _Arrays, fields: Mapping[str, str]) -> dict[str, str | None]
 
 
 def _kinds(arrays: _Arrays, values: Mapping[str, str | None]) -> dict[str, str]:
-    kinds = {other: "sound" if other == "audio" else "other" for other in arrays.names}
-    return kinds | {other: "none" if value is None else "text" for other, value in values.items()}
+    kinds = {other: "none" if value is None else "text" for other, value in values.items()}
+    others = {other: arrays.kind(other) for other in arrays.names if other not in kinds}
+    return kinds | others | ({"audio": "sound"} if "audio" in others else {})
 
 
 def npz_sources(kinds: Mapping[str, str], fields: Mapping[str, str]) -> Sources:
@@ -209,6 +211,14 @@ class _Arrays:
         if array is None:
             raise RecordError(f"pickled_{name}", f"'{name}' holds pickled objects, which are never read")
         return array
+
+    def kind(self, name: str) -> str:
+        """Whether it is a text, going by its header."""
+        with _as_npz(f"'{name}'"), self._file.open(self.names[name]) as member:
+            is_first = np.lib.format.read_magic(member) == (1, 0)
+            header = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+            shape, _, dtype = header(member)
+            return "text" if dtype.kind in "US" and math.prod(shape) == 1 else "other"
 
     def get(self, name: str) -> npt.NDArray[Any] | None:
         """The array, or None where there is none or it holds objects."""

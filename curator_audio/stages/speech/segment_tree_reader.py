@@ -101,7 +101,7 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
                 lines.append(line)
         if not_taken := self.sources_in(kinds).not_taken:
             named = ", ".join(f"'{name}'" for name in not_taken)
-            lines.append(f"not taken from {self.input_path}: {named}; 'fields={{text: NAME}}' takes one as the text")
+            lines.append(f"not taken from {self.input_path}: {named}; 'fields={{FIELD: NAME}}' takes one as a field")
         return lines
 
     def remarks_after(self, metrics: StageMetrics) -> list[str]:

@@ -159,6 +159,11 @@ def test_two_files_that_would_be_one_segment(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=both):
         channels(root, channel_mapping=mapping)
     assert len(channels(root)) == 4
+    Storage().delete([f"{root}/Atheer/a_seg_0.npz"])
+    write(root, {"Atheer/a_seg_1.npz": npz()})
+    with pytest.raises(ConfigurationError, match=r"would both be of the recording a of channel 'Atheer'"):
+        channels(root, channel_mapping=mapping)
+    assert len(channels(root)) == 4
 
     write(root, {"Other/c_seg_0.npz": npz()})
     with pytest.raises(

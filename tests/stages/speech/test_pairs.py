@@ -101,6 +101,71 @@ def test_the_draw_does_not_change_from_release_to_release() -> None:
 # The reader ---------------------------------------------------------------------------------------------------
 
 
+def test_a_speaker_is_one_within_a_channel(tmp_path: Path, warned: list[str]) -> None:
+    """Two shows may each have a first speaker, and a shard may not tell the channel at all."""
+    columns = ["speaker_id", "segment_id", "text", "codes", "duration_sec"]
+    of_two = [segment("spk0", number, channel=("news", "talks")[number % 2], text=str(number)) for number in range(6)]
+    write_shard(tmp_path, "0", of_two)
+    write_shard(tmp_path, "1", [segment("spk0", number) for number in (6, 8)], columns=columns)
+    reader = PairReaderStage(str(tmp_path))
+    pairs = drawn(reader)
+    assert Counter(pair["channel"] for pair in pairs) == {"news": 6, "talks": 6, None: 2}
+    for pair in pairs:
+        one, other = (int(pair[f"{side}_segment_id"].rpartition("_")[2]) for side in ("reference", "target"))
+        assert one % 2 == other % 2 and (one < 6) == (other < 6)
+    assert reader.take_observations().metrics == {"speakers": 3}
+    assert warned == [
+        "1 speaker_id(s) such as 'spk0' are in several channels; pairs stay within a channel. Where they are the same "
+        "people, give the channels one name (channel_mapping of dataset)"
+    ]
+
+
+def test_segments_of_one_id_in_two_channels_are_two(tmp_path: Path) -> None:
+    write_shard(tmp_path, "0", [segment("a", n, channel=channel) for n in range(2) for channel in ("news", "talks")])
+    reader = PairReaderStage(str(tmp_path))
+    assert len(drawn(reader)) == 4
+    assert "segments_of_the_same_id" not in reader.take_observations().metrics
+
+
+def test_columns_of_others(tmp_path: Path) -> None:
+    columns = {
+        "id": [f"S1_{number}" for number in range(3)],
+        "speaker": ["S1", "S1", "S1"],
+        "sentence": ["so", "be", "it"],
+        "codes": [[1], [2], [3]],
+        "duration_ms": [2000, 2000, 20_000],
+        "narrator": ["anna", "ben", "anna"],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "0.parquet")
+    pairs = drawn(PairReaderStage(str(tmp_path)))
+    assert len(pairs) == 4 and {pair["speaker_id"] for pair in pairs} == {"S1"}, "one is too long for a reference"
+    assert {(pair["reference_text"], pair["reference_duration_sec"]) for pair in pairs} == {("so", 2.0), ("be", 2.0)}
+
+    (pair,) = drawn(PairReaderStage(str(tmp_path), fields={"speaker_id": "narrator"}))
+    assert (pair["speaker_id"], pair["reference_segment_id"], pair["target_segment_id"]) == ("anna", "S1_0", "S1_2")
+
+    with pytest.raises(ConfigurationError, match=r"no column 'words', only id, .*'fields=\{text: NAME\}'"):
+        list(PairReaderStage(str(tmp_path), fields={"text": "words"}).partitions())
+    with pytest.raises(ConfigurationError, match="fields has 'words', which segments do not have"):
+        PairReaderStage(str(tmp_path), fields={"words": "text"})
+
+
+def test_labels_of_a_diarization_are_nobody_unless_they_are_said_to_be(tmp_path: Path) -> None:
+    columns = {
+        "id": ["0", "1", "2", "3"],
+        "speaker": ["SPEAKER_00", "SPEAKER_00", "anna", "anna"],
+        "text": ["so", "be", "it", "then"],
+        "codes": [[1]] * 4,
+        "duration": [2.0] * 4,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "0.parquet")
+    reader = PairReaderStage(str(tmp_path))
+    assert {pair["speaker_id"] for pair in drawn(reader)} == {"anna"}
+    assert reader.take_observations().metrics == {"segments_without_speaker": 2, "speakers": 1}
+    claimed = drawn(PairReaderStage(str(tmp_path), fields={"speaker_id": "speaker"}))
+    assert {pair["speaker_id"] for pair in claimed} == {"anna", "SPEAKER_00"}
+
+
 def test_a_pair_has_text_and_codes_of_both_and_what_the_target_says(tmp_path: Path) -> None:
     first = segment("a/spk0", 1, tone="calm", channel="news")
     second = segment("a/spk0", 2, tone="angry", gender="female", language="ar", duration_sec=20.0)
