@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from curator_audio.errors import ConfigurationError
-from curator_audio.stages.speech.segments import SEGMENT_FIELDS, TIME_FIELDS
+from curator_audio.stages.speech.segments import SEGMENT_FIELDS, TIME_FIELDS, id_in
 
 NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -54,6 +54,7 @@ _KINDS = {**dict.fromkeys(TIME_FIELDS, ("number", "text")), "audio": ("sound",),
 """What the values of a field may be where it has another name; those not named here are text or numbers."""
 
 _LABEL = re.compile(r"(?:speaker|spkr?)[ _-]?\d{1,3}", re.IGNORECASE)
+_NOBODY = re.compile(r"n/?a|nan|none|null|unk|unknown|anonymous|no[ _-]speaker", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,8 @@ def kind_of(value: Any) -> str:
 def taken(values: Mapping[str, Any], sources: Sources) -> dict[str, Any]:
     """Return the fields of a segment from the values of a file of others.
 
-    Times that their name says to be in milliseconds become seconds. A label of a diarization (``SPEAKER_00``) tells who
-    speaks within a recording and no more: it is no ``speaker_id`` unless it is called so, or the user says so.
+    Times that their name says to be in milliseconds become seconds. What stands for nobody, and what a diarization
+    calls somebody (``local_speaker``), is no ``speaker_id`` unless it is called so, or the user says so.
 
     Example:
         >>> values = {"duration_ms": 2500, "speaker": "SPEAKER_00", "id": "a"}
@@ -175,10 +176,20 @@ def taken(values: Mapping[str, Any], sources: Sources) -> dict[str, Any]:
 
 
 def is_label(speaker: Any) -> bool:
-    """Tell whether a speaker is called as diarization does, which begins anew with every recording.
+    """Tell whether a name says nothing of who speaks: it stands for nobody, or is one that every recording has.
 
     Example:
-        >>> [is_label(name) for name in ("SPEAKER_00", "spk1", "EN_B00000_S00000", "p225", 7)]
-        [True, True, False, False, False]
+        >>> [is_label(name) for name in ("SPEAKER_00", "spk1", "N/A", "EN_B00000_S00000", "p225", 7)]
+        [True, True, True, False, False, False]
     """
-    return isinstance(speaker, str) and _LABEL.fullmatch(speaker) is not None
+    return isinstance(speaker, str) and bool(_LABEL.fullmatch(speaker) or _NOBODY.fullmatch(speaker))
+
+
+def local_speaker(label: str, channel: str | None, audio_id: str | None) -> str | None:
+    """Return the id of one whom a label names within a recording; None where it names nobody, or none is known.
+
+    Example:
+        >>> local_speaker("SPEAKER_00", "news", "ep1"), local_speaker("N/A", "news", "ep1")
+        ('news/ep1/SPEAKER_00', None)
+    """
+    return f"{id_in(channel, audio_id)}/{label}" if audio_id and _LABEL.fullmatch(label) else None

@@ -100,8 +100,9 @@ class NpzReaderStage(SegmentTreeReaderStage):
                     continue
                 if segment.num_bad:
                     self.log_metric("bad_samples", segment.num_bad)
-                self.count(segment.record, segment.values, segment.sources)
-                yield segment.record, number
+                name = _stem(keys[number])
+                told = segment.record["audio_id"] if segment.record["audio_id"] != name else None
+                yield self.checked(segment.record, segment.values, segment.sources, told), number
 
     def _read(self, path: str) -> bytes | AccessError:
         try:

@@ -16,7 +16,7 @@ from curator_audio.errors import ConfigurationError, StorageError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.source import SourceStage
-from curator_audio.stages.speech.foreign_fields import is_label
+from curator_audio.stages.speech.foreign_fields import is_label, local_speaker
 from curator_audio.stages.speech.pairs import PAIR_FIELDS, SHARED_FIELDS, SIDE_FIELDS, drawn_pairs
 from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.parquet_reader import SegmentParquetReaderStage
@@ -27,8 +27,8 @@ from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 NEEDED_COLUMNS = ("speaker_id", *SIDE_FIELDS)
-KNOWN_BY = ("speaker_id", "channel")
-"""The columns that tell one speaker from another."""
+KNOWN_BY = ("speaker_id", "channel", "audio_id")
+"""The columns that tell one speaker from another; the last one where speakers are those of a diarization."""
 ROWS_AT_ONCE = 1024
 PAIRS_AT_ONCE = 500
 
@@ -193,15 +193,20 @@ class PairReaderStage(SourceStage[AudioBatch]):
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
         segments = self._segments(task)
-        pairs = [pair for speaker in sorted(segments) for pair in self._drawn(speaker, segments[speaker])]
-        places = sorted({segment[2:] for pair in pairs for segment in pair})
+        pairs = [
+            (*pair, speaker_of(speaker)[1])
+            for speaker in sorted(segments)
+            for pair in self._drawn(speaker, segments[speaker])
+        ]
+        places = sorted({segment[2:] for *pair, _ in pairs for segment in pair})
         number = {place: index for index, place in enumerate(places)}
         table = self._table(task.source_path, places)
         for begin in range(0, len(pairs), PAIRS_AT_ONCE):
             some = pairs[begin : begin + PAIRS_AT_ONCE]
-            references = table.take([number[reference[2:]] for reference, _ in some]).to_pylist()
-            targets = table.take([number[target[2:]] for _, target in some]).to_pylist()
-            yield AudioBatch([_pair(*both) for both in zip(references, targets)], task.source_path)
+            references = table.take([number[reference[2:]] for reference, _, _ in some]).to_pylist()
+            targets = table.take([number[target[2:]] for _, target, _ in some]).to_pylist()
+            speakers = [speaker_id for _, _, speaker_id in some]
+            yield AudioBatch([_pair(*three) for three in zip(references, targets, speakers)], task.source_path)
 
     def _segments(self, task: Partition) -> dict[str, list[_Segment]]:
         """The segments of each speaker that can be in a pair, in order of their ids."""
@@ -210,7 +215,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
         segments: dict[str, list[_Segment]] = {speaker: [] for speaker in task.keys}
         for shard, rows in json.loads(task.data or b"{}").items():
             path = join(task.source_path, shard)
-            for numbers, table, is_claimed in self._pieces(path, rows, (*NEEDED_COLUMNS, "channel")):
+            for numbers, table, is_claimed in self._pieces(path, rows, dict.fromkeys((*NEEDED_COLUMNS, *KNOWN_BY))):
                 lengths = pyarrow.compute.list_value_length(table["codes"])
                 keys, of_row = _speakers_in(table, is_claimed)
                 columns = [table[name] for name in ("segment_id", "text", "duration_sec")]
@@ -303,19 +308,19 @@ def _rows_of(shard: Any, rows: list[int], columns: list[str]) -> Iterator[tuple[
 
 
 def _speakers_in(table: Any, is_claimed: bool) -> Speakers:
-    """The speakers of a table's rows; what a diarization calls them is nobody, unless it is claimed to be more."""
+    """The speakers of a table's rows; a label of a diarization is one of its recording, if it is not said to be more."""
     import pyarrow
 
-    channels = _encoded(table["channel"]) if "channel" in table.column_names else None
-    speakers = _encoded(table["speaker_id"])
+    def rows(name: str) -> Any:
+        there = name in table.column_names
+        return table[name].combine_chunks() if there else pyarrow.nulls(len(table), pyarrow.string())
+
+    speakers, channels = rows("speaker_id"), rows("channel")
     if not is_claimed:
-        names = [None if is_label(name) else name for name in speakers.dictionary.to_pylist()]
-        speakers = pyarrow.array(names, pyarrow.string()).take(speakers.indices).dictionary_encode()
-    return speakers_of(speakers, channels)
-
-
-def _encoded(column: Any) -> Any:
-    return column.combine_chunks().dictionary_encode()
+        those = zip(*(column.to_pylist() for column in (speakers, channels, rows("audio_id"))))
+        names = [local_speaker(name, *where) if is_label(name) else name for name, *where in those]
+        speakers = pyarrow.array(names, pyarrow.string())
+    return speakers_of(speakers.dictionary_encode(), channels.dictionary_encode())
 
 
 def _lacking(speaker: str, segment_id: str | None, text: str | None, num_codes: int | None) -> str:
@@ -329,8 +334,8 @@ def _lacking(speaker: str, segment_id: str | None, text: str | None, num_codes: 
     return "" if num_codes else "codes"
 
 
-def _pair(reference: Record, target: Record) -> Record:
-    pair: Record = {name: target.get(name) for name in SHARED_FIELDS}
+def _pair(reference: Record, target: Record, speaker_id: str) -> Record:
+    pair: Record = {name: target.get(name) for name in SHARED_FIELDS} | {"speaker_id": speaker_id}
     for side, segment in (("reference", reference), ("target", target)):
         pair |= {f"{side}_{name}": segment[name] for name in SIDE_FIELDS}
     return pair

@@ -11,8 +11,9 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
+from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.io.tree_reader import TreeReaderStage
-from curator_audio.stages.speech.foreign_fields import Sources, check_fields, is_label, sources_of, taken
+from curator_audio.stages.speech.foreign_fields import Sources, check_fields, is_label, local_speaker, sources_of, taken
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, foreign_segment
 from curator_audio.storage.ledger import StageMetrics
 from curator_audio.tasks import AudioBatch, Record
@@ -49,6 +50,10 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
         super().__post_init__()
         check_fields(self.fields)
 
+    def setup(self, worker: WorkerInfo) -> None:
+        super().setup(worker)
+        self._named, self._looked = set(), None  # of an earlier run
+
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], list(SEGMENT_FIELDS)
 
@@ -69,23 +74,35 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
         return SEGMENT_FIELDS
 
     def segment_of(self, values: Mapping[str, Any], sources: Sources, segment_id: str) -> Record:
-        """Return the record of a segment that a file of others tells of, and count what is not taken of it."""
+        """Return the record of a segment that a file of others tells of."""
         record = foreign_segment(taken(values, sources), segment_id)
-        self.count(record, values, sources)
-        return record
+        return self.checked(record, values, sources, record["audio_id"])
 
-    def count(self, record: Record, values: Mapping[str, Any], sources: Sources) -> None:
-        """Count what a segment lacks, and what was there and is not taken."""
+    def checked(self, record: Record, values: Mapping[str, Any], sources: Sources, recording: str | None) -> Record:
+        """Return a record with its speaker, and count what it lacks, and what was there and is not taken.
+
+        Args:
+            record: of a segment, with its channel.
+            values: of the file it was made of.
+            sources: what was taken of these.
+            recording: its recording, if it is known.
+        """
+        label = values.get(sources.of.get("speaker_id", ""))
+        if not record["speaker_id"] and is_label(label):
+            record["speaker_id"] = local_speaker(str(label), record["channel"], recording)
+            if not record["speaker_id"]:
+                self.log_metric("speaker_labels_not_taken", 1)
+        if record["audio"] is None and values.get(sources.of.get("audio", "")) is not None:
+            self.log_metric("sound_elsewhere", 1)
         if not record["text"] and "text" in self.wanted():
             self.log_metric("segments_without_text", 1)
         if not record["speaker_id"] and "speaker_id" in self.wanted():
             self.log_metric("segments_without_speaker", 1)
-            if is_label(values.get(sources.of.get("speaker_id", ""))):
-                self.log_metric("speaker_labels_not_taken", 1)
         for name in sources.not_taken:
             if len(self._named) < MAX_NAMED:
                 self._named.add(name)
             self.log_metric(_metric(name) if name in self._named else "not_taken_others", 1)
+        return record
 
     # What a user should know ---------------------------------------------------------------------------------
 
@@ -118,8 +135,13 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
         if num_labels := metrics.custom.get("speaker_labels_not_taken"):
             name = self.sources_in(self._look()).of.get("speaker_id", "speaker")
             lines.append(
-                f"{num_labels:.0f} segments name their speaker as diarization does (SPEAKER_00), which holds within "
-                f"a recording and is not taken; 'fields={{speaker_id: {name}}}' takes it as one person throughout"
+                f"{num_labels:.0f} segments name their speaker as diarization does (SPEAKER_00) or as nobody (N/A), "
+                f"and tell no recording; this is not taken, and 'fields={{speaker_id: {name}}}' takes it as one person"
+            )
+        if num_elsewhere := metrics.custom.get("sound_elsewhere"):
+            lines.append(
+                f"the sound of {num_elsewhere:.0f} segments lies elsewhere: their 'audio' has a path and no bytes; "
+                "put the bytes into the files, as datasets does when it pushes them to the Hub"
             )
         return lines
 

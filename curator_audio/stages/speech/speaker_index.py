@@ -46,7 +46,7 @@ def speakers_of(speaker_ids: Any, channels: Any) -> Speakers:
 
     Args:
         speaker_ids: a ``pyarrow.DictionaryArray`` of text.
-        channels: another, as long; None where there are no channels.
+        channels: another, as long.
 
     Example:
         >>> import pyarrow
@@ -56,7 +56,7 @@ def speakers_of(speaker_ids: Any, channels: Any) -> Speakers:
         (['["x", "b"]', '["x", "a"]', '', '["y", "b"]'], [0, 1, 2, 3])
     """
     names, of_row = _names(speaker_ids)
-    folders, folder_of_row = ([None], np.zeros(len(of_row), np.int64)) if channels is None else _names(channels)
+    folders, folder_of_row = _names(channels)
     both, first, inverse = np.unique(of_row * len(folders) + folder_of_row, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)

@@ -11,10 +11,10 @@ from typing import IO, Any, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
 from curator_audio.stages.speech.batches import segment_batches
-from curator_audio.stages.speech.foreign_fields import kind_of
+from curator_audio.stages.speech.foreign_fields import kind_of, taken
 from curator_audio.stages.speech.npz import recording_of
 from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage, kinds_of
-from curator_audio.stages.speech.segments import id_in, name_in
+from curator_audio.stages.speech.segments import foreign_segment, id_in, name_in
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Partition, Record
@@ -73,7 +73,7 @@ class WebDatasetReaderStage(SegmentTreeReaderStage):
         described = _described(key, files)
         sources = self.sources_in(_kinds(described, files))
         without_sound = {field: other for field, other in sources.of.items() if field != "audio"}
-        record = self.segment_of(described, replace(sources, of=without_sound), "")
+        record = foreign_segment(taken(described, replace(sources, of=without_sound)), "")
         sound = next((suffix for suffix in SOUND if suffix in files), None)
         if sound is not None:
             record["audio"] = {"bytes": files[sound], "path": f"{name}.{sound}"}
@@ -85,8 +85,10 @@ class WebDatasetReaderStage(SegmentTreeReaderStage):
         if not record["channel"] and posixpath.basename(folder) not in ("", ".", ".."):
             record["channel"] = posixpath.basename(folder)
         record["segment_id"] = record["segment_id"] or id_in(record["channel"], name)
-        record["audio_id"] = record["audio_id"] or recording_of(name_in(record["channel"], record["segment_id"]))
-        return record
+        stem = name_in(record["channel"], record["segment_id"])
+        record["audio_id"] = record["audio_id"] or recording_of(stem)
+        recording = record["audio_id"] if record["audio_id"] != stem else None
+        return self.checked(record, described, replace(sources, of=without_sound), recording)
 
 
 class TarMember(tarfile.TarInfo):

@@ -131,7 +131,7 @@ LAYOUTS: dict[str, tuple[Values, Values, list[str]]] = {
     ),
     "GigaSpeech": (
         {"segment_id": "P_S1", "speaker": "N/A", "text": "SO BE IT", "audio": AUDIO, "begin_time": 1.0, "url": "http"},
-        {"segment_id": "P_S1", "text": "SO BE IT", "speaker_id": "N/A", "start": 1.0},
+        {"segment_id": "P_S1", "text": "SO BE IT", "start": 1.0},
         ["url"],
     ),
     "YODAS": (
@@ -271,6 +271,7 @@ def test_the_first_name_that_is_there_is_taken_whatever_the_order(there: set[str
         ({"start": 0.5, "start_ms": 1500}, {"start": 0.5}),
         ({"speaker": "SPEAKER_01"}, {"speaker_id": None}),
         ({"spk": "spk3"}, {"speaker_id": None}),
+        ({"speaker": "N/A"}, {"speaker_id": None}),
         ({"speaker_id": "SPEAKER_01"}, {"speaker_id": "SPEAKER_01"}),
         ({"speaker": "p225"}, {"speaker_id": "p225"}),
         ({"audio": "a.wav"}, {}),
@@ -289,6 +290,18 @@ def test_what_the_user_says_goes_first(tmp_path: Path) -> None:
         assert [record[name] for name in fields] == ["right", "SPEAKER_00", "Berlin"]
         assert record["segment_id"] in ("0_0", "000000"), "what is the dialect is not the id, too"
         assert counted(reader) == {"not_taken_text": 1}
+
+
+def test_labels_of_a_diarization_are_people_of_their_recording(tmp_path: Path) -> None:
+    row = {"speaker": "SPEAKER_00", "text": "a", "channel": "news"}
+    of_parquet = parquet(tmp_path / "p", row | {"recording_id": "ep1"}, row, row | {"speaker": "unknown"})
+    assert [record["speaker_id"] for record in read(of_parquet)] == ["news/ep1/SPEAKER_00", None, None]
+    of_tar = tar(tmp_path / "t", row | {"id": "ep1_seg_0"}, row | {"id": "ep1"})
+    assert [record["speaker_id"] for record in read(of_tar)] == ["news/ep1/SPEAKER_00", None]
+    of_npz = npz(tmp_path / "n", row | {"audio_id": "ep1"}, row)
+    assert [record["speaker_id"] for record in read(of_npz)] == ["news/ep1/SPEAKER_00", None]
+    found = [reader.observed.metrics["speaker_labels_not_taken"] for reader in (of_parquet, of_tar, of_npz)]
+    assert found == [2, 1, 1]
 
 
 def test_numbers_and_labels_become_what_the_fields_are(tmp_path: Path) -> None:
@@ -372,8 +385,8 @@ def test_the_other_containers_tell_the_same(container: str, tmp_path: Path, caps
     assert run(tmp_path / "in", f"input={container}") == 0
     told = capsys.readouterr().err
     assert "none of the 1 segments has a text, and 'utterance' would be there; 'fields={text: utterance}'" in told
-    assert "1 segments name their speaker as diarization does (SPEAKER_00)" in told
-    assert "'fields={speaker_id: speaker}' takes it as one person throughout" in told
+    assert "1 segments name their speaker as diarization does (SPEAKER_00) or as nobody (N/A)" in told
+    assert "'fields={speaker_id: speaker}' takes it as one person" in told
 
 
 def test_a_column_that_is_nowhere_is_said_before_anything_is_written(
@@ -388,6 +401,14 @@ def test_a_column_that_is_nowhere_is_said_before_anything_is_written(
     tar(tmp_path / "tars", {"sentence": "so be it"})
     assert run(tmp_path / "tars", "input=webdataset", "input.fields={dialect: region}") == 0
     assert "fields has dialect: region, and " in capsys.readouterr().err, "a later segment may have it"
+
+
+def test_sound_that_lies_elsewhere_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parquet(tmp_path / "in", {"id": "a", "text": "b", "audio": {"bytes": None, "path": "a.wav"}}, {"audio": AUDIO})
+    assert run(tmp_path / "in") == 0
+    told = capsys.readouterr()
+    assert "the sound of 1 segments lies elsewhere: their 'audio' has a path and no bytes" in told.err
+    assert "sound_elsewhere: 1" in told.out
 
 
 def test_nothing_is_said_of_our_own_data_and_of_columns_that_were_chosen(

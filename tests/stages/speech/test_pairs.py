@@ -150,20 +150,21 @@ def test_columns_of_others(tmp_path: Path) -> None:
         PairReaderStage(str(tmp_path), fields={"words": "text"})
 
 
-def test_labels_of_a_diarization_are_nobody_unless_they_are_said_to_be(tmp_path: Path) -> None:
+def test_labels_of_a_diarization_are_people_of_their_recording_unless_they_are_said_to_be_more(tmp_path: Path) -> None:
     columns = {
-        "id": ["0", "1", "2", "3"],
-        "speaker": ["SPEAKER_00", "SPEAKER_00", "anna", "anna"],
-        "text": ["so", "be", "it", "then"],
-        "codes": [[1]] * 4,
-        "duration": [2.0] * 4,
+        "id": [f"{number}" for number in range(8)],
+        "recording_id": [None, None, "ep1", "ep2", "ep1", "ep1", "ep1", "ep1"],
+        "speaker": ["SPEAKER_00", "SPEAKER_00", "anna", "anna", "SPEAKER_00", "SPEAKER_00", "N/A", "N/A"],
+        "text": ["so", "be", "it", "then"] * 2,
+        "codes": [[1]] * 8,
+        "duration": [2.0] * 8,
     }
     pq.write_table(pa.table(columns), tmp_path / "0.parquet")
     reader = PairReaderStage(str(tmp_path))
-    assert {pair["speaker_id"] for pair in drawn(reader)} == {"anna"}
-    assert reader.take_observations().metrics == {"segments_without_speaker": 2, "speakers": 1}
+    assert Counter(pair["speaker_id"] for pair in drawn(reader)) == {"anna": 2, "ep1/SPEAKER_00": 2}
+    assert reader.take_observations().metrics == {"segments_without_speaker": 4, "speakers": 2}
     claimed = drawn(PairReaderStage(str(tmp_path), fields={"speaker_id": "speaker"}))
-    assert {pair["speaker_id"] for pair in claimed} == {"anna", "SPEAKER_00"}
+    assert Counter(pair["speaker_id"] for pair in claimed) == {"anna": 2, "SPEAKER_00": 4 * 3, "N/A": 2}
 
 
 def test_a_pair_has_text_and_codes_of_both_and_what_the_target_says(tmp_path: Path) -> None:
