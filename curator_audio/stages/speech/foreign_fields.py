@@ -53,6 +53,8 @@ Speech ``duration_ms``.
 _KINDS = {**dict.fromkeys(TIME_FIELDS, ("number", "text")), "audio": ("sound",), "codes": ("list",)}
 """What the values of a field may be where it has another name; those not named here are text or numbers."""
 
+_NEVER_ODD = ("segment_id", "audio_id", "speaker_id", "channel", "audio")
+
 _LABEL = re.compile(r"(?:speaker|spkr?)[ _-]?\d{1,3}", re.IGNORECASE)
 _NOBODY = re.compile(r"n/?a|nan|none|null|unk|unknown|anonymous|no[ _-]speaker", re.IGNORECASE)
 
@@ -120,7 +122,7 @@ def _sources_of(kinds: tuple[tuple[str, str], ...], mapping: tuple[tuple[str, st
     of: dict[str, str] = {}
     for name, names in NAMES.items():
         if name in said:
-            found = said[name] if said[name] in there else None
+            found = said[name] if _has_unit(name, said[name], there.get(said[name])) else None
         else:
             free = [other for other in names if other == name or other not in said.values()]
             found = next((other for other in free if _may_be(name, other, there.get(other))), None)
@@ -131,9 +133,15 @@ def _sources_of(kinds: tuple[tuple[str, str], ...], mapping: tuple[tuple[str, st
 
 
 def _may_be(name: str, other: str, kind: str | None) -> bool:
-    if kind is None or (name == other and name != "audio"):
+    """Whether values of a kind may be a field; what is called like it may be odd, and be set aside for it later."""
+    if name == other and name not in _NEVER_ODD:
         return kind is not None
-    return kind in _KINDS.get(name, ("text", "number"))
+    return kind in _KINDS.get(name, ("text", "number")) and _has_unit(name, other, kind)
+
+
+def _has_unit(name: str, other: str, kind: str | None) -> bool:
+    """Whether values can become seconds, if they are milliseconds."""
+    return kind == "number" or (kind is not None and not (name in TIME_FIELDS and other.endswith("_ms")))
 
 
 def kind_of(value: Any) -> str:

@@ -9,7 +9,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -213,12 +213,14 @@ class _Arrays:
         return array
 
     def kind(self, name: str) -> str:
-        """Whether it is a text, going by its header."""
-        with _as_npz(f"'{name}'"), self._file.open(self.names[name]) as member:
+        """What ``sources_of`` calls it, going by its header; what cannot be read is something else than text."""
+        with suppress(RecordError), _as_npz(f"'{name}'"), self._file.open(self.names[name]) as member:
             is_first = np.lib.format.read_magic(member) == (1, 0)
             header = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
             shape, _, dtype = header(member)
-            return "text" if dtype.kind in "US" and math.prod(shape) == 1 else "other"
+            if dtype.kind in "US" and math.prod(shape) == 1:
+                return "text"
+        return "other"
 
     def get(self, name: str) -> npt.NDArray[Any] | None:
         """The array, or None where there is none or it holds objects."""

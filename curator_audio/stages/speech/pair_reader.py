@@ -170,8 +170,9 @@ class PairReaderStage(SourceStage[AudioBatch]):
                             f"'fields={{{name}: NAME}}' says which one is the {name}"
                         )
                 _as_segments(columns.of(shard.schema_arrow.empty_table(), NEEDED_COLUMNS))
-                batches = shard.iter_batches(columns=columns.columns(KNOWN_BY), use_threads=False)
-                tables = (_as_segments(columns.of(batch, KNOWN_BY)) for batch in batches)
+                known_by = KNOWN_BY[: 2 if columns.sources.claimed else 3]
+                batches = shard.iter_batches(columns=columns.columns(known_by), use_threads=False)
+                tables = (_as_segments(columns.of(batch, known_by)) for batch in batches)
                 return [_speakers_in(table, columns.sources.claimed) for table in tables]
         except pyarrow.ArrowException as error:
             raise ConfigurationError(f"{path} cannot be read as a shard of segments: {error}; remove it") from None
@@ -308,7 +309,7 @@ def _rows_of(shard: Any, rows: list[int], columns: list[str]) -> Iterator[tuple[
 
 
 def _speakers_in(table: Any, is_claimed: bool) -> Speakers:
-    """The speakers of a table's rows; a label of a diarization is one of its recording, if it is not said to be more."""
+    """The speakers of a table's rows; a label of a diarization is one of its recording, if not said to be more."""
     import pyarrow
 
     def rows(name: str) -> Any:

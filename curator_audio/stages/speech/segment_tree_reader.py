@@ -128,9 +128,10 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
         for name, what in (("text", "text"), ("speaker_id", "speaker")):
             if candidates and num_segments and metrics.custom.get(f"segments_without_{what}") == num_segments:
                 named = ", ".join(f"'{other}'" for other in candidates)
+                chosen = candidates[0] if len(candidates) == 1 else "NAME"
                 lines.append(
                     f"none of the {num_segments} segments has a {what}, and {named} would be there; "
-                    f"'fields={{{name}: {candidates[0]}}}' takes one"
+                    f"'fields={{{name}: {chosen}}}' takes one"
                 )
         if num_labels := metrics.custom.get("speaker_labels_not_taken"):
             name = self.sources_in(self._look()).of.get("speaker_id", "speaker")
