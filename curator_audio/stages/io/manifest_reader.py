@@ -107,7 +107,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         for file in self._files():
             codec = codec_of(file.path)
             if codec is None:
-                data = self.storage.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes))
+                data = self.storage.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes), file)
             else:
                 with decompressed(self.storage, file.path, codec) as read:
                     data = read(SAMPLE_BYTES)
@@ -150,9 +150,10 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         if partition.data is not None:
             return Lines(partition.start, partition.data, partition.overlong_num_bytes)
 
+        file = FileInfo(partition.source_path, partition.source_num_bytes, partition.version)
+
         def read(start: int, end: int) -> bytes:
-            end = min(end, partition.source_num_bytes)
-            return self.storage.read_range(partition.source_path, start, end) if start < end else b""
+            return self.storage.read_range(file.path, start, min(end, file.num_bytes), file)
 
         return read_lines(read, partition.start, partition.end, self._max_line_bytes)
 
