@@ -69,7 +69,7 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
             except Exception as error:
                 failure = error
             if method == "get_object" and "IfMatch" in given and status_of(failure) == 412:
-                raise ChangedMeanwhile from failure
+                raise ChangedMeanwhile from None
             if code_of(failure) == "NoSuchUpload":
                 if method == "abort_multipart_upload":
                     return {}
