@@ -21,7 +21,7 @@ from tests.stages.speech.windows import recording
 from tests.storage.faulty_proxy import FaultyProxy
 from tests.storage.servers import serving
 
-SHARES = (0.1, 0.2, 0.4, 0.75)
+SHARES = (0.1, 0.3, 0.6, 0.85)
 """How many requests fail on a bad day; on the worst some are in vain however often they are made."""
 
 
