@@ -162,9 +162,11 @@ def _tries(error: BaseException) -> int:
     if status is not None or answer_of(error):
         return TRIES if status in BUSY or code_of(error) in BUSY_CODES else 1
     names = {type(cause).__name__ for cause in chain_of(error)}
-    if isinstance(error, (RangesIgnored, NotAStore)) or names & (UNREACHABLE | NOT_S3):
+    if isinstance(error, (RangesIgnored, NotAStore)):
         return FEW_TRIES
-    return TRIES if isinstance(error, UnfitAnswer) or names & (CUT | CLOSED) or _is_timeout(error) else 1
+    if isinstance(error, UnfitAnswer) or names & (CUT | CLOSED) or _is_timeout(error):
+        return TRIES
+    return FEW_TRIES if names & (UNREACHABLE | NOT_S3) else 1
 
 
 def _is_timeout(error: BaseException) -> bool:

@@ -88,6 +88,10 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
             return answer | {"Body": _Read(await _whole_body(answer, given))}
         if method == "list_objects_v2" and not answer.keys() & OF_A_LISTING:
             raise NotAStore  # else it would be an empty folder
+        if method == "list_objects_v2" and answer.get("IsTruncated") and not answer.get("NextContinuationToken"):
+            raise NotAStore  # else the rest of the folder would be missing
+        if method == "head_object" and "ContentLength" not in answer:
+            raise NotAStore
         return answer
 
     async def _is_complete(self, given: Mapping[str, Any]) -> bool:
@@ -189,9 +193,10 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
                         "abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                     )
                     num_aborted += 1
-            if not page.get("IsTruncated"):
+            markers = {"KeyMarker": page.get("NextKeyMarker"), "UploadIdMarker": page.get("NextUploadIdMarker")}
+            if not page.get("IsTruncated") or not all(markers.values()):
                 break
-            asked |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+            asked |= markers
         return num_aborted
 
     abort_stale_uploads = sync_wrapper(_abort_stale_uploads)

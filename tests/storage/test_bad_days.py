@@ -82,25 +82,25 @@ reads = pytest.mark.parametrize("read", READS.values(), ids=READS)
 # Less than there is ------------------------------------------------------------------------------------------
 
 
-@reads
-def test_an_answer_that_is_not_what_was_asked_for_is_asked_for_again(
-    read: Callable[[Storage, str], bytes], behind: Any, s3_bucket: str
-) -> None:
-    Storage().write(f"{s3_bucket}/a", DATA)
+def test_an_answer_that_is_not_what_was_asked_for_is_asked_for_again(behind: Any, s3_bucket: str) -> None:
+    for name in READS:
+        Storage().write(f"{s3_bucket}/{name}", DATA)
     faults = ("short", "short_and_told", "cut", "cut_in_chunks", "whole", "shifted")
     with behind(*faults, num_failing=4) as storage:
-        assert read(storage, f"{s3_bucket}/a") == DATA
+        for name, read in READS.items():
+            assert read(storage, f"{s3_bucket}/{name}") == DATA
 
 
-@reads
-def test_a_store_that_gives_less_each_time_is_not_believed(
-    read: Callable[[Storage, str], bytes], behind: Any, s3_bucket: str
-) -> None:
-    Storage().write(f"{s3_bucket}/a", DATA)
-    with behind("short", "short_and_told", num_failing=1e9) as storage, pytest.raises(StorageError) as raised:
-        read(storage, f"{s3_bucket}/a")
-    assert type(raised.value) is StorageError, "which fails the partition, and is no reason to set a record aside"
-    assert re.match(r"^cannot read s3://.*/a: the store gave \d+ of \d+ bytes; run again$", str(raised.value))
+def test_a_store_that_gives_less_each_time_is_not_believed(behind: Any, s3_bucket: str) -> None:
+    path = f"{s3_bucket}/a"
+    Storage().write(path, DATA)
+    with behind("short", "short_and_told", num_failing=1e9) as storage:
+        for read in READS.values():
+            with pytest.raises(StorageError) as raised:
+                read(storage, path)
+            assert type(raised.value) is StorageError, "which fails the partition, and sets no record aside"
+            short = rf"cannot read {path}: the store gave \d+ of \d+ bytes; run again"
+            assert re.fullmatch(short, str(raised.value))
 
 
 @reads
@@ -158,6 +158,15 @@ def test_no_lines_of_a_manifest_are_lost_in_silence(
     assert re.search(r"in.jsonl: the store gave \d+ of \d+ bytes; run again", *failures.values())
     assert written == []
     assert run(share=0.0) == ({}, lines)
+
+
+def test_a_web_server_that_gives_the_whole_file_for_any_range() -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        reply(request, 200, DATA, Accept_Ranges="bytes")
+
+    ignores = "its server ignores byte ranges; copy the file elsewhere"
+    with serving(answer) as host, pytest.raises(StorageError, match=ignores):
+        read_open(Storage(), f"http://{host}/a", reads_ahead=False)
 
 
 @settings(max_examples=25, deadline=None)
@@ -220,20 +229,6 @@ def test_a_file_that_is_written_while_it_is_read_is_read_again() -> None:
 
 # Busy, lost, repeated ----------------------------------------------------------------------------------------
 
-DOINGS: dict[str, Callable[[Storage, str], object]] = {
-    "list": lambda storage, bucket: [file.path for file in storage.list_files(f"{bucket}/there")],
-    "glob": lambda storage, bucket: [file.path for file in storage.glob(f"{bucket}/*/*/c")],
-    "head": lambda storage, bucket: storage.info(f"{bucket}/there/a").num_bytes,
-    "find": lambda storage, bucket: storage.find(f"{bucket}/there/a") is not None,
-    "exists": lambda storage, bucket: (storage.exists(f"{bucket}/there/a"), storage.is_folder(f"{bucket}/there")),
-    "get": lambda storage, bucket: storage.read(f"{bucket}/there/a"),
-    "put": lambda storage, bucket: storage.write(f"{bucket}/new", b"new"),
-    "put if there is none": lambda storage, bucket: storage.create_exclusively(f"{bucket}/lock", b"mine"),
-    "put in pieces": lambda storage, bucket: create(storage, f"{bucket}/large"),
-    "copy": lambda storage, bucket: storage.copy_within_store(f"{bucket}/there/a", f"{bucket}/copy"),
-    "delete": lambda storage, bucket: storage.delete([f"{bucket}/gone", f"{bucket}/never"]),
-}
-
 
 def create(storage: Storage, path: str) -> None:
     with storage.create(path) as file:
@@ -241,33 +236,29 @@ def create(storage: Storage, path: str) -> None:
         file.write(DATA)
 
 
-@pytest.mark.parametrize("doing", DOINGS)
-def test_every_kind_of_request_is_made_again(doing: str, behind: Any, s3_bucket: str) -> None:
-    good = Storage()
+def test_every_kind_of_request_is_made_again(behind: Any, s3_bucket: str) -> None:
+    good, faults = Storage(), ("busy", "failed_after", "lost", "reset", "repeated")
     for key in ("there/a", "there/b/c", "gone"):
         good.write(f"{s3_bucket}/{key}", DATA)
 
-    with behind("busy", "failed_after", "lost", "reset", "repeated", num_failing=5) as storage:
-        seen = DOINGS[doing](storage, s3_bucket)
+    with behind(*faults, num_failing=5) as storage:
+        assert [file.path for file in storage.list_files(f"{s3_bucket}/there")] == [
+            f"{s3_bucket}/there/a",
+            f"{s3_bucket}/there/b/c",
+        ]
+        assert [file.path for file in storage.glob(f"{s3_bucket}/*/*/c")] == [f"{s3_bucket}/there/b/c"]
+        assert storage.info(f"{s3_bucket}/there/a") == storage.find(f"{s3_bucket}/there/a")
+        assert storage.is_folder(f"{s3_bucket}/there") and not storage.exists(f"{s3_bucket}/nowhere")
+        assert storage.read(f"{s3_bucket}/there/a") == DATA
+        storage.write(f"{s3_bucket}/new", b"new")
+        assert storage.create_exclusively(f"{s3_bucket}/lock", b"mine") is True
+        create(storage, f"{s3_bucket}/large")
+        assert storage.copy_within_store(f"{s3_bucket}/there/a", f"{s3_bucket}/copy")
+        storage.delete([f"{s3_bucket}/gone", f"{s3_bucket}/never"])
 
-    expected = {
-        "list": [f"{s3_bucket}/there/a", f"{s3_bucket}/there/b/c"],
-        "glob": [f"{s3_bucket}/there/b/c"],
-        "head": len(DATA),
-        "find": True,
-        "exists": (True, True),
-        "get": DATA,
-        "put if there is none": True,
-        "copy": True,
-    }
-    assert seen == expected.get(doing)
-    left = {file.path.removeprefix(f"{s3_bucket}/"): file.num_bytes for file in good.list_files(s3_bucket)}
-    made = {"put": {"new": 3}, "put if there is none": {"lock": 4}, "put in pieces": {"large": 2 * len(DATA)}}
-    there = {"there/a": len(DATA), "there/b/c": len(DATA), "gone": len(DATA), "copy": len(DATA)}
-    stay = {"there/a", "there/b/c", "gone", *(["copy"] if doing == "copy" else [])} - (
-        {"gone"} if doing == "delete" else set()
-    )
-    assert left == {key: there[key] for key in stay} | made.get(doing, {})
+    left = {file.path.removeprefix(f"{s3_bucket}/"): good.read(file.path) for file in good.list_files(s3_bucket)}
+    made = {"new": b"new", "lock": b"mine", "large": DATA + DATA, "copy": DATA}
+    assert left == {"there/a": DATA, "there/b/c": DATA} | made
 
 
 def test_what_others_created_is_not_taken_for_ours(behind: Any, s3_bucket: str) -> None:
@@ -324,8 +315,11 @@ def test_an_upload_that_the_store_has_dropped_is_no_file() -> None:
     assert str(raised.value) == f"cannot write s3://bucket/a: {dropped}"
 
 
-def test_a_page_without_anything_in_it_is_no_empty_folder() -> None:
-    with serving(lambda request: reply(request, 200, b"")) as host, pytest.raises(StorageError) as raised:
+@pytest.mark.parametrize(
+    "page", [b"", b"<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated></ListBucketResult>"]
+)
+def test_a_page_that_cannot_be_all_there_is_is_no_folder(page: bytes) -> None:
+    with serving(lambda request: reply(request, 200, page)) as host, pytest.raises(StorageError) as raised:
         Storage({"endpoint_url": f"http://{host}"}).list_files("s3://bucket/a")
     assert str(raised.value) == "cannot list s3://bucket/a: what answers there is no S3 store; check endpoint_url"
 
@@ -346,7 +340,7 @@ def test_a_folder_that_cannot_be_listed_is_not_passed_over() -> None:
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(403, "AccessDenied"), (403, "InvalidAccessKeyId"), (404, "NoSuchBucket"), (400, "ExpiredToken")],
+    [(403, "InvalidAccessKeyId"), (404, "NoSuchBucket")],
 )
 def test_what_asking_again_cannot_help_is_asked_once(status: int, code: str) -> None:
     asked: list[str] = []
@@ -360,7 +354,7 @@ def test_what_asking_again_cannot_help_is_asked_once(status: int, code: str) -> 
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [429, 503])
 def test_a_store_that_stays_busy_is_given_up(status: int) -> None:
     asked: list[str] = []
 

@@ -63,6 +63,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise ConfigurationError(f"{name} is {value!r}; give a number of MB above 0")
+        self._is_named_folder = self.manifest_path.endswith("/")
         self.manifest_path = absolute(self.manifest_path)
 
     def outputs(self) -> tuple[list[str], list[str]]:
@@ -125,12 +126,13 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             if not files:
                 raise ConfigurationError(f"no file matches {path}; check the pattern")
             return files
-        if path.endswith("/") or self.storage.is_folder(path):
+        if self._is_named_folder or self.storage.is_folder(path):
             files = without_bookkeeping(self.storage.list_files(path))
             files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES)]
             if not files:
                 raise ConfigurationError(
-                    f"no manifest in {path}; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"
+                    f"no manifest in {path}{'/' if self._is_named_folder else ''}; "
+                    "there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"
                 )
             return files
         return [self.storage.info(path)]
