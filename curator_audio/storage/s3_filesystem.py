@@ -253,7 +253,7 @@ def _etag_of_parts(etags: list[str]) -> str | None:
 
     Example:
         >>> _etag_of_parts(['"5d41402abc4b2a76b9719d911017c592"'])
-        '4e67b3f98d94d89f4323f2b7b2d7ff1c-1'
+        '62109206880d38a4010a98e11243924a-1'
     """
     bare = [_bare(etag) for etag in etags]
     if not all(_MD5.fullmatch(etag) for etag in bare):
