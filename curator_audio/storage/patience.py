@@ -79,7 +79,7 @@ class ChangedMeanwhile(OSError):
 
 
 def patiently(do: Callable[[], Out], on: type[Exception] = Exception) -> Out:
-    """What ``do`` gives, tried again while that may help; a server that lets us wait was waited for long enough.
+    """Return what ``do`` gives, tried again while that may help; one time-out is waiting enough.
 
     Args:
         do: what to do.
@@ -102,7 +102,7 @@ def patiently(do: Callable[[], Out], on: type[Exception] = Exception) -> Out:
 
 
 def wait_before_next(error: BaseException, attempt: int, tries: int | None = None) -> float | None:
-    """Seconds to wait before the try after number ``attempt``, the first being 0; None where there should be none.
+    """Return the seconds to wait before the try after number ``attempt`` (from 0); None where there should be none.
 
     Args:
         error: what the try ended in, of any client.
@@ -124,7 +124,7 @@ def wait_before_next(error: BaseException, attempt: int, tries: int | None = Non
 
 
 def asked_wait(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds a server asks to wait in ``Retry-After``, as a number or a date; None where it does not.
+    """Return the seconds a server asks to wait in ``Retry-After``, a number or a date; None where it does not.
 
     Example:
         >>> at_noon = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -143,7 +143,7 @@ def asked_wait(headers: Mapping[str, str], now: datetime | None = None) -> float
 
 
 def status_of(error: BaseException) -> int | None:
-    """The status of the HTTP answer that an error came from, of S3 or a web server."""
+    """Return the status of the HTTP answer that an error came from, of S3 or a web server."""
     if answer := answer_of(error):
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return int(status) if status else None
@@ -152,12 +152,12 @@ def status_of(error: BaseException) -> int | None:
 
 
 def code_of(error: BaseException) -> str:
-    """The code of the error that an S3 store answered with."""
+    """Return the code of the error that an S3 store answered with."""
     return str(answer_of(error).get("Error", {}).get("Code", ""))
 
 
 def _tries(error: BaseException) -> int:
-    """How often something that fails with this error is tried in all."""
+    """Return how often something that fails with this error is tried in all."""
     status = status_of(error)
     if status is not None or answer_of(error):
         return TRIES if status in BUSY or code_of(error) in BUSY_CODES else 1
@@ -174,6 +174,6 @@ def _is_timeout(error: BaseException) -> bool:
 
 
 def _headers(error: BaseException) -> Mapping[str, str]:
-    """Those of the HTTP answer that an error came from."""
+    """Return those of the HTTP answer that an error came from."""
     headers: Mapping[str, str] = answer_of(error).get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return headers or next(filter(None, (getattr(cause, "headers", None) for cause in chain_of(error))), {})

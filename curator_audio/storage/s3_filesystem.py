@@ -83,7 +83,7 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
     call_s3 = sync_wrapper(_call_s3)
 
     async def _checked(self, method: str, given: Mapping[str, Any], answer: Any) -> Any:
-        """The answer, if it is what was asked for; that to ``get_object`` with all bytes read."""
+        """Return the answer, if it is what was asked for; that to ``get_object`` with all bytes read."""
         if method == "get_object":
             return answer | {"Body": _Read(await _whole_body(answer, given))}
         if method == "list_objects_v2" and not answer.keys() & OF_A_LISTING:
@@ -95,7 +95,7 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
         return answer
 
     async def _is_complete(self, given: Mapping[str, Any]) -> bool:
-        """Whether an upload that is not known any more has become its object: the answer that said so was lost."""
+        """Tell whether an upload that is not known any more has become its object: the answer that said so was lost."""
         etag = _etag_of_parts([part["ETag"] for part in given["MultipartUpload"]["Parts"]])
         try:
             head = await self._call_s3("head_object", Bucket=given["Bucket"], Key=given["Key"])
@@ -104,7 +104,7 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
         return etag is not None and _bare(head.get("ETag")) == etag
 
     async def _read_object(self, path: str, start: int = 0, end: int | None = None, etag: str | None = None) -> bytes:
-        """The bytes from ``start`` up to ``end``, all of them and of one version of the object.
+        """Return the bytes from ``start`` up to ``end``, all of them and of one version of the object.
 
         Args:
             path: the object.
@@ -143,9 +143,9 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _list_objects(self, path: str, max_depth: int | None = None) -> list[dict[str, Any]]:
-        """What a store tells of all objects whose ``bucket/key`` begins with ``path``.
+        """Return what a store tells of all objects whose ``bucket/key`` begins with ``path``.
 
-        fsspec passes over folders that it cannot list.
+        An error ends it; fsspec passes over folders that it cannot list.
 
         Args:
             path: how they begin, in the case of a folder with a slash at the end.
@@ -222,7 +222,7 @@ class _Read:
 
 
 async def _whole_body(answer: Mapping[str, Any], given: Mapping[str, Any]) -> bytes:
-    """The body of an answer to ``get_object``: just the bytes asked for, of the version asked for."""
+    """Read the body of an answer to ``get_object``: just the bytes asked for, of the version asked for."""
     body, etag = answer["Body"], answer.get("ETag")
     try:
         if given.get("IfMatch") and etag and _bare(etag) != _bare(given["IfMatch"]):
@@ -249,7 +249,7 @@ async def _whole_body(answer: Mapping[str, Any], given: Mapping[str, Any]) -> by
 
 
 def _etag_of_parts(etags: list[str]) -> str | None:
-    """The etag of an object put together from parts, as S3 makes it; None where those of the parts are no MD5.
+    """Return the etag of an object put together from parts, as S3 makes it; None where those of the parts are no MD5.
 
     Example:
         >>> _etag_of_parts(['"5d41402abc4b2a76b9719d911017c592"'])
@@ -267,7 +267,7 @@ def _bare(etag: str | None) -> str:
 
 
 def _date_of(answer: Mapping[str, Any]) -> datetime:
-    """What the store's own clock said; this machine's, where it did not tell."""
+    """Return what the store's own clock said; this machine's, where it did not tell."""
     try:
         date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     except (KeyError, TypeError, ValueError):

@@ -201,7 +201,7 @@ class Storage:
             return self._patiently(path, lambda: _checked(filesystem.cat_file(path), num_bytes))
 
     def read_range(self, path: str, start: int, end: int, listed: FileInfo | None = None) -> bytes:
-        """All bytes from ``start`` up to ``end``.
+        """Return all bytes from ``start`` up to ``end``.
 
         Args:
             path: the file.
@@ -281,7 +281,7 @@ class Storage:
             file._fetch_all = lambda: None  # which would go round it
 
     def _patiently(self, path: str, do: Callable[[], Out]) -> Out:
-        """What ``do`` gives, tried again where that may help and no client does so by itself."""
+        """Return what ``do`` gives, tried again where that may help and no client does so by itself."""
         if is_s3(path):
             return do()
         return patiently(do, Exception if path.startswith(WEB) else UnfitAnswer)
@@ -424,7 +424,7 @@ class Storage:
         return 0
 
     def _objects(self, folder: str, begin: str, max_depth: int | None) -> list[FileInfo]:
-        """The objects whose paths begin with ``begin``, or the one that ``folder`` is the path of."""
+        """Return the objects whose paths begin with ``begin``, or the one that ``folder`` is the path of."""
         found = self._filesystem(folder).list_objects(_bucket_and_key(begin), max_depth)
         if not found and begin == folder.rstrip("/") + "/":
             file = self.find(folder.rstrip("/")) if "/" in _bucket_and_key(folder).strip("/") else None
@@ -522,7 +522,7 @@ def join(folder: str, *names: str) -> str:
 
 
 def _checked(data: bytes, num_asked: int | None, is_last: bool = False) -> bytes:
-    """What a store gave, if that is as many bytes as there are.
+    """Return what a store gave, if that is as many bytes as there are.
 
     Args:
         data: it.
