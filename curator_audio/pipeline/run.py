@@ -106,6 +106,8 @@ def _prepare(ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions) 
         _check_not_foreign(ledger, plan)
     ledger.claim(configured)
     ledger.sweep(plan.writer.output_path, plan.writer.depth)
+    if num_aborted := ledger.storage.abort_stale_uploads(options.output_dir):
+        logger.info(f"{num_aborted} upload(s) to {options.output_dir} that were never finished are aborted")
     return partitions if first is None else chain([first], partitions)
 
 

@@ -514,8 +514,13 @@ def _differences(old: Any, new: Any, place: str) -> Iterator[str]:
     elif isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
             yield from _differences(old.get(key), new.get(key), f"{place}.{key}")
-    elif old != new:
+    elif _unslashed(old) != _unslashed(new):
         yield f"{place}: {json.dumps(old, ensure_ascii=False)} → {json.dumps(new, ensure_ascii=False)}"
+
+
+def _unslashed(value: Any) -> Any:
+    """A parameter's value as it is compared: a folder is the same with and without a slash at its end."""
+    return value.rstrip("/") if isinstance(value, str) else value
 
 
 def log_vanished(entries: list[LedgerEntry]) -> None:
