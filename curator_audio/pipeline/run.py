@@ -17,6 +17,7 @@ from curator_audio.pipeline.after import AfterContext
 from curator_audio.pipeline.pending import Pending
 from curator_audio.pipeline.pipeline import configuration
 from curator_audio.pipeline.plan import Plan
+from curator_audio.pipeline.written_twice import written_twice
 from curator_audio.report.progress import Progress
 from curator_audio.report.result import RunResult
 from curator_audio.stages.base import WorkerInfo
@@ -80,6 +81,8 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
             partitions = _prepare(ledger, plan, pending, options, lock.may_be_woken)
             failures = _map(executor, plan, partitions, pending, options)
             result = _finish(pipeline, executor, plan, pending, failures)
+            for remark in plan.source.remarks_after(result.metrics[plan.source.name]):
+                logger.warning(remark)
             result.time_sec = time.perf_counter() - started
             metrics = json.dumps(result.to_json(), indent=1, ensure_ascii=False)
             storage.write(join(options.output_dir, "metrics.json"), (metrics + "\n").encode(errors="backslashreplace"))
@@ -102,6 +105,8 @@ def _prepare(
         ledger.load()
     partitions = iter(pending)
     first = next(partitions, None)
+    for remark in plan.source.remarks() if first is not None else ():
+        logger.warning(remark)
     if options.overwrite:
         ledger.load(to_erase=True)
         if first is not None:
@@ -111,6 +116,8 @@ def _prepare(
         _check_not_foreign(ledger, plan)
     ledger.claim(configured)
     ledger.sweep(plan.writer.output_path, plan.writer.depth)
+    if num_aborted := ledger.storage.abort_stale_uploads(options.output_dir):
+        logger.info(f"{num_aborted} upload(s) to {options.output_dir} that were never finished are aborted")
     return partitions if first is None else chain([first], partitions)
 
 
@@ -196,7 +203,10 @@ def _finish(
     log_vanished([entry for entry in kept if entry.source_path not in sources and not entry.keys])
     log_vanished_recordings(sum(entry.source_path in sources and not entry.keys for entry in kept))
     log_vanished_keys(pending.num_keys_gone + sum(len(entry.keys) for entry in kept), pending.num_keys_dropped)
-    entries: list[LedgerEntry] = [ledger.entries[name] for name in pending.names if name in ledger.entries] + kept
+    entries: list[LedgerEntry] = [ledger.entries[name] for name in pending.names if name in ledger.entries]
+    if plan.writer.depth > 1:  # files of their own, named after what is in them
+        failures = failures | written_twice(entries)
+    entries += kept
     if not failures:
         for step in pipeline.after:
             step.run(AfterContext(plan, entries, ledger, ledger.storage))

@@ -465,17 +465,28 @@ class Ledger:
         entry.version, entry.end = partition.version, partition.end
 
     def add(self, entry: LedgerEntry) -> None:
-        """Take up what a worker has committed, and delete what it had made of the partition before and not now."""
-        self.storage.delete(self._replaced(entry))
+        """Take up what a worker has committed; what was made of the partition before and not now goes with ``forget``.
+
+        Until all partitions are done another one may write a file of that path, where a record has moved.
+        """
+        self._stale += self._replaced(entry)
         self.entries[entry.partition] = entry
         self.started.pop(entry.partition, None)
         self._note_there([*entry.parts, *entry.quarantine])
 
     def forget(self, entries: Iterable[LedgerEntry]) -> None:
-        """Delete the parts and entries of partitions that are no longer part of a source."""
+        """Delete entries and parts of partitions that a source no longer has, and parts that no partition has now."""
         for entry in list(entries):
-            self.storage.delete([*self._disposable(entry), self.paths.entry(entry.partition)])
+            self._stale += self._disposable(entry)
+            self.storage.delete([self.paths.entry(entry.partition)])
             del self.entries[entry.partition]
+        self._delete_stale()
+
+    def _delete_stale(self) -> None:
+        if self._stale:
+            listed = set(self._files())
+            self.storage.delete([path for path in self._stale if path not in listed])
+            self._stale = []
 
     def _made_for(self, entry: LedgerEntry) -> list[str]:
         """The files made for an entry, without those that were rewritten in their place and are the user's own."""
@@ -542,9 +553,10 @@ class Ledger:
         left = self._left_by_others()
         if left:
             logger.warning(f"{len(left)} file(s) of a run that had lost this folder are deleted, such as {left[0]}")
-        self.storage.delete([*self._stale, *unfinished, *left])
+        self.storage.delete([*unfinished, *left])
+        self._delete_stale()
         self._others, self._others_started = [], []
-        was_killed, self._stale, self.started = bool(self._notes), [], {}
+        was_killed, self.started = bool(self._notes), {}
         for name in self._announced:
             if name in self.steps:
                 self.storage.write(self.paths.step(name), self.steps[name].to_json())
@@ -744,8 +756,13 @@ def _differences(old: Any, new: Any, place: str) -> Iterator[str]:
     elif isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
             yield from _differences(old.get(key), new.get(key), f"{place}.{key}")
-    elif old != new:
+    elif _unslashed(old) != _unslashed(new):
         yield f"{place}: {json.dumps(old, ensure_ascii=False)} → {json.dumps(new, ensure_ascii=False)}"
+
+
+def _unslashed(value: Any) -> Any:
+    """A parameter's value as it is compared: a folder is the same with and without a slash at its end."""
+    return value.rstrip("/") if isinstance(value, str) else value
 
 
 def log_vanished(entries: list[LedgerEntry]) -> None:

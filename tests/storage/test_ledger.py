@@ -406,8 +406,14 @@ def test_files_that_are_not_made_again_go(out: str) -> None:
     ledger.add(tree_entry(out, "a", Part("n/1.npz", 1, "", 1), Part("n/2.npz", 1, "", 1)))
     ledger.gather()
     ledger = loaded(out)
-    ledger.add(tree_entry(out, "a", Part("n/2.npz", 2, "", 1), Part("n/3.npz", 1, "", 1)))
-    assert files(out) == {"n/2.npz", "n/3.npz", "_ledger/entries.jsonl", "_ledger/entries/a.json"}
+    ledger.add(tree_entry(out, "b", Part("n/4.npz", 1, "", 1), Part("n/5.npz", 1, "", 1)))
+    ledger.gather()
+    ledger = loaded(out)
+    ledger.add(tree_entry(out, "a", Part("n/2.npz", 2, "", 1), Part("n/3.npz", 1, "", 1), Part("n/4.npz", 1, "", 1)))
+    ledger.add(tree_entry(out, "b"))
+    ledger.forget([])
+    entries = {f"_ledger/{name}" for name in ("entries.jsonl", "entries/a.json", "entries/b.json")}
+    assert files(out) == {"n/2.npz", "n/3.npz", "n/4.npz", *entries}, "which has moved from one partition to another"
 
 
 def test_files_that_are_not_made_again_go_after_a_kill_too(out: str) -> None:
@@ -428,6 +434,7 @@ def test_files_written_in_the_place_of_their_source_are_never_deleted(out: str) 
     ledger = loaded(out)
     assert ledger.is_there(done)
     ledger.add(tree_entry(out, "a"))
+    ledger.forget([])
     assert "n/1.npz" in files(out) and "n/2.npz" not in files(out)
 
     done = tree_entry(out, "a", mine, made)
