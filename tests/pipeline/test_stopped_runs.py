@@ -84,6 +84,8 @@ def stopped(
         return wake
 
     monkeypatch.setattr(lock, "HEARTBEAT_SEC", 0.01)
+    # Runs abort uploads that are a day old; to moto all of them are.
+    monkeypatch.setattr(Storage, "abort_stale_uploads", lambda *_: 0)
     return start
 
 
