@@ -65,6 +65,8 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
         _check_not_in_memory(options.output_dir, plan.writer.output_path)
     with executor:
         plan = plan.fitted(executor.capacity(), executor.num_workers)
+        for stage in plan.stages:
+            stage.check_source(plan.source)
         with RunLock(storage, ledger.paths.lock) as lock:
             pending = Pending(plan.source, ledger, plan.writer)
             partitions = _prepare(ledger, plan, pending, options)

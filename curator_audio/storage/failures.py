@@ -12,7 +12,14 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlsplit
 
-from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageError, StorageFullError
+from curator_audio.errors import (
+    AccessError,
+    ConfigurationError,
+    CuratorError,
+    StorageError,
+    StorageFullError,
+    UnreachableError,
+)
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 HOPELESS = {errno.ENAMETOOLONG, errno.EROFS, errno.ELOOP}
@@ -128,7 +135,9 @@ def _of_connection(error: Exception, path: str) -> Meaning | None:
     if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
         return _unreachable(f"{where} refuses connections: nothing listens there", remedy)
     if any("Timeout" in name for name in names):
-        return _unreachable(f"{where} does not answer in time", f"{remedy} and the network")
+        meaning = _unreachable(f"{where} does not answer in time", f"{remedy} and the network")
+        is_connected = not any("Connect" in name and "Timeout" in name for name in names)
+        return (StorageError, meaning[1]) if is_connected else meaning
     if names & NOT_S3:
         return NO_STORE
     if names & CUT:
@@ -166,7 +175,7 @@ def _server(chain: list[BaseException], path: str) -> tuple[str, str]:
 
 
 def _unreachable(what: str, check: str) -> Meaning:
-    return StorageError, f"the endpoint cannot be reached ({what}); check {check}"
+    return UnreachableError, f"the endpoint cannot be reached ({what}); check {check}"
 
 
 def _of_file(error: Exception, path: str, verb: str) -> Meaning | None:
@@ -194,7 +203,10 @@ def _of_client(error: Exception) -> Meaning | None:
     kind = type(error).__name__
     if kind in NO_CREDENTIALS:
         detail = "" if kind == "NoCredentialsError" else f" ({_first_line(error)})"
-        return AccessError, f"no credentials{detail}; set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables"
+        return (
+            ConfigurationError,
+            f"no credentials{detail}; set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables",
+        )
     if kind == "ParamValidationError":
         report = str(error).partition("\n")[2].partition(":")[0]
         return AccessError, f"{report}; check the path"

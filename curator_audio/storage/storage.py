@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass
 from itertools import chain, islice
 from operator import attrgetter
@@ -24,6 +25,7 @@ from curator_audio.storage.atomic_file import (
     create_local_file,
 )
 from curator_audio.storage.failures import explained
+from curator_audio.storage.hosts import public_client
 from curator_audio.storage.s3 import OPTIONS as S3_OPTIONS
 from curator_audio.storage.s3 import (
     SOURCE_PROTOCOL,
@@ -80,12 +82,22 @@ class Storage:
         self._s3_arguments: dict[str, Any] | None = None
         self._source_arguments: dict[str, Any] | None = None
         self._filesystems: dict[str, Any] = {}
+        self._public: Storage | None = None
+        self._is_public = False
 
     def __repr__(self) -> str:
         return "Storage()"  # the arguments may hold secrets
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_filesystems": {}}
+        return self.__dict__ | {"_filesystems": {}, "_public": None}
+
+    @property
+    def public(self) -> Storage:
+        """The same, but that ``http://`` and ``https://`` connect to hosts of the open internet only."""
+        if self._public is None:
+            self._public = copy(self)
+            self._public._is_public = True
+        return self._public
 
     def prepare(self, *paths: str) -> None:
         """Check the options for these paths and take the credentials from the environment, once."""
@@ -336,6 +348,8 @@ class Storage:
         if is_s3(protocol + "://"):
             return self._connect_s3(protocol)
         options = {name: value for name, value in self._options.items() if name not in S3_OPTIONS | {"source"}}
+        if self._is_public and protocol in ("http", "https"):
+            options["get_client"] = public_client
         try:
             return fsspec.filesystem(protocol, **options)
         except ValueError:

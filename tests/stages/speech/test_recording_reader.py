@@ -143,7 +143,7 @@ def _unlooked(reader: RecordingReaderStage) -> list[Partition]:
     """The partitions without a look for their audio."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "curator_audio.stages.speech.recording_reader._Versions.of", lambda self, paths: ["1"] * len(paths)
+            "curator_audio.stages.speech.audio_versions.AudioVersions.of", lambda self, audio: ["1"] * len(audio)
         )
         return list(reader.partitions())
 
@@ -406,7 +406,8 @@ def test_audio_on_a_web_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     thread.start()
     try:
         base = f"http://127.0.0.1:{server.server_port}/pod"
-        corpus = Corpus(str(tmp_path), tmp_path / "log")
+        rules = {"allowed_schemes": ["http"], "allow_private_hosts": True}
+        corpus = Corpus(str(tmp_path), tmp_path / "log", **rules)
         corpus.write([*(entry(f"{base}/{number}.mp3") for number in range(5)), entry(f"{base}/none.mp3")])
         versions = [partition.version.partition("-")[2] for partition in corpus.reader.partitions()]
         assert versions == ["5-1"] * 5 + ["missing"]
