@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import posixpath
 import re
 import shutil
 import zipfile
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from curator_audio.errors import RecordError
 from curator_audio.stages.speech.segments import METADATA_FIELDS, segment_record, sound_of
 from curator_audio.stages.speech.sound import Samples, audio_field, decode_sound, repaired
+from curator_audio.storage.names import short_name
 from curator_audio.tasks import Record
 
 MAX_BYTES = 2**30  # of the arrays of one segment, unpacked
@@ -31,7 +33,7 @@ def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate
 
     Args:
         data: the file.
-        segment_id: its stem.
+        segment_id: its stem; a longer one, which the stem was made of, goes before it.
         channel: its folder.
         sample_rate: of the audio in Hz, which the file does not tell.
 
@@ -45,6 +47,7 @@ def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate
         samples, num_bad = _samples(arrays.needed("audio"))
         text_of = {name: _text(arrays.get(name)) for name in ("text", "audio_id", *METADATA_FIELDS)}
         codes = _codes(arrays.get("codes"))
+        segment_id = _whole_id(_text(arrays.get("segment_id")), segment_id)
     record = segment_record(
         **{**text_of, "audio_id": text_of["audio_id"] or recording_of(segment_id)},
         segment_id=segment_id,
@@ -72,6 +75,9 @@ def npz_of_record(record: Record) -> bytes:
     for name in ("text", "audio_id", *METADATA_FIELDS):
         if record.get(name) is not None:
             arrays[name] = np.str_(record[name])
+    segment_id = record.get("segment_id") or ""
+    if _file_of(segment_id) != _plain_file_of(segment_id):
+        arrays["segment_id"] = np.str_(segment_id)  # which the file's name no longer tells
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, value in arrays.items():
@@ -137,6 +143,19 @@ def index_of(segment_id: str) -> int:
     """
     found = _INDEX.search(segment_id)
     return int(found[1]) if found else -1
+
+
+def _whole_id(stored: str | None, segment_id: str) -> str:
+    """The id that the file was named after, where its name was too long for one."""
+    return stored if stored and _file_of(stored) == _plain_file_of(segment_id) else segment_id
+
+
+def _file_of(segment_id: str) -> str:
+    return short_name(_plain_file_of(segment_id))
+
+
+def _plain_file_of(segment_id: str) -> str:
+    return f"{posixpath.basename(segment_id)}.npz"
 
 
 class _Arrays:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.storage.names import short_name
 from curator_audio.tasks import Record
 
 SEGMENT_FIELDS = (
@@ -115,10 +117,11 @@ def sound_of(record: Record) -> bytes:
 
 
 def file_name_of(record: Record, suffix: str, id_field: str = "segment_id") -> list[str]:
-    """Folder and name of a record's own file, below the folder of all of them.
+    """Folder and name of a record's own file, below the folder of all of them, shortened where a file system would not
+    take them.
 
     Raises:
-        RecordError: the names in the record would lead elsewhere.
+        RecordError: the names in the record would lead elsewhere, or are no text.
 
     Example:
         >>> file_name_of({"channel": "news", "segment_id": "show_seg_3"}, ".npz")
@@ -129,5 +132,9 @@ def file_name_of(record: Record, suffix: str, id_field: str = "segment_id") -> l
         raise RecordError("missing_field", f"the record has no '{id_field}', after which its file is named")
     for name in names:
         if name in (".", "..") or "/" in name or "\0" in name:
-            raise RecordError("path_leaves_root", f"{name!r} is no name of a file or folder; rename it")
-    return [*names[:-1], names[-1] + suffix]
+            raise RecordError("path_leaves_root", f"{name!r:.200} is no name of a file or folder; rename it")
+        try:
+            os.fsencode(name)
+        except UnicodeEncodeError:
+            raise RecordError("invalid_name", f"{name!r:.200} has half of a character in it; rename it") from None
+    return [short_name(name) for name in (*names[:-1], names[-1] + suffix)]

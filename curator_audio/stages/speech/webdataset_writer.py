@@ -13,8 +13,10 @@ from curator_audio.stages.speech.segments import file_name_of, sound_of
 from curator_audio.stages.speech.webdataset_reader import SOUND
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.json_codec import encode_record
+from curator_audio.storage.names import short_name
 from curator_audio.tasks import AudioBatch, Record
 
+LONGEST_SUFFIX_BYTES = len(".json")
 END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
 SUFFIXES = {b"fLaC": "flac", b"RIFF": "wav", b"OggS": "ogg", b"ID3": "mp3"}
 """Of sound files, by how they begin."""
@@ -65,14 +67,15 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
 
     def _members(self, record: Record) -> list[tuple[str, bytes]]:
         # What follows the first dot of a name is its kind to WebDataset; the JSON has the name as it is.
-        named = {**record, self.id_field: str(record.get(self.id_field) or "").replace(".", "_")}
+        name = str(record.get(self.id_field) or "").replace(".", "_")
+        named = {**record, self.id_field: short_name(name, LONGEST_SUFFIX_BYTES)}  # one for all files of the record
         fields = {name: value for name, value in record.items() if name != "audio"}
         described = ("/".join(file_name_of(named, ".json", self.id_field)), encode_record(fields))
         if record.get("audio") is None:
             return [described]
         sound = sound_of(record)
-        name = file_name_of(named, _suffix(record["audio"], sound), self.id_field)
-        return [("/".join(name), sound), described]
+        sound_name = file_name_of(named, _suffix(record["audio"], sound), self.id_field)
+        return [("/".join(sound_name), sound), described]
 
 
 def _suffix(audio: dict[str, Any], sound: bytes) -> str:
