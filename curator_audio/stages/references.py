@@ -270,20 +270,20 @@ class References:
             _ = parts.port
         except ValueError as error:
             raise ReferenceFault("invalid_url", f"{path!r:.200} is no URL: {error}") from None
-        if (not parts.netloc and scheme != "memory") or re.search(r"[\s\0-\x1f]", parts.netloc):
-            what = "bucket" if scheme in WITHOUT_HOSTS else "host"
-            raise ReferenceFault("invalid_url", f"{path!r:.200} names no {what}; write {written}://{what}/…")
-        if store_of(path) in self._named or (not self._named and scheme == "memory"):
-            return
+        is_named = store_of(path) in self._named or (not self._named and scheme == "memory")
         allowed = [ALIASES.get(name, name) for name in self._rules.allowed_schemes]
-        if scheme not in allowed:
+        if not is_named and scheme not in allowed:
             others = ",".join([*self._rules.allowed_schemes, written])
             raise ReferenceFault(
                 "scheme_not_allowed",
                 f"{path!r:.200}: a manifest may not name {written}://; allowed_schemes=[{others}] lets it",
                 f"scheme {scheme}",
             )
-        if scheme not in WITHOUT_HOSTS and not self._rules.allow_private_hosts and is_private_literal(host):
+        if (not parts.netloc and scheme != "memory") or re.search(r"[\s\0-\x1f]", parts.netloc):
+            what = "bucket" if scheme in WITHOUT_HOSTS else "host"
+            raise ReferenceFault("invalid_url", f"{path!r:.200} names no {what}; write {written}://{what}/…")
+        may_be_private = is_named or scheme in WITHOUT_HOSTS or self._rules.allow_private_hosts
+        if not may_be_private and is_private_literal(host):
             raise _private(path)
 
     # Reading it ---------------------------------------------------------------------------------------------
@@ -403,7 +403,7 @@ class ReadsReferences:
         for scheme in schemes:
             if not _is_known(scheme):
                 raise ConfigurationError(
-                    f"allowed_schemes has {scheme!r}, which is no known scheme, such as s3 or https"
+                    f"allowed_schemes has {scheme!r}, which is not known; give such as s3 or https"
                 )
         for name in ("allow_outside", "allow_private_hosts"):
             if not isinstance(getattr(self, name), bool):

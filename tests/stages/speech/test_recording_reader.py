@@ -15,15 +15,16 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from curator_audio.errors import ConfigurationError
+from curator_audio.errors import AccessError, ConfigurationError
 from curator_audio.executors.local import LocalExecutor
-from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.pipeline.pipeline import Pipeline, parameters
 from curator_audio.report.result import RunResult
 from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestWriterStage
 from curator_audio.stages.speech import RecordingReaderStage
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import Partition, Record
+from tests.storage.servers import reply, serving
 
 Entries = list[Any]
 """Of a manifest: an entry is an object, or the text of a line."""
@@ -417,3 +418,48 @@ def test_audio_on_a_web_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     finally:
         server.shutdown()
         server.server_close()
+
+
+# Audio that cannot be reached --------------------------------------------------------------------------------
+
+
+def test_a_host_that_cannot_be_reached_stops_nothing_and_is_tried_again(tmp_path: Path) -> None:
+    def answer(request: Any) -> None:
+        reply(request, 200, b"sound", ETag='"1"', Connection="close")
+
+    with serving(answer) as address:
+        port = int(address.rpartition(":")[2])
+    corpus = Corpus(str(tmp_path), tmp_path / "log", allowed_schemes=["http"], allow_private_hosts=True)
+    corpus.audio(*PATHS)
+    corpus.write([*ENTRIES, entry(f"http://{address}/pod/d.wav")])
+    assert corpus.run() == PATHS
+    assert corpus.result.quarantined == {"unreachable_host": 1} and corpus.result.exit_status == 0
+
+    with serving(answer, port=port):
+        corpus.reader = RecordingReaderStage(**parameters(corpus.reader))  # which has not seen it down
+        assert corpus.run() == [f"http://{address}/pod/d.wav"]
+    assert corpus.result.quarantined == {} and "pod/d" in corpus.texts()
+
+    corpus.reader = RecordingReaderStage(**parameters(corpus.reader))
+    with warnings() as told:
+        assert corpus.run() == []
+    assert told == ["1 recording(s) that an earlier run read cannot be reached; their output is kept"]
+    assert "pod/d" in corpus.texts()
+
+
+def test_a_bucket_that_may_not_be_listed_is_asked_file_by_file(
+    s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = Corpus(s3_bucket, tmp_path / "log")
+    corpus.audio(*PATHS[:2])
+    corpus.write(ENTRIES)
+    real = Storage.list_files
+
+    def list_files(self: Storage, folder: str, **options: Any) -> Any:
+        if "/in/" in folder:
+            raise AccessError(f"cannot list {folder}: access denied")
+        return real(self, folder, **options)
+
+    monkeypatch.setattr(Storage, "list_files", list_files)
+    versions = [partition.version.partition("-")[2] for partition in corpus.reader.partitions()]
+    assert [version == "missing" for version in versions] == [False, False, True]
