@@ -31,6 +31,7 @@ from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.source import SourceStage
 from curator_audio.storage.failures import without_secrets
 from curator_audio.storage.hosts import PrivateHostError, check_public, is_private_literal
+from curator_audio.storage.names import MAX_NAME_BYTES
 from curator_audio.storage.s3 import SOURCE_PROTOCOL
 from curator_audio.storage.storage import Storage, absolute, is_local, join, local_path
 from curator_audio.tasks import Record
@@ -44,7 +45,6 @@ RULES = ("allowed_schemes", "allow_outside", "allow_private_hosts")
 """The parameters that say what references may name."""
 
 MAX_PATH_BYTES = 4096
-MAX_NAME_BYTES = 255
 FIRST = 20
 MANY = 100
 UNREACHABLE_FOR_SEC = 60.0
@@ -146,13 +146,15 @@ class Stores:
         """Whether each reference was found a moment ago: a store that fails then is no fault of a record."""
         self._unreachable: dict[str, tuple[float, ReferenceFault]] = {}
 
-    def check(self, store: str) -> None:
-        """Fail at once where the store could not be reached a moment ago."""
+    def check(self, store: str, path: str) -> None:
+        """Fail at once where the store of ``path`` could not be reached a moment ago."""
         until, fault = self._unreachable.get(store, (0.0, None))
         if fault is not None and time.monotonic() < until:
-            raise ReferenceFault(fault.reason, fault.message, fault.cause, fault.of_store)
+            message = f"cannot read {path}: {fault.message.partition(': ')[2]}"
+            raise ReferenceFault(fault.reason, without_secrets(message), fault.cause, fault.of_store)
 
     def cannot_be_reached(self, store: str, fault: ReferenceFault) -> None:
+        """Note that a store could not be reached just now."""
         self._unreachable[store] = time.monotonic() + UNREACHABLE_FOR_SEC, fault
 
     def __getstate__(self) -> dict[str, Any]:
@@ -226,7 +228,7 @@ class References:
             )
         found = self._absolute(path) if path.startswith("/") else self._below_root(path)
         if is_local(found):
-            _check_local(found)
+            _check_names(found)
         return found
 
     def _absolute(self, path: str) -> str:
@@ -300,8 +302,10 @@ class References:
         """
         store = store_of(path)
         is_own = self.is_own(path)
-        if not is_own:
-            self._stores.check(store)
+        if is_local(path):
+            _check_regular(path)
+        elif not is_own:
+            self._stores.check(store, path)
         try:
             yield self.storage_of(path)
         except (RecordError, StorageFullError):
@@ -511,13 +515,17 @@ def _check_text(path: str) -> None:
         raise ReferenceFault("invalid_path", f"{path!r:.80} has {num_bytes} bytes, as no path does; mend it")
 
 
-def _check_local(path: str) -> None:
-    """Check that a file system can have such a file, and that it is no pipe or device, which would be read for ever."""
+def _check_names(path: str) -> None:
+    """Check that a file system can have such a file."""
     longest = max(len(os.fsencode(name)) for name in path.split("/"))
     if longest > MAX_NAME_BYTES:
         raise ReferenceFault("invalid_path", f"{path!r:.80} has a name of {longest} bytes, as no file does; mend it")
+
+
+def _check_regular(path: str) -> None:
+    """Check that a file is no pipe or device, which would be read for ever."""
     try:
-        mode = os.stat(path).st_mode
+        mode = os.stat(local_path(path)).st_mode
     except OSError:
         return  # whoever opens it will tell
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import re
 from collections import deque
@@ -348,6 +349,8 @@ class Storage:
         if is_s3(protocol + "://"):
             return self._connect_s3(protocol)
         options = {name: value for name, value in self._options.items() if name not in S3_OPTIONS | {"source"}}
+        if protocol in ("gs", "gcs") and not (log := logging.getLogger("gcsfs")).handlers:
+            log.addHandler(logging.NullHandler())  # else it prints a traceback of every failure
         if self._is_public and protocol in ("http", "https"):
             options["get_client"] = public_client
         try:

@@ -182,8 +182,10 @@ def test_what_would_be_read_for_ever(kind: str, tmp_path: Path, monkeypatch: pyt
         os.mkfifo("pipe")
     else:
         socket.socket(socket.AF_UNIX).bind("socket")
-    assert reason(References(f"{tmp_path}/m.jsonl"), kind) == "not_a_file"
-    assert reason(References(f"{tmp_path}/m.jsonl", rules=OUTSIDE), "/dev/zero") == "not_a_file"
+    references = References(f"{tmp_path}/m.jsonl", rules=OUTSIDE)
+    for path in (kind, "/dev/zero"):
+        found = references.fault_of(path)
+        assert found is not None and found.reason == "not_a_file"
 
 
 # Schemes and hosts ------------------------------------------------------------------------------------------------
@@ -353,8 +355,9 @@ def test_a_host_that_cannot_be_reached_is_not_asked_for_every_line() -> None:
     for host in ("one", "one", "two", "one"):
         with pytest.raises(ReferenceFault, match="no such host"), references.reading(f"https://{host}.org/a.wav"):
             asked += 1
-            raise UnreachableError("no such host")
+            raise UnreachableError(f"cannot read https://{host}.org/a.wav: no such host")
     assert asked == 2
+    assert "https://one.org/b.wav: no such host" in str(references.fault_of("https://one.org/b.wav"))
     with pytest.raises(ReferenceFault), references.reading("https://three.org/bad.wav"):
         raise StorageError("the server answered 500")
     with references.reading("https://three.org/good.wav"):
