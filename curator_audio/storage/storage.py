@@ -361,6 +361,8 @@ class Storage:
         except ImportError as error:
             extra = " (pip install 'curator-audio[gcs]')" if protocol in ("gs", "gcs") else ""
             raise ConfigurationError(f"'{protocol}://' needs a package that is not installed{extra}: {error}") from None
+        except TypeError as error:  # it has to be told more than paths, such as a host
+            raise ConfigurationError(f"'{protocol}://' needs storage_options ({error})") from None
 
     def _connect_s3(self, protocol: str) -> Any:
         import fsspec
