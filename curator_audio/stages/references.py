@@ -1,7 +1,7 @@
 """Files that are named by data, such as the recordings of a manifest: which may be, and what happens where one cannot.
 
 A path that stands in data is that record's own: where it cannot be opened, the record is set aside and the others go
-on. Only what meets all of them alike ends a run, see ``SameCause``.
+on. Only what meets all of them alike ends a run, see ``reference_faults.py``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import os
 import posixpath
 import re
 import stat
-import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,10 +26,10 @@ from curator_audio.errors import (
     UnreachableError,
 )
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.reference_faults import FIRST, UNREACHABLE, ReferenceFault, SameCause, Stores
 from curator_audio.stages.source import SourceStage
-from curator_audio.storage.failures import without_secrets
 from curator_audio.storage.hosts import PrivateHostError, check_public, is_private_literal
-from curator_audio.storage.names import MAX_NAME_BYTES
+from curator_audio.storage.names import MAX_KEY_BYTES, MAX_NAME_BYTES
 from curator_audio.storage.s3 import SOURCE_PROTOCOL
 from curator_audio.storage.storage import Storage, absolute, is_local, join, local_path
 from curator_audio.tasks import Record
@@ -45,81 +43,10 @@ RULES = ("allowed_schemes", "allow_outside", "allow_private_hosts")
 """The parameters that say what references may name."""
 
 MAX_PATH_BYTES = 4096
-FIRST = 20
-MANY = 100
-UNREACHABLE_FOR_SEC = 60.0
-"""How long a host that could not be reached is not asked again: thousands of lines may name it."""
 
 _CHAIN = re.compile(r"[A-Za-z][\w+.-]*::|.*::[A-Za-z][\w+.-]*://")
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/](?!/)|\\\\")
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]*\Z")
-
-
-class ReferenceFault(RecordError):
-    """A reference that cannot be opened, which is its record's own fault.
-
-    Args:
-        reason: as of ``RecordError``.
-        message: as of ``RecordError``.
-        cause: what several references may have in common that the user can mend at once; empty for none.
-        of_store: whether it is a whole store that cannot be used.
-    """
-
-    def __init__(self, reason: str, message: str, cause: str = "", of_store: bool = False) -> None:
-        super().__init__(reason, message)
-        self.cause = cause
-        self.of_store = of_store
-
-
-class SameCause:
-    """Ends a run where one cause, which the user can mend, meets its references alike.
-
-    That is so where it meets the first 20 of them, or half or more of the first hundred or any larger number, or all
-    there are where it is a whole store that cannot be used. Names that are none never end a run.
-
-    Example:
-        >>> same = SameCause()
-        >>> for number in range(20):
-        ...     same.add(ReferenceFault("scheme_not_allowed", f"ftp://host/{number}.wav: …", "ftp"))
-        Traceback (most recent call last):
-        curator_audio.errors.ConfigurationError: the first 20 references cannot be read, all for one reason: \
-ftp://host/19.wav: …
-    """
-
-    def __init__(self) -> None:
-        self._num = 0
-        self._met: Counter[str] = Counter()
-        self._last: ReferenceFault | None = None
-
-    def add(self, fault: RecordError | None) -> None:
-        """Note a reference and what is wrong with it.
-
-        Raises:
-            ConfigurationError: the run is to end.
-        """
-        self._num += 1
-        cause = getattr(fault, "cause", "")
-        if not isinstance(fault, ReferenceFault) or not cause:
-            return
-        self._met[cause] += 1
-        self._last = fault
-        if self._met[cause] == self._num == FIRST:
-            raise _end(f"the first {FIRST} references cannot be read, all for one reason", fault)
-        if self._num >= MANY and 2 * self._met[cause] >= self._num:
-            raise _end(f"{self._met[cause]} of {self._num} references cannot be read for one reason", fault)
-
-    def finish(self) -> None:
-        """Note that there are no more.
-
-        Raises:
-            ConfigurationError: the run is to end.
-        """
-        if self._last is not None and self._last.of_store and self._met[self._last.cause] == self._num:
-            raise _end("no reference can be read", self._last)
-
-
-def _end(what: str, fault: ReferenceFault) -> ConfigurationError:
-    return ConfigurationError(f"{what}: {fault.message}")
 
 
 @dataclass(frozen=True)
@@ -135,30 +62,6 @@ class Rules:
     allowed_schemes: tuple[str, ...] = DEFAULT_SCHEMES
     allow_outside: bool = False
     allow_private_hosts: bool = False
-
-
-class Stores:
-    """What a process has learnt about the stores that references name: which answer, and which do not."""
-
-    def __init__(self) -> None:
-        self.answered: set[str] = set()
-        self.looked_up = False
-        """Whether each reference was found a moment ago: a store that fails then is no fault of a record."""
-        self._unreachable: dict[str, tuple[float, ReferenceFault]] = {}
-
-    def check(self, store: str, path: str) -> None:
-        """Fail at once where the store of ``path`` could not be reached a moment ago."""
-        until, fault = self._unreachable.get(store, (0.0, None))
-        if fault is not None and time.monotonic() < until:
-            message = f"cannot read {path}: {fault.message.partition(': ')[2]}"
-            raise ReferenceFault(fault.reason, without_secrets(message), fault.cause, fault.of_store)
-
-    def cannot_be_reached(self, store: str, fault: ReferenceFault) -> None:
-        """Note that a store could not be reached just now."""
-        self._unreachable[store] = time.monotonic() + UNREACHABLE_FOR_SEC, fault
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_unreachable": {}}
 
 
 class References:
@@ -221,14 +124,14 @@ class References:
                 raise ReferenceFault("invalid_url", f"'file://{path:.200}' names no file; write file:///folder/name")
         if "://" in path:
             self._check_url(path)
+            _check_names(path)
             return path
         if _WINDOWS.match(path):
             raise ReferenceFault(
                 "windows_path", f"{path!r:.200} is a path of Windows; give one relative to {self.root or 'a folder'}"
             )
         found = self._absolute(path) if path.startswith("/") else self._below_root(path)
-        if is_local(found):
-            _check_names(found)
+        _check_names(found)
         return found
 
     def _absolute(self, path: str) -> str:
@@ -315,7 +218,7 @@ class References:
                 raise _private(path) from None
             if isinstance(error, AccessError) or is_own or self._stores.looked_up or store in self._stores.answered:
                 raise
-            reason = "unusable_store" if isinstance(error, ConfigurationError) else "unreachable_host"
+            reason = "unusable_store" if isinstance(error, ConfigurationError) else UNREACHABLE
             fault = ReferenceFault(reason, str(error), f"{reason} {store}", of_store=True)
             if isinstance(error, UnreachableError):
                 self._stores.cannot_be_reached(store, fault)
@@ -455,7 +358,7 @@ class ReadsReferences:
 def _no_reference(path: str, error: Exception) -> ReferenceFault:
     """An error that no storage library should have raised, but for a path that no one has thought of."""
     detail = (str(error) or type(error).__name__).splitlines()[0]
-    return ReferenceFault("invalid_path", without_secrets(f"{path!r:.200} cannot be opened: {detail:.200}"))
+    return ReferenceFault("invalid_path", f"{path!r:.200} cannot be opened: {detail:.200}")
 
 
 def resolved(path: str, folder: str) -> str:
@@ -516,10 +419,17 @@ def _check_text(path: str) -> None:
 
 
 def _check_names(path: str) -> None:
-    """Check that a file system can have such a file."""
-    longest = max(len(os.fsencode(name)) for name in path.split("/"))
-    if longest > MAX_NAME_BYTES:
-        raise ReferenceFault("invalid_path", f"{path!r:.80} has a name of {longest} bytes, as no file does; mend it")
+    """Check that a file system, or a store, can have such a file."""
+    if is_local(path):
+        what, limit = "name", MAX_NAME_BYTES
+        num_bytes = max(len(os.fsencode(name)) for name in path.split("/"))
+    else:
+        what, limit = "key", MAX_KEY_BYTES if store_of(path).endswith("://") else MAX_PATH_BYTES
+        num_bytes = len(path.split("/", 3)[-1].encode())
+    if num_bytes > limit:
+        raise ReferenceFault(
+            "invalid_path", f"{path!r:.80} has a {what} of {num_bytes} bytes, as no file does; mend it"
+        )
 
 
 def _check_regular(path: str) -> None:
@@ -554,10 +464,8 @@ def _is_below(path: str, root: str) -> bool:
 def _private(path: str) -> ReferenceFault:
     return ReferenceFault(
         "private_host",
-        without_secrets(
-            f"{path!r:.200}: its host has a private, loopback or link-local address; allow_private_hosts=true lets "
-            "a manifest name such hosts"
-        ),
+        f"{path!r:.200}: its host has a private, loopback or link-local address; allow_private_hosts=true lets "
+        "a manifest name such hosts",
         "private_host",
     )
 

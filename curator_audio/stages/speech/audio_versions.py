@@ -64,9 +64,9 @@ class AudioVersions:
         except RecordError as error:
             return error
         except StorageError:
-            if references.is_own(path):
+            if references.is_own(path) or path.startswith(LISTED_PROTOCOLS):
                 raise
-            return MISSING  # a store that has answered before: whoever opens the file will tell
+            return MISSING  # of a host that has answered before: whoever opens the file will tell
 
     def _together(self, wanted: _Wanted) -> _Found:
         """Look up a local file, or with all files of its folder one in a store."""
@@ -89,8 +89,4 @@ class AudioVersions:
         except RecordError as error:
             return error
         except AccessError:  # a bucket may be closed to listing, and its objects open
-            return None
-        except StorageError:
-            if references.is_own(folder):
-                raise
             return None

@@ -14,7 +14,8 @@ from loguru import logger
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.io.manifest_reader import BYTE_ORDER_MARK, ManifestReaderStage
-from curator_audio.stages.references import RULES, ReadsReferences, References, SameCause
+from curator_audio.stages.reference_faults import SameCause
+from curator_audio.stages.references import RULES, ReadsReferences, References
 from curator_audio.stages.source import slug_of
 from curator_audio.stages.speech.audio_versions import MISSING, UNREACHABLE, AudioVersions
 from curator_audio.stages.speech.channels import Channels
