@@ -463,3 +463,25 @@ def test_a_bucket_that_may_not_be_listed_is_asked_file_by_file(
     monkeypatch.setattr(Storage, "list_files", list_files)
     versions = [partition.version.partition("-")[2] for partition in corpus.reader.partitions()]
     assert [version == "missing" for version in versions] == [False, False, True]
+
+
+def test_odd_paths_in_the_runs_own_store_stop_nothing(s3_bucket: str, tmp_path: Path) -> None:
+    corpus = Corpus(s3_bucket, tmp_path / "log")
+    corpus.audio(*PATHS)
+    odd = [
+        "bucket-that-is-not-there/a.wav",
+        "Bad_Bucket!/b.wav",
+        f"x/{'k' * 1100}.wav",
+        "x y/c.wav",
+        "../d.wav",
+        ".../e",
+    ]
+    corpus.write([*ENTRIES, *(entry(f"s3://{path}") for path in odd), entry("s3:///f.wav"), entry("../g.wav")])
+    partitions = list(corpus.reader.partitions())
+    versions = [partition.version.partition("-")[2] for partition in partitions]
+    assert len(versions) == 10 and all(version[:1].isdigit() for version in versions[:3])
+    assert set(versions[3:]) <= {"missing", "unreachable"}
+    batches = [batch for partition in partitions for batch in corpus.reader.process(partition)]
+    assert [record["audio_filepath"] for batch in batches for record in batch.records][:3] == PATHS
+    reasons = Counter(bad.reason for bad in corpus.reader.observed.quarantined)
+    assert reasons["invalid_path"] == 1 and reasons["invalid_url"] == 2 and reasons["path_leaves_root"] == 1
