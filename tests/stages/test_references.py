@@ -350,13 +350,16 @@ def test_a_store_that_nobody_knows_is_the_records_fault_and_one_that_has_answere
     foreign = References(MANIFEST)
     fault = raised(foreign, "s3://bucket/a.wav", error)
     assert isinstance(fault, RecordError) and (fault.reason, fault.message) == (expected, str(error))
-    with References(MANIFEST, stores=(stores := Stores())).reading("s3://bucket/b.wav"):
+    with References(MANIFEST, stores=(answering := Stores())).reading("s3://bucket/b.wav"):
         pass
+    looked_up = Stores()
+    looked_up.looked_up = True
     for own in (
         References("s3://bucket/train.jsonl"),
         References(MANIFEST, "s3://bucket/audio"),
         References(MANIFEST, output_dir="s3://out/dir"),
-        References(MANIFEST, stores=stores),
+        References(MANIFEST, stores=answering),
+        References(MANIFEST, stores=looked_up),
     ):
         assert raised(own, "s3://bucket/a.wav", error) is error
 
