@@ -101,11 +101,8 @@ def test_durations_are_added_to_the_good_ones(script: ModuleType, manifest: Path
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("executor", ["ray_actors", "ray_data"])
-def test_on_other_executors(
-    executor: str, script: ModuleType, manifest: Path, tmp_path: Path, ray_session: None
-) -> None:
-    overrides = [f"executor={executor}", f"manifest_path={manifest}", f"output_dir={tmp_path}/out"]
+def test_in_workers(script: ModuleType, manifest: Path, tmp_path: Path, ray_session: None) -> None:
+    overrides = ["executor=ray_actors", f"manifest_path={manifest}", f"output_dir={tmp_path}/out"]
     assert main(["--config-name", "bandwidth", *overrides]) == 0
     assert metrics(tmp_path / "out")["num_output_records"] == NUM_GOOD
     assert metrics(tmp_path / "out")["quarantined"] == script.expected()
