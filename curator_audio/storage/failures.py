@@ -145,7 +145,8 @@ def _of_connection(error: Exception, path: str) -> Meaning | None:
     if names & CUT:
         return StorageError, "the connection was cut before all was there; run again"
     if names & CLOSED:
-        return _unreachable(f"{where} closes connections without an answer", f"{remedy}, and whether it is https://")
+        meaning = _unreachable(f"{where} closes connections without an answer", f"{remedy}, and whether it is https://")
+        return StorageError, meaning[1]
     if names & UNREACHABLE:
         return _unreachable(f"{where}: {_first_line(chain[-1])}", remedy)
     return None
