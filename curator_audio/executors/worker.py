@@ -18,6 +18,7 @@ from curator_audio.executors.context import RunContext, WorkItem
 from curator_audio.executors.quarantine import one_line, quarantine_lines
 from curator_audio.pipeline.plan import StageGroup
 from curator_audio.stages.base import ProcessingStage, QuarantinedRecord, as_tasks
+from curator_audio.stages.pace import Pace
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import LedgerEntry, StageMetrics, relative_to, sha256_of
 from curator_audio.tasks import Part, Partition, Task
@@ -113,6 +114,7 @@ class Worker:
                 yield task
 
         results = iter(stage.process_partition(given()))
+        pace = Pace(f"partition {item.partition.name}")
         while True:
             started, waiting_time = time.perf_counter(), 0.0
             result: Any = next(results, END)
@@ -123,6 +125,8 @@ class Worker:
             if result is not None:
                 self._check_task(stage, result)
                 metrics.items_out += result.num_items
+                if stage is self._stages[-1]:
+                    pace.at(f"{metrics.items_out} records of '{stage.name}'")
                 yield result
 
     # Several partitions at once -------------------------------------------------------------------------------

@@ -40,6 +40,9 @@ class AfterStep(ABC):
     def check(self, plan: Plan) -> None:  # noqa: B027 most steps can follow any plan
         """Raise ConfigurationError if the step cannot follow this plan."""
 
+    def check_ready(self) -> None:  # noqa: B027 most steps need nothing more
+        """Raise ConfigurationError if something is missing that the step needs to run, and a dry run does not."""
+
     def preview(self, context: AfterContext, pending: Sequence[Partition]) -> str:
         """What it would do, in some lines, without doing it; nothing where that is plain.
 

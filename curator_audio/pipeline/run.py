@@ -60,6 +60,8 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
     storage = Storage(options.storage_options)
     storage.prepare(options.output_dir)
     plan = pipeline.plan(storage)
+    for step in pipeline.after:
+        step.check_ready()
     ledger = Ledger(storage, options.output_dir)
     if not executor.in_process:
         _check_not_in_memory(options.output_dir, plan.writer.output_path)

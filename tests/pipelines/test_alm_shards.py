@@ -15,6 +15,7 @@ from curator_audio.stages.speech import cutting
 from curator_audio.stages.speech.cutting import sample_index
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import Record
+from tests.extras import needs
 from tests.stages.speech.windows import RATE, places, recording, samples_of
 
 ALM = ("stages.1.target_window_duration=8", "stages.2.target_duration=8")
@@ -223,7 +224,7 @@ def test_on_ray_too(local: Corpus, ray_session: None, capsys: Any) -> None:
 
 
 def test_with_codes(local: Corpus) -> None:
-    pytest.importorskip("neucodec")
+    needs("neucodec")
     assert local.run() == 0
     without = local.rows()
     assert local.run("alm_shards_codes", *TINY, "overwrite=true") == 0

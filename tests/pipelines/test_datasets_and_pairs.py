@@ -16,6 +16,7 @@ from curator_audio.stages.speech.segments import SEGMENT_FIELDS, segment_record
 from curator_audio.stages.speech.sound import audio_field
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
+from tests.extras import needs
 
 RATE = 8000
 
@@ -110,7 +111,7 @@ def test_webdataset(tmp_path: Path) -> None:
 
 
 def test_saved_to_disk(shards: Path, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = needs("datasets")
     run("dataset", shards, tmp_path / "out", "columns=[segment_id,codes]", f"save_to_disk={tmp_path}/saved")
     dataset = datasets.load_from_disk(f"{tmp_path}/saved")
     assert sorted(dataset["segment_id"]) == [s["segment_id"] for group in SEGMENTS.values() for s in group]

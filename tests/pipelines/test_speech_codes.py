@@ -14,8 +14,9 @@ import soundfile
 
 from curator_audio.cli import main
 from curator_audio.storage.storage import Storage
+from tests.extras import needs
 
-pytest.importorskip("neucodec")
+needs("neucodec")
 
 RATE = 16000
 TINY = ("model=random-tiny", "resources={cpus: 1, gpus: 0}")

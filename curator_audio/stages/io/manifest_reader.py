@@ -191,7 +191,8 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             return None
 
     def _batch(self, task: Partition, records: list[Record], offsets: list[int]) -> AudioBatch:
-        self.log_metric("audio_duration", sum(map(_duration_sec, records)))
+        if duration := sum(map(_duration_sec, records)):  # which not every manifest tells
+            self.log_metric("audio_duration", duration)
         return AudioBatch(records, task.source_path, offsets)
 
 

@@ -34,7 +34,7 @@ def test_channels_are_selected_by_old_and_new_names(
     ("selected", "mapping", "message"),
     [
         ("news", {}, "channels is 'news'; give a list of names"),
-        ("[أخبار]", {}, r"channels is '\[أخبار\]'; give a list .* in quotes: 'channels=\[\"أخبار\"\]'"),
+        ("[أخبار]", {}, r"channels is '\[أخبار\]'; give a list .* as JSON: 'channels=\[\"أخبار\"\]'"),
         ([1], {}, r"channels is \[1\]; give a list of names"),
         (None, ["a"], r"channel_mapping is \['a'\]; give new names by old ones"),
         (None, {"a": None}, "channel_mapping is {'a': None}; give new names by old ones"),

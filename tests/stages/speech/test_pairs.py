@@ -28,6 +28,7 @@ from curator_audio.stages.speech.segments import segment_record
 from curator_audio.stages.speech.speaker_index import SpeakerIndex
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
+from tests.extras import needs
 
 
 def segment(speaker: str | None, number: int, **more: Any) -> Record:
@@ -368,7 +369,7 @@ def test_a_run_again_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_pairs_open_in_datasets_and_become_prompts(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = needs("datasets")
     write_shard(tmp_path / "in", "0", [segment("a", number) for number in range(2)])
     run(tmp_path / "in", tmp_path / "out")
     files = f"{tmp_path}/out/data/*.parquet"
