@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from memory_benchmark import REPOSITORY
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 SECOND = [{"start": 0.0, "end": 1.0, "speaker": "a", "text": "hello"}]
 
 KINDS: list[tuple[str, str]] = [

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +16,7 @@ from curator_audio.executors.local import LocalExecutor
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.general import GetAudioDurationStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
-from tests.conftest import REPOSITORY
+from tests.benchmarking.scripts import script as load_script
 
 NUM_GOOD = 25
 SEGMENTS = [{"start": 0.0, "end": 1.0, "speaker": "a", "text": "hello"}]
@@ -27,16 +25,8 @@ SEGMENTS = [{"start": 0.0, "end": 1.0, "speaker": "a", "text": "hello"}]
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """The benchmark of the same, whose corpus this is, only smaller."""
-    folder = REPOSITORY / "benchmarking" / "scripts"
-    sys.path.insert(0, str(folder))
-    try:
-        spec = importlib.util.spec_from_file_location("bad_references", folder / "bad_references.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        module.PER_KIND = 1
-    finally:
-        sys.path.remove(str(folder))
+    module = load_script("bad_references")
+    module.PER_KIND = 1  # type: ignore[attr-defined]
     return module
 
 
