@@ -87,6 +87,12 @@ def ray_session() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two tries of a request there is hardly a pause."""
+    monkeypatch.setattr("curator_audio.storage.patience.FIRST_WAIT_SEC", 0.002)
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """A moto server over loopback HTTP, started for the session."""

@@ -28,7 +28,7 @@ def dry_run(
     plan = pipeline.plan(storage)
     with executor:
         plan = plan.fitted(executor.capacity(), executor.num_workers)
-    ledger = Ledger(storage, absolute(output_dir).rstrip("/"))
+    ledger = Ledger(storage, absolute(output_dir).rstrip("/"), pipeline.output_places(plan))
     if not overwrite:
         ledger.check_configuration(configuration(plan, ledger.paths.output_dir))
         ledger.load()

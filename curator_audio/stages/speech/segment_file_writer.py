@@ -107,5 +107,5 @@ class SegmentFileWriterStage(WriterStage[AudioBatch]):
             data = self.file_in_place(storage, path, record) if is_in_place else self.file_of(storage, path, record)
         except RecordError as error:
             return error
-        storage.write(path, data)
-        return Part(path, len(data), hashlib.sha256(data).hexdigest(), 1)
+        version = storage.written(path, data)
+        return Part(path, len(data), hashlib.sha256(data).hexdigest(), 1, version=version)
