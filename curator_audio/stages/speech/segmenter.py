@@ -42,6 +42,9 @@ class SegmenterStage(CuttingStage):
         skip_without_text: whether segments without text are skipped.
         silence_threshold_db: a segment whose peak is below it is silent, in dB of full scale.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
+        allow_outside: whether a manifest may name files outside of that folder.
+        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
 
     Raises:
         ConfigurationError: a parameter is out of its range.

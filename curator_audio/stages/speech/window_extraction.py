@@ -45,6 +45,9 @@ class WindowExtractionStage(CuttingStage):
         sample_rate: the rate of the windows, in Hz.
         silence_threshold_db: a window whose peak is below it is silent, in dB of full scale.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
+        allow_outside: whether a manifest may name files outside of that folder.
+        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
 
     Raises:
         ConfigurationError: a parameter is out of its range; or, while running, an entry has no field of that name: the

@@ -69,6 +69,34 @@ def write_batch(out: str, *records: Record) -> tuple[list[Any], NpzWriterStage]:
     return writer.write(Storage(), f"{out}/unused.npz", [AudioBatch(list(records), "somewhere")]), writer
 
 
+# Long names ------
+
+LONG = ["あ" * 82, "x" * 250, "🎙" * 60, "x" * 249 + "é"]
+"""Names of recordings that are too long for files of segments; the last two differ behind the cut."""
+
+
+def ids_with_codes(root: str) -> list[str]:
+    """Give the segments of a tree codes in place; returns which there are."""
+    stages = [NpzReaderStage(root), FakeCodecStage(os.devnull), NpzWriterStage(root)]
+    Pipeline("encode", stages).run(LocalExecutor())
+    reader = NpzReaderStage(root)
+    batches = (batch for partition in reader.partitions() for batch in reader.process(partition))
+    return [record["segment_id"] for batch in batches for record in batch.records if record["codes"]]
+
+
+def test_names_too_long_for_a_file_are_shortened(tmp_path: Path) -> None:
+    out = f"{tmp_path}/npz"
+    ids = [f"{name}_seg_{number}" for name in [*LONG, "short"] for number in (0, 10)]
+    records = [segment(segment_id, channel="ب" * 200) for segment_id in ids]
+    parts, writer = write_batch(out, *records)
+    assert not writer.observed.quarantined and len({part.path for part in parts}) == len(ids)
+    assert all(len(name.encode()) <= 255 for part in parts for name in part.path.split("/"))
+    assert [part.path for part in write_batch(out, *records)[0]] == [part.path for part in parts], "the same each time"
+
+    assert sorted(ids_with_codes(out)) == sorted(ids), "records have their whole names again"
+    assert {f"{out}/{key}" for key in files(out)} == {part.path for part in parts}, "they got codes in place"
+
+
 # Elsewhere ---------------------------------------------------------------------------------------------------
 
 
