@@ -23,8 +23,8 @@ from curator_audio.stages.speech.sound import Samples, audio_field, decode_sound
 from curator_audio.storage.names import short_name
 from curator_audio.tasks import Record
 
-WHOLE_ID = "segment_id"
-"""The array with a segment's id in files whose name had to be shortened."""
+WHOLE_ID = "whole_segment_id"
+"""The array with a segment's id in files whose name had to be shortened, which no file of others has."""
 MAX_BYTES = 2**30  # of the arrays of one segment, unpacked
 _INDEX = re.compile(r"_seg_(\d+)\Z")
 
@@ -69,8 +69,7 @@ def record_of_npz(
         sources = npz_sources(_kinds(arrays, values), fields)
         samples, num_bad = _samples(arrays.needed(fields.get("audio", "audio")))
         codes = _codes(arrays.get(fields.get("codes", "codes")))
-    if whole := _whole_name(values.get(WHOLE_ID), channel, name):
-        name, sources = whole, replace(sources, not_taken=tuple(n for n in sources.not_taken if n != WHOLE_ID))
+        name = _whole_name(_text(arrays.get(WHOLE_ID)), channel, name) or name
     found = taken(values, replace(sources, of={f: other for f, other in sources.of.items() if other in values}))
     rate = _rate(found.get("sample_rate")) or sample_rate
     found |= {"channel": channel, "duration_sec": len(samples) / rate, "sample_rate": rate, "codes": codes}
@@ -99,7 +98,7 @@ def _values(arrays: _Arrays, fields: Mapping[str, str]) -> dict[str, str | None]
 
 def _kinds(arrays: _Arrays, values: Mapping[str, str | None]) -> dict[str, str]:
     kinds = {other: "none" if value is None else "text" for other, value in values.items()}
-    others = {other: arrays.kind(other) for other in arrays.names if other not in kinds}
+    others = {other: arrays.kind(other) for other in arrays.names if other not in kinds and other != WHOLE_ID}
     return kinds | others | ({"audio": "sound"} if "audio" in others else {})
 
 
