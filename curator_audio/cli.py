@@ -43,6 +43,7 @@ def command() -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a pipeline; returns the exit status: 0 done, 1 something failed, 2 the command is wrong."""
     log_plainly()
+    options = argparse.Namespace(overwrite=False)
     try:
         options, overrides = _parse(arguments)
         with stoppable():
@@ -54,12 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _print_config(options.config_name or DEFAULT_PIPELINE, options.config_path, overrides)
             if options.config_name is None and not overrides:
                 return _tell_what_can_be_run()
-            return _run(options.config_name or DEFAULT_PIPELINE, options.config_path, overrides)
+            return _run(options, overrides)
     except CuratorError as error:
-        print(f"error: {error}", file=sys.stderr)
+        may_go_on = options.overwrite and error.exit_status == 1
+        hint = "; to keep what is done, leave out overwrite=true" if may_go_on else ""
+        print(f"error: {error}{hint}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("stopped; run the same command again to go on where it was", file=sys.stderr)
+        print(f"stopped; {_again(options)} to go on where it was", file=sys.stderr)
         return 1
 
 
@@ -109,13 +112,21 @@ def _check(path: str, overrides: Sequence[str]) -> int:
     return 0
 
 
-def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) -> int:
+def _again(options: argparse.Namespace) -> str:
+    """How to run once more, so that what is done stays."""
+    if options.overwrite:
+        return "leave out overwrite=true (which begins from nothing) and run the same command"
+    return "run the same command again"
+
+
+def _run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from curator_audio.pipeline.config import build_executor, build_pipeline, load_config
 
     # A stage of one's own is found beside its YAML and in the current folder.
-    sys.path[:0] = [os.path.abspath(folder) for folder in (config_path, ".") if folder]
-    config = load_config(config_name, config_path, overrides)
+    sys.path[:0] = [os.path.abspath(folder) for folder in (options.config_path, ".") if folder]
+    config = load_config(options.config_name or DEFAULT_PIPELINE, options.config_path, overrides)
     flags = {name: _flag(config, name) for name in ("overwrite", "dry_run")}
+    options.overwrite = flags["overwrite"]
     executor = build_executor(config)
     pipeline = build_pipeline(config)
     run_options: dict[str, Any] = {
@@ -138,7 +149,7 @@ def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) ->
     result = pipeline.run(executor, progress=True, **run_options)
     print(summary(result))
     if result.failures:
-        again = "run the same command again to try them again"
+        again = f"{_again(options)} to try them again"
         print(f"error: {len(result.failures)} partition(s) failed; {again}", file=sys.stderr)
     if not (result.num_output_records or result.failures or result.quarantined):
         print("warning: the output is empty; what the stages counted tells why", file=sys.stderr)
@@ -162,6 +173,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     parser.add_argument("--show", metavar="NAME", help="print a pipeline's parameters, with defaults and meanings")
     parser.add_argument("--cfg", choices=["job"], help="print the composed configuration as YAML, and run nothing")
     parser.add_argument("--version", action="version", version=f"curator_audio {__version__}")
+    parser.set_defaults(overwrite=False)  # which the configuration tells
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to change")
     options, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:

@@ -228,3 +228,56 @@ def test_the_package_tells_what_it_has() -> None:
 def test_importing_the_package_brings_no_heavy_library() -> None:
     code = "import sys, curator_audio; print(sorted({'ray', 'pyarrow', 'hydra', 's3fs', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+# Stopped -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_advice_after_a_stop_keeps_what_is_done(
+    overwrite: bool, manifest: Path, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "test.yaml").write_text(
+        f"""
+overwrite: false
+output_dir: {tmp_path}/out
+stages:
+  - {{_target_: curator_audio.stages.io.ManifestReaderStage, manifest_path: {manifest}, partition_size_mb: 0.02}}
+  - _target_: curator_audio.stages.general.CallFunctionStage
+    function: tests.functions.interrupted
+    arguments: {{victim: audio/0030.wav, marker_path: {tmp_path}/marker}}
+  - {{_target_: curator_audio.stages.io.ManifestWriterStage, output_path: {tmp_path}/out/out.jsonl}}
+after: [{{_target_: curator_audio.stages.after.JoinParts}}]
+executor: {{_target_: curator_audio.executors.local.LocalExecutor}}
+"""
+    )
+    command = ["--config-path", f"{tmp_path}/conf", "--config-name", "test"]
+    assert main([*command, *(["overwrite=true"] if overwrite else [])]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == (
+        "stopped; leave out overwrite=true (which begins from nothing) and run the same command to go on where it was"
+        if overwrite
+        else "stopped; run the same command again to go on where it was"
+    )
+    assert main(command) == 0
+    assert "of them by an earlier run" in capsys.readouterr().out
+
+
+# Folders of others -------------------------------------------------------------------------------------------
+
+
+def test_overwrite_deletes_nothing_that_a_foreign_ledger_names_elsewhere(
+    manifest: Path, tmp_path: Path, capsys: Any
+) -> None:
+    out, mine = tmp_path / "out", tmp_path / "mine.txt"
+    arguments = ["executor=local", f"manifest_path={manifest}", f"output_dir={out}"]
+    assert main(arguments) == 0
+    mine.write_text("mine")
+    entries = out / "_ledger" / "entries.jsonl"
+    entries.write_text(entries.read_text().replace('"quarantine":[]', '"quarantine":[{"path":"../mine.txt",'
+        '"num_bytes":4,"sha256":"","num_records":1}]'))  # fmt: skip
+    assert main([*arguments, "overwrite=true"]) == 0
+    assert mine.read_text() == "mine"
+    told = capsys.readouterr().err
+    assert f"the ledger names 1 file(s) that lie neither in {out} nor where this run writes: {out}/../mine.txt" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import tempfile
 import time
@@ -181,7 +182,10 @@ class Worker:
     # The end of a partition -----------------------------------------------------------------------------------
 
     def _commit(self, item: WorkItem, tasks: Iterator[Task]) -> LedgerEntry:
-        """Write part, quarantine and ledger entry, in this order: an entry never names what is not there."""
+        """Write part, quarantine and ledger entry, in this order: an entry never names what is not there.
+
+        The storage checks before each that the run still holds its lock.
+        """
         assert self._writer is not None
         partition, paths, storage = item.partition, self._context.paths, self._context.worker.storage
         metrics = StageMetrics(num_tasks=1)
@@ -201,11 +205,12 @@ class Worker:
             end=partition.end,
             version=partition.version,
             content_sha256=item.content_sha256,
-            parts=[self._relative(part) for part in parts],
+            parts=[self._relative(part) for part in self._with_versions(parts)],
             quarantine=[self._relative(part) for part in self._write_quarantine(item)],
             quarantined=dict(Counter(record.reason for record in item.quarantined)),
             metrics=item.metrics,
             keys=keys,
+            made_with=self._context.fingerprint,
         )
         storage.write(paths.entry(partition.name), entry.to_json())
         return entry
@@ -222,6 +227,15 @@ class Worker:
         marks = storage.each(lambda path: storage.info(path).mark, list(replaced.values()))
         return partition.keys | dict(zip(replaced, marks))
 
+    def _with_versions(self, parts: list[Part]) -> list[Part]:
+        """The parts with what tells each from another of its name, where their writer has not told."""
+        storage = self._context.worker.storage
+        unknown = {part.path: part for part in parts if not (part.version or part.replaces_source)}
+        for info in storage.each(storage.find, list(unknown)):
+            if info is not None:
+                unknown[info.path].version = info.version
+        return parts
+
     def _write_quarantine(self, item: WorkItem) -> list[Part]:
         path = self._context.paths.quarantine(item.partition.name)
         storage = self._context.worker.storage
@@ -229,8 +243,9 @@ class Worker:
             storage.delete([path])  # of an earlier version of the source, or of a run killed before its entry
             return []
         data = quarantine_lines(item.quarantined)
-        storage.write(path, data)
-        return [Part(path, len(data), "", len(item.quarantined))]
+        version = storage.written(path, data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return self._with_versions([Part(path, len(data), sha256, len(item.quarantined), version=version)])
 
     def _relative(self, part: Part) -> Part:
         part.path = relative_to(self._context.worker.output_dir, part.path)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from curator_audio.stages.base import Out, ProcessingStage, WorkerInfo
 from curator_audio.stages.fields import Fields
-from curator_audio.storage.ledger import LedgerEntry
+from curator_audio.storage.ledger import LedgerEntry, StageMetrics
 from curator_audio.storage.storage import FileInfo, Storage
 from curator_audio.tasks import Partition
 
@@ -67,6 +67,18 @@ class SourceStage(ProcessingStage[Partition, Out]):
     @abstractmethod
     def source_paths(self) -> set[str]:
         """The files (or prefixes) that partitions are pieces of, those without any partition included."""
+
+    def remarks(self) -> list[str]:
+        """Return what a look at the start of the source tells that a user should know before a run, a line each.
+
+        Raises:
+            ConfigurationError: what a parameter names is not there.
+        """
+        return []
+
+    def remarks_after(self, metrics: StageMetrics) -> list[str]:
+        """Return what a user should know of all that was read, a line each, from what the stage counted."""
+        return []
 
     def num_bytes(self) -> int | None:
         """The size of all partitions together, if it can be known before listing them."""

@@ -10,18 +10,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass
 from itertools import chain, islice
 from operator import attrgetter
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
-from curator_audio.errors import AccessError, ConfigurationError, CuratorError
+from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageError
 from curator_audio.storage.atomic_file import (
     AtomicFile,
     LocalAtomicFile,
     MemoryAtomicFile,
     RemoteAtomicFile,
     create_local_file,
+    local_version,
+    version_told,
 )
 from curator_audio.storage.failures import explained
 from curator_audio.storage.patience import (
@@ -65,6 +68,13 @@ class FileInfo:
         return hashlib.sha256(self.version.encode()).hexdigest()[:12]
 
 
+class Permit(Protocol):
+    """What is asked before anything is written or deleted."""
+
+    def check(self, storage: Storage) -> None:
+        """Raise what keeps ``storage`` from being written to."""
+
+
 class Storage:
     """Files at local paths and fsspec URLs, with errors that say what to do about them.
 
@@ -89,12 +99,24 @@ class Storage:
         self._s3_arguments: dict[str, Any] | None = None
         self._source_arguments: dict[str, Any] | None = None
         self._filesystems: dict[str, Any] = {}
+        self._permit: Permit | None = None
 
     def __repr__(self) -> str:
         return "Storage()"  # the arguments may hold secrets
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_filesystems": {}}
+
+    def permitted_by(self, permit: Permit) -> Storage:
+        """The same files, of which each is written or deleted only after the permit was checked."""
+        permitted = copy(self)
+        permitted._permit = permit
+        return permitted
+
+    def check_permit(self) -> None:
+        """Raise what keeps this from being written to, if anything does."""
+        if self._permit is not None:
+            self._permit.check(self)
 
     def prepare(self, *paths: str) -> None:
         """Check the options for these paths and take the credentials from the environment, once."""
@@ -297,23 +319,32 @@ class Storage:
                 file = MemoryAtomicFile(self._filesystem(path), path)
             else:
                 file = RemoteAtomicFile(self._filesystem(path), path)
+        file.check = self.check_permit
         try:
             yield file
             file.commit()
-        except BaseException:
+        except BaseException as error:
             with suppress(Exception):
                 file.discard()
+            if isinstance(error, Exception):  # another run, which has the folder by now, may have cleaned up in it
+                with suppress(StorageError):
+                    self.check_permit()
             raise
 
     def write(self, path: str, data: bytes) -> None:
         """A whole small file, atomically."""
+        self.written(path, data)
+
+    def written(self, path: str, data: bytes) -> str:
+        """Write a whole small file; returns its version, as in ``FileInfo``, or nothing where it is not known."""
         if is_local(path):
             with self.create(path) as file:
                 file.write(data)
-            return
+            return file.version
         filesystem = self._filesystem(path)
+        self.check_permit()
         with explained(path, "write"):
-            filesystem.pipe_file(path, data)
+            return version_told(len(data), filesystem.pipe_file(path, data))
 
     def append_range(self, file: AtomicFile, path: str, start: int, num_bytes: int) -> None:
         """Append a range of another file to one being created; between local files the kernel does it."""
@@ -332,6 +363,7 @@ class Storage:
         if is_local(source) or target.split("://", 1)[0] != protocol:
             return False
         filesystem = self._filesystem(source)
+        self.check_permit()
         with explained(source, "copy"):
             filesystem.cp_file(source, target)
         return True
@@ -363,6 +395,7 @@ class Storage:
         self.each(self._delete, paths)
 
     def _delete(self, path: str) -> None:
+        self.check_permit()
         with explained(path, "delete"), suppress(FileNotFoundError):
             if is_local(path):
                 _remove(local_path(path))
@@ -555,7 +588,7 @@ def _files_in(folder: str) -> list[FileInfo]:
                 continue  # neither a folder nor a pipe, which would be waited for
             with suppress(FileNotFoundError):
                 stat = _stat_of(entry)
-                files.append(FileInfo(f"{root}/{entry.name}", stat.st_size, f"{stat.st_size}-{stat.st_mtime}"))
+                files.append(FileInfo(f"{root}/{entry.name}", stat.st_size, local_version(stat)))
     return sorted(files, key=attrgetter("path"))
 
 

@@ -24,12 +24,12 @@ RATE = 8000
 def segment(channel: str, number: int) -> Record:
     """Segment ``number`` of a channel's one recording, spoken by one of two speakers."""
     samples = np.sin(np.arange(RATE) / (10 + number)).astype(np.float32) / 2
-    segment_id = f"{channel}show_seg_{number}"
+    segment_id = f"{channel}/show_seg_{number}"
     return segment_record(
         segment_id=segment_id,
-        audio_id=f"{channel}show",
+        audio_id="show",
         text=f"text {number}",
-        speaker_id=f"{channel}show/spk{number % 2}",
+        speaker_id=f"{channel}/show/spk{number % 2}",
         channel=channel,
         duration_sec=1.0,
         sample_rate=RATE,
@@ -95,9 +95,9 @@ def test_npz(npz: Path, tmp_path: Path) -> None:
 
 
 def test_other_channels_of_npz_need_not_be_read(npz: Path, tmp_path: Path) -> None:
-    (npz / "talks_-" / "talks_-show_seg_0.npz").write_bytes(b"no .npz file")
+    (npz / "talks_-" / "show_seg_0.npz").write_bytes(b"no .npz file")
     run("dataset", npz, tmp_path / "out", "input=npz", "input.channels=[news]", "columns=[segment_id]")
-    assert rows(tmp_path / "out") == [{"segment_id": f"newsshow_seg_{number}"} for number in range(6)]
+    assert rows(tmp_path / "out") == [{"segment_id": f"news/show_seg_{number}"} for number in range(6)]
     assert not (tmp_path / "out" / "quarantine").exists()
 
 
@@ -106,7 +106,7 @@ def test_webdataset(tmp_path: Path) -> None:
     writer.write(Storage(), f"{tmp_path}/tar/0.tar", [AudioBatch(SEGMENTS["news"])])
     run("dataset", f"{tmp_path}/tar/0.tar", tmp_path / "out", "input=webdataset", "columns=[segment_id,text,codes]")
     assert rows(tmp_path / "out") == [
-        {"segment_id": f"newsshow_seg_{n}", "text": f"text {n}", "codes": [n, 65535]} for n in range(6)
+        {"segment_id": f"news/show_seg_{n}", "text": f"text {n}", "codes": [n, 65535]} for n in range(6)
     ]
 
 

@@ -402,3 +402,19 @@ def test_without_credentials(s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tm
         AccessError, match="no credentials; set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables"
     ):
         Storage().read(f"{s3_bucket}/a")
+
+
+# Versions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("root", ["local", "s3"], indirect=True)  # memory:// tells it differently each time
+@pytest.mark.parametrize("num_bytes", [0, 5, 17 * 2**20])
+def test_what_was_written_is_told_by_the_version_it_has_in_lists(storage: Storage, root: str, num_bytes: int) -> None:
+    with storage.create(f"{root}/created") as file:
+        file.write(bytes(num_bytes))
+    written = storage.written(f"{root}/written", bytes(num_bytes))
+    listed = {info.path: info.version for info in storage.list_files(root, max_depth=1)}
+    for path, version in ((f"{root}/created", file.version), (f"{root}/written", written)):
+        assert storage.find(path) == storage.info(path) and storage.info(path).version == listed[path]
+        is_told = num_bytes or not path.startswith("s3") or path.endswith("written")
+        assert version == (listed[path] if is_told else "")

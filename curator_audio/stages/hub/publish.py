@@ -111,7 +111,7 @@ class PublishToHub(AfterStep):
             logger.warning(f"there is no file to publish in datasets/{self.repo_id}")
             return
         with patient_session():
-            hub = Repository(self.repo_id, self.revision)
+            hub = Repository(self.repo_id, self.revision, check=context.storage.check_permit)
             state = hub.state()
             self._check_visibility(hub, state)
             note = f"{self.name}-{sha256_of([hub.endpoint, hub.name, hub.revision])[:12]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -43,14 +43,18 @@ class Repository:
         repo_id: ``namespace/name``.
         revision: the branch.
         may_lack_token: whether to go on without a token where there is none, as somebody who may only look.
+        check: called before each try to change it; what it raises keeps that from being done.
 
     Raises:
         ConfigurationError: there is no token, or no valid endpoint.
     """
 
-    def __init__(self, repo_id: str, revision: str, may_lack_token: bool = False) -> None:
+    def __init__(
+        self, repo_id: str, revision: str, may_lack_token: bool = False, check: Callable[[], None] = lambda: None
+    ) -> None:
         from huggingface_hub import HfApi, get_token
 
+        self._check = check
         self.repo_id, self.revision = repo_id, revision
         self.name = f"datasets/{repo_id}"
         self.endpoint = endpoint()
@@ -79,6 +83,7 @@ class Repository:
     def create(self, state: State | None, private: bool) -> None:
         """Create what is missing, the repository or the branch."""
         with self._explained("create"):
+            self._check()
             if state is None:
                 self._api.create_repo(**self._repo, private=private, exist_ok=True)
             if self.revision != "main" and (state is None or state.head is None):
@@ -138,6 +143,7 @@ class Repository:
         for attempt in count():
             try:
                 with self._explained("commit to"):
+                    self._check()
                     self._api.create_commit(
                         operations=left, commit_message=message, revision=self.revision, **self._repo
                     )

@@ -146,8 +146,10 @@ def _copy(storage: Storage, copying: Copying, file: FileInfo, target: str) -> Co
         there = None
     bytes_compared = copying.bytes_to_compare(file, there) if there is not None else 0
     if there is not None and copying.is_same(file, there):
-        return Copy(Part(target, file.num_bytes, "", 1, is_copy=True), False, bytes_compared)
-    return Copy(Part(target, file.num_bytes, copying.copy(file, target), 1, is_copy=True), True, bytes_compared)
+        return Copy(Part(target, file.num_bytes, "", 1, is_copy=True, version=there.version), False, bytes_compared)
+    sha256 = copying.copy(file, target)
+    part = Part(target, file.num_bytes, sha256, 1, is_copy=True, version=copying.versions[target])
+    return Copy(part, True, bytes_compared)
 
 
 def _is_of_run(path: str, output_dir: str) -> bool:

@@ -323,13 +323,13 @@ def test_npz_to_parquet_with_codes_and_again(tmp_path: Path, s3_bucket: str) -> 
         Pipeline("encode", stages).run(LocalExecutor())
         return log.read_text().split()
 
-    assert run() == ["a_seg_0", "a_seg_9", "a_seg_10"]
+    assert run() == ["news/a_seg_0", "news/a_seg_9", "news/a_seg_10"]
     first = read(out)
-    assert [record["segment_id"] for record in first] == ["a_seg_0", "a_seg_9", "a_seg_10"]
+    assert [record["segment_id"] for record in first] == ["news/a_seg_0", "news/a_seg_9", "news/a_seg_10"]
     assert all(record["codes"] == fake_codes(record) for record in first)
     assert run() == []
     Storage().write(f"{root}/first/z_seg_0.npz", npz())
-    assert run() == ["z_seg_0"]
+    assert run() == ["first/z_seg_0"]
     assert read(out)[:3] == first and read(out)[3]["channel"] == "first"
 
 
