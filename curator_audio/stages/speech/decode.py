@@ -106,6 +106,7 @@ class Recording:
         num_bad_samples: how many samples so far were no numbers, infinite or absurdly large, and became 0.
         num_samples: how many samples ``blocks()`` gave so far.
         timeline: where samples and timestamps disagreed so far.
+        is_placed: whether samples are put where timestamps have them.
         tracks: empty, or the audio tracks of which the default one was taken, since no other was asked for.
     """
 
@@ -114,6 +115,7 @@ class Recording:
         self.num_bad_samples = 0
         self.num_samples = 0
         self.timeline = Timeline()
+        self.is_placed = options.timeline == CONTAINER
         self.tracks = ""
         self._path, self._file, self._options = path, file, options
         self._is_mp3 = self._is_ogg = self._is_timed = self._has_cut_packet = self._is_in_tag = False
@@ -250,16 +252,15 @@ class Recording:
         num_samples = 0
         form: tuple[Any, ...] = ()
         names: tuple[str, ...] = ()
-        is_placed = self._options.timeline == CONTAINER
         frame, self._first = self._first, None
         while frame is not None:
             length, rate = frame.samples, frame.sample_rate
             offset = self.timeline.place(frame.pts, length, rate)
-            if num_samples >= rate or _form(frame) != form or (offset and is_placed):
+            if num_samples >= rate or _form(frame) != form or (offset and self.is_placed):
                 if gathered:
                     yield form[0], names, self._joined(gathered)
                 gathered, num_samples, form, names = [], 0, _form(frame), _channel_names(frame)
-            if not offset or not is_placed:
+            if not offset or not self.is_placed:
                 gathered.append(frame)
                 num_samples += length
             elif offset > 0:
