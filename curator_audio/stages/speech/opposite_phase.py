@@ -11,8 +11,10 @@ from curator_audio.stages.speech.sound import Samples
 
 WINDOW_SEC = 0.1
 PROBES_PER_SEC = 12000  # as many samples of a second tell how alike two channels are
-OPPOSITE = -0.6
-"""Correlation of two channels from which on they are of opposite phase: a mix has at most a fifth of their power."""
+OPPOSITE = -0.85
+"""Correlation of two channels from which on they are of opposite phase: a mix has less than a tenth of their power."""
+STILL_OPPOSITE = -0.6
+"""The same for what follows, together with what was before."""
 OPPOSITE_IN_DETAIL = -0.3
 """The same of the differences between neighbouring probes: hum of opposite phase below a voice that is not has less."""
 FORGET = 0.8
@@ -21,6 +23,8 @@ MIN_RUN_SEC = 2.0
 """How long channels must be of opposite phase to be taken for it: those of wide stereo are for moments."""
 MIN_POWER = 1e-8
 """Of the quieter channel, where full scale is 1: what is below (-80 dB) tells nothing."""
+MIN_SHARE = 1e-3
+"""The same as a share of the loudest window so far: what pauses are like tells nothing (-30 dB)."""
 
 _Sums = npt.NDArray[np.float64]
 """Power of the left and the right channel, and what they share, of shape (3, …)."""
@@ -50,6 +54,7 @@ class OppositePhase:
         self.sec = 0.0
         self._taken: int | None = None  # the channel, once it was needed
         self._sounding_sec = 0.0
+        self._loudest = 0.0
 
     def mixed(self, blocks: Iterable[Samples], sample_rate: int) -> Iterator[Samples]:
         """Blocks of shape (num_samples,) of blocks of shape (2, num_samples), as many samples, cut otherwise."""
@@ -62,23 +67,30 @@ class OppositePhase:
             made: list[Samples] = []
             for number, (start, end) in enumerate(zip(starts, [*starts[1:], channels.shape[1]])):
                 window = channels[:, start:end]
-                if run.takes(window, sums[:, number], bool(is_opposite[number])):
-                    if self._taken is not None or run.num_samples >= MIN_RUN_SEC * sample_rate:
-                        made.extend(self._one(run, sample_rate))
-                else:
+                if not run.takes(window, sums[:, number], bool(is_opposite[number])):
                     made.extend(map(_mean, [*run.held, window]))
                     run = _Run()
+                elif self._taken is not None:
+                    made.extend(self._one(run, sample_rate))
+                elif run.num_samples >= MIN_RUN_SEC * sample_rate:
+                    made.extend(self._decided(run, sample_rate))
             if made:
                 yield np.concatenate(made)
         if run.held:
             is_most = 2 * run.num_samples >= self._sounding_sec * sample_rate
-            made = self._one(run, sample_rate) if is_most else list(map(_mean, run.held))
-            yield np.concatenate(made)
+            yield np.concatenate(self._decided(run, sample_rate) if is_most else [_mean(window) for window in run.held])
+
+    def _decided(self, run: _Run, sample_rate: int) -> list[Samples]:
+        """What is held of a run that is long enough."""
+        if _correlation(run.total) <= OPPOSITE:
+            return self._one(run, sample_rate)
+        held, run.held, run.num_samples = run.held, [], 0
+        return [_mean(window) for window in held]
 
     def _one(self, run: _Run, sample_rate: int) -> list[Samples]:
-        """What is held of a run, as one channel."""
+        """The same as one channel."""
         if self._taken is None:
-            left, right, _ = run.sums
+            left, right, _ = run.total
             self._taken = int(right > 1.5 * left)
         held, run.held = run.held, []
         self.sec += sum(window.shape[1] for window in held) / sample_rate
@@ -88,22 +100,22 @@ class OppositePhase:
         """Where the windows of a block start, what they sum to, and which of them are of opposite phase."""
         step = max(1, sample_rate // PROBES_PER_SEC)
         probes = channels[:, ::step]
-        length = max(1, int(WINDOW_SEC * sample_rate) // step)  # of a window, in probes
-        # The last one is longer rather than short.
+        length = max(1, int(WINDOW_SEC * sample_rate) // step)  # of a window, in probes; the last one may be longer
         starts = np.arange(max(1, probes.shape[1] // length)) * length
         num_probes = np.diff(starts, append=probes.shape[1])
         sums = _sums(probes, starts)
-        is_sounding = np.minimum(sums[0], sums[1]) > MIN_POWER * num_probes
+        power = np.minimum(sums[0], sums[1]) / num_probes  # of the quieter channel
+        self._loudest = max(self._loudest, float(power.max()))
+        is_sounding = power > max(MIN_POWER, MIN_SHARE * self._loudest)
         self._sounding_sec += float(num_probes[is_sounding].sum()) * step / sample_rate
         is_opposite = is_sounding & (_correlation(sums) <= OPPOSITE)
         if is_opposite.any():
-            # Without what does not move, and for the details alone.
-            totals = np.add.reduceat(probes, starts, axis=1, dtype=np.float64)
-            sums -= np.stack([totals[0] ** 2, totals[1] ** 2, totals[0] * totals[1]]) / num_probes
+            # What does not move is no sound, and would hide it.
+            left, right = np.add.reduceat(probes, starts, axis=1, dtype=np.float64)
+            sums -= np.stack([left * left, right * right, left * right]) / num_probes
+            is_opposite &= _correlation(sums) <= OPPOSITE
             details = np.diff(probes, axis=1, append=probes[:, -1:])
-            is_opposite &= (_correlation(sums) <= OPPOSITE) & (
-                _correlation(_sums(details, starts)) <= OPPOSITE_IN_DETAIL
-            )
+            is_opposite &= _correlation(_sums(details, starts)) <= OPPOSITE_IN_DETAIL
         return (starts * step).tolist(), sums, is_opposite
 
 
@@ -113,22 +125,24 @@ class _Run:
     Attributes:
         num_samples: how long it is, 0 for none.
         held: its windows that were not given out.
-        sums: what it was like, as powers, of late more than before.
+        total: what it was like.
     """
 
     def __init__(self) -> None:
         self.num_samples = 0
         self.held: list[Samples] = []
-        self.sums: _Sums = np.zeros(3)
+        self.total: _Sums = np.zeros(3)
+        self._lately: _Sums = np.zeros(3)
 
     def takes(self, window: Samples, sums: _Sums, is_opposite: bool) -> bool:
         """Whether a window belongs to it, which then holds it."""
         if not is_opposite and not self.num_samples:
             return False
-        heard = self.sums * FORGET + sums
-        if not is_opposite and _correlation(heard) > OPPOSITE:
+        lately = self._lately * FORGET + sums
+        if not is_opposite and _correlation(lately) > STILL_OPPOSITE:
             return False
-        self.sums = heard
+        self._lately = lately
+        self.total += sums
         self.num_samples += window.shape[1]
         self.held.append(window)
         return True
@@ -136,9 +150,8 @@ class _Run:
 
 def _sums(probes: Samples, starts: npt.NDArray[np.int_]) -> _Sums:
     left, right = probes
-    products = np.stack([left * left, right * right, left * right])
-    sums: _Sums = np.add.reduceat(products, starts, axis=1, dtype=np.float64)
-    return sums
+    products = (left * left, right * right, left * right)
+    return np.stack([np.add.reduceat(product, starts) for product in products]).astype(np.float64)
 
 
 def _correlation(sums: _Sums) -> npt.NDArray[np.float64]:

@@ -56,6 +56,6 @@ def _told(recording: Recording) -> str:
         done = "gaps became silence, what overlaps was dropped"
         return f"has {places} by its timestamps; {done} (timeline={CONTAINER})"
     return (
-        f"has {places} by its timestamps; its samples are put end to end, which fits texts timed by a tool that decodes "
+        f"has {places} by its timestamps; samples are put end to end, which fits texts timed by a tool that decodes "
         f"them so, as most recognisers do; timeline={CONTAINER} fits texts timed by a player or as captions"
     )
