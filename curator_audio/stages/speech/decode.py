@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from curator_audio.errors import AccessError, CuratorError, RecordError, StorageError
 from curator_audio.stages.speech.downmix import Downmix
+from curator_audio.stages.speech.flac import FlacClock
 from curator_audio.stages.speech.mp3 import is_cut_frame
 from curator_audio.stages.speech.ogg_links import MAGIC, OggLinks
 from curator_audio.stages.speech.resample import resampled
@@ -119,6 +120,7 @@ class Recording:
         self.tracks = ""
         self._path, self._file, self._options = path, file, options
         self._is_mp3 = self._is_ogg = self._is_timed = self._has_cut_packet = self._is_in_tag = False
+        self._flac_clock: FlacClock | None = None
         self._last_packet: Any = None
         self._failure: Any = None  # of the last packet that could not be decoded, if none could after it
         self._num_junk_bytes = self._num_tag_bytes = 0
@@ -211,9 +213,12 @@ class Recording:
         formats = container.format.name.split(",")
         self._is_mp3 = stream.codec_context.name in MP3_DECODERS
         self._is_ogg = formats == ["ogg"]
+        self._flac_clock = FlacClock() if self._is_ogg and stream.codec_context.name == "flac" else None
         self._is_timed = not TIMED_FORMATS.isdisjoint(formats)
         self._bit_rate = stream.codec_context.bit_rate or USUAL_BIT_RATE
         self._declared_sec = _declared_sec(container, stream)
+        if "matroska" in formats:  # which counts it from 0, wherever the sound begins
+            self._declared_sec -= (container.start_time or 0) / 1e6
         tracks = container.streams.audio
         if len(tracks) > 1 and self._options.audio_track == DEFAULT_TRACK:
             self.tracks = f"{described(tracks)}; {tracks.index(stream)} is taken"
@@ -226,6 +231,8 @@ class Recording:
 
         if packet.size:
             self._has_cut_packet, self._last_packet = packet.is_corrupt, packet
+            if self._flac_clock is not None:
+                packet.pts = self._flac_clock.first_sample(bytes(packet))
         try:
             frames: list[Any] = packet.decode()
         except av.error.InvalidDataError as error:
