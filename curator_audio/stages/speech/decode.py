@@ -39,6 +39,7 @@ MAX_OGG_PAGE_BYTES = 65307
 MP3_DECODERS = ("mp3", "mp3float")
 MP3_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 """How what is no sound begins that is meant to be in an mp3 file: behind it, or where files were put together."""
+EMPTY = "empty_audio"
 USUAL_BIT_RATE = 128_000  # bits a second, where a file tells none
 
 
@@ -74,26 +75,35 @@ def open_recording(storage: Storage, path: str, options: SoundOptions | None = N
 def _containers(file: _File, path: str) -> Generator[Any]:
     """The file as an open container; of a chain of Ogg streams each link as one, the one before it closed."""
     links = OggLinks(file) if file.begins_with(MAGIC) else None
+    empty: RecordError | None = None
+    num_opened = 0
     while True:
-        with _opened(links or file, file, path) as container:
-            yield container
+        try:
+            container = _opened(links or file, file, path)
+        except RecordError as error:
+            if links is None or error.reason != EMPTY or links.tells_of_sound():
+                raise
+            empty = error
+        else:
+            num_opened += 1
+            with container:
+                file.check()
+                yield container
         if links is None or not links.advance():
-            return
+            break
+    if empty is not None and not num_opened:
+        raise empty
 
 
-@contextmanager
-def _opened(source: Any, file: _File, path: str) -> Iterator[Any]:
+def _opened(source: Any, file: _File, path: str) -> Any:
     import av
 
     options = {"format_whitelist": FORMATS}
     try:
-        container = av.open(source, "r", container_options=options, metadata_errors="replace")
+        return av.open(source, "r", container_options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         file.check()
         raise _unreadable(path, error) from None
-    with container:
-        file.check()
-        yield container
 
 
 class Recording:
@@ -129,7 +139,7 @@ class Recording:
         self._frames = self._decoded(containers)
         self._first = next(self._frames, None)
         if self._first is None:
-            raise RecordError("empty_audio", f"{path} has no samples")
+            raise RecordError(EMPTY, f"{path} has no samples")
         self.sample_rate: int = self._first.sample_rate
         self.num_channels: int = self._first.layout.nb_channels
         self._downmix = Downmix(options, path, self.num_channels)
@@ -425,7 +435,7 @@ def _unreadable(path: str, error: Any) -> RecordError:
     import av
 
     if isinstance(error, av.EOFError):
-        return RecordError("empty_audio", f"{path} ends before its first sample")
+        return RecordError(EMPTY, f"{path} ends before its first sample")
     return RecordError("unreadable_audio", f"{path}: {_message(error)}; give a wav, flac, ogg, mp3, m4a or webm file")
 
 

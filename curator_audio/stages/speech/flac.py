@@ -9,7 +9,8 @@ _BLOCK_SIZES = {1: 192, **{code: 576 << code - 2 for code in range(2, 6)}, **{co
 class FlacClock:
     """Tells the first sample of FLAC frames by their headers (RFC 9639, section 9.1).
 
-    In an Ogg file only a page's end has a time, and FFmpeg counts on from the page before, also where pages are missing.
+    In an Ogg file only the end of a page has a time, and FFmpeg counts on from the page before, also where one is
+    missing.
 
     Example:
         >>> clock = FlacClock()

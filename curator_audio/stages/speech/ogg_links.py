@@ -8,6 +8,7 @@ MAGIC = b"OggS"
 _HEADER_BYTES = 27  # and a byte for each of up to 255 segments
 _BEGINS = 0b10
 """The flag of a page that begins a stream."""
+_AT_START, _NO_TIME = bytes(8), b"\xff" * 8
 
 
 class _Readable(Protocol):
@@ -29,7 +30,7 @@ class OggLinks:
         self._file = file
         self._ahead = b""  # read, and not given out
         self._num_left = 0  # bytes up to the next page
-        self._has_begun = self._is_at_next = False
+        self._has_begun = self._has_time = self._is_at_next = False
 
     def read(self, num_bytes: int) -> bytes:
         """Up to as many bytes of this link, none at its end."""
@@ -43,11 +44,17 @@ class OggLinks:
         self._num_left = self._num_left - len(data) if data else 0
         return data
 
+    def tells_of_sound(self) -> bool:
+        """Whether a page of this link, which is read to its end, has a time after its start."""
+        while self.read(65536):
+            pass
+        return self._has_time
+
     def advance(self) -> bool:
         """Go to the next link; whether there is one."""
         while self.read(65536):
             pass
-        is_there, self._is_at_next, self._has_begun = self._is_at_next, False, False
+        is_there, self._is_at_next, self._has_begun, self._has_time = self._is_at_next, False, False, False
         return is_there
 
     def _look_at_page(self) -> None:
@@ -65,4 +72,5 @@ class OggLinks:
             self._is_at_next = True
             return
         self._has_begun |= not begins
+        self._has_time |= page[6:14] not in (_AT_START, _NO_TIME)
         self._num_left = _HEADER_BYTES + num_segments + sum(page[_HEADER_BYTES : _HEADER_BYTES + num_segments])
