@@ -100,6 +100,7 @@ class OppositePhase:
         """Where the windows of a block start, what they sum to, and which of them are of opposite phase."""
         step = max(1, sample_rate // PROBES_PER_SEC)
         probes = channels[:, ::step]
+        probes = probes - probes.mean(axis=1, keepdims=True)  # what does not move is no sound, and hides it
         length = max(1, int(WINDOW_SEC * sample_rate) // step)  # of a window, in probes; the last one may be longer
         starts = np.arange(max(1, probes.shape[1] // length)) * length
         num_probes = np.diff(starts, append=probes.shape[1])
@@ -110,10 +111,6 @@ class OppositePhase:
         self._sounding_sec += float(num_probes[is_sounding].sum()) * step / sample_rate
         is_opposite = is_sounding & (_correlation(sums) <= OPPOSITE)
         if is_opposite.any():
-            # What does not move is no sound, and would hide it.
-            left, right = np.add.reduceat(probes, starts, axis=1, dtype=np.float64)
-            sums -= np.stack([left * left, right * right, left * right]) / num_probes
-            is_opposite &= _correlation(sums) <= OPPOSITE
             details = np.diff(probes, axis=1, append=probes[:, -1:])
             is_opposite &= _correlation(_sums(details, starts)) <= OPPOSITE_IN_DETAIL
         return (starts * step).tolist(), sums, is_opposite
