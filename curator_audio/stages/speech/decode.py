@@ -177,7 +177,8 @@ class Recording:
     def _missing(self) -> str:
         """What the file lacks, though nothing failed: most formats can be cut anywhere, and decoders will not tell."""
         # What is missing between its timestamps is a gap, and not missing at the end.
-        missing_sec = self._declared_sec - max(self.num_samples / self.sample_rate, self.timeline.sec)
+        there_sec = max(self.num_samples / self.sample_rate, self.timeline.sec) + self.timeline.jump_sec
+        missing_sec = self._declared_sec - there_sec
         if missing_sec - self._num_tag_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:  # FFmpeg takes tags for sound
             return f"{missing_sec:.1f} s of the {self._declared_sec:.1f} s that its header tells are missing"
         if self._is_ogg and _is_cut_page(self._file.tail(MAX_OGG_PAGE_BYTES)):

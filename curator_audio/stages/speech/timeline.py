@@ -7,9 +7,10 @@ from dataclasses import dataclass
 TIMED_FORMATS = frozenset(("asf", "flac", "flv", "matroska", "mov", "mpeg", "mpegts", "ogg"))
 """Containers that tell when their packets sound; in others samples are counted, or bytes."""
 
-TOLERANCE_SEC = 0.05
-"""How far timestamps may be off: they are rounded (to 1 ms in Matroska and FLV), and those of live recordings jitter.
-They are compared with the samples counted so far and not with the timestamp before, so that errors do not add up."""
+TOLERANCE_SEC = 0.1
+"""How far timestamps may be off, as much as for FFmpeg (``min_hard_comp`` of its resampler): they are rounded (to 1 ms
+in Matroska and FLV), those of live recordings jitter, and the first of a fragmented MP4 file may be its picture's. They
+are compared with the samples counted so far and not with the timestamp before, so that errors do not add up."""
 
 MAX_GAP_SEC = 3600.0
 """A longer gap is a clock that was set anew, as where files of different days were put together."""
@@ -53,20 +54,21 @@ class Timeline:
         faults: the first three of them.
         num_faults: how many there are.
         gap_sec, overlap_sec: how long they are in all, late starts among the gaps; jumps of the clock are neither.
+        jump_sec: by how much the clock jumped ahead in all.
 
     Example:
         >>> timeline = Timeline()
         >>> timeline.begin(1 / 1000, late_sec=0.0)
-        >>> [timeline.place(pts, 480, 24000) for pts in (0, 20, 41, 560, 580, 500, 520, 540, 560)]
+        >>> [timeline.place(pts, 480, 24000) for pts in (0, 20, 41, 560, 580, 440, 460, 480, 500)]
         [0, 0, 0, 12000, 0, -480, -480, -480, -480]
         >>> [str(fault) for fault in timeline.faults]
-        ['a gap of 0.500 s at 0.060 s', 'an overlap of 0.100 s at 0.600 s']
+        ['a gap of 0.500 s at 0.060 s', 'an overlap of 0.160 s at 0.600 s']
     """
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
         self.num_faults = 0
-        self.gap_sec = self.overlap_sec = 0.0
+        self.gap_sec = self.overlap_sec = self.jump_sec = 0.0
         self._tick_sec: float | None = None
         self._late_sec = 0.0
         self._start: int | None = None  # the first timestamp of the clock
@@ -154,6 +156,7 @@ class Timeline:
             self.faults.append(Fault(kind, self.sec, length_sec))
         if kind == JUMP:
             num_samples = -min(self._pending, 0)  # what comes now was not heard before
+            self.jump_sec += max(length_sec, 0.0)
         elif kind == OVERLAP:
             self.overlap_sec += length_sec
         else:
