@@ -119,6 +119,9 @@ class CuttingStage(RecordStage):
         self.log_metrics({"recordings_decoded": 1, "audio_duration": duration})
         if recording.num_bad_samples:
             self.log_metric("bad_samples", recording.num_bad_samples)
+        if recording.wrong_header:
+            self.log_metric("recordings_with_wrong_headers", 1)
+            logger.warning(f"{path}: {recording.wrong_header}")
         if recording.broken_off:
             self.log_metric("recordings_broken_off", 1)
             logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used")

@@ -6,16 +6,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from operator import itemgetter
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from curator_audio.errors import AccessError, CuratorError, RecordError, StorageError
-from curator_audio.stages.speech.mp3 import is_cut_frame
+from curator_audio.errors import RecordError
+from curator_audio.stages.speech.headers import SoundBytes, sound_bytes
+from curator_audio.stages.speech.kinds import what_else, what_text
+from curator_audio.stages.speech.media_file import LookedTooFar, MediaFile
+from curator_audio.stages.speech.mp3 import MP3_TAGS, is_cut_frame
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.sound import Samples, repaired
-from curator_audio.storage.failures import explained
 from curator_audio.storage.storage import Storage
 
 FORMATS = "aac,aiff,amr,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
@@ -30,8 +32,6 @@ MIN_MISSING_SEC = 0.5
 MAX_OGG_PAGE_BYTES = 65307
 
 MP3_DECODERS = ("mp3", "mp3float")
-MP3_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
-"""How what is no sound begins that is meant to be in an mp3 file: behind it, or where files were put together."""
 USUAL_BIT_RATE = 128_000  # bits a second, where a file tells none
 
 
@@ -44,8 +44,8 @@ def open_recording(storage: Storage, path: str) -> Iterator[Recording]:
         path: a local path or URL of a wav, flac, ogg, mp3, m4a, webm or other file of ``FORMATS``.
 
     Raises:
-        RecordError: it holds no audio (``no_audio_stream``, ``empty_audio``), or nothing of it can be decoded
-            (``unreadable_audio``).
+        RecordError: it holds no audio (``no_audio_stream``, ``empty_audio``), is something else (``not_audio``), or
+            nothing of it can be decoded (``unreadable_audio``).
         AccessError: there is no such file, or it may not be read.
         StorageError: it could not be read this time.
 
@@ -57,18 +57,39 @@ def open_recording(storage: Storage, path: str) -> Iterator[Recording]:
         ...     recording.sample_rate, recording.num_channels, [len(block) for block in recording.blocks()]
         (16000, 1, [16384, 7616])
     """
+    with storage.open(path) as opened, ExitStack() as stack:
+        file = MediaFile(opened, path)
+        file.read_head()
+        if not file.head:
+            raise RecordError("empty_audio", f"{path} is an empty file; has the download or the copy failed?")
+        if kind := what_else(file.head):
+            raise RecordError("not_audio", f"{path}: {kind}")
+        sound = sound_bytes(file)
+        if sound is not None and sound.needs_header:
+            header = sound.header.written(sound.end - sound.header.start)
+            file.replace_header(header, sound.header.start, sound.end)
+        try:
+            container = _opened(file, path, stack)
+        except LookedTooFar:
+            container = _opened(file, path, stack, in_order=True)
+        yield Recording(container, file, path, sound)
+
+
+def _opened(file: MediaFile, path: str, stack: ExitStack, in_order: bool = False) -> Any:
+    """The container as FFmpeg finds it, closed with the stack."""
     import av
 
-    with storage.open(path) as opened, ExitStack() as stack:
-        file = _File(opened, path)
-        options = {"format_whitelist": FORMATS}
-        try:
-            container = stack.enter_context(av.open(file, "r", container_options=options, metadata_errors="replace"))
-        except av.FFmpegError as error:
-            file.check()
-            raise _unreadable(path, error) from None
+    file.begin(in_order)
+    options = {"format_whitelist": FORMATS}
+    try:
+        container = stack.enter_context(av.open(file, "r", container_options=options, metadata_errors="replace"))
+    except av.FFmpegError as error:
         file.check()
-        yield Recording(container, file, path)
+        if kind := what_text(file.head):
+            raise RecordError("not_audio", f"{path}: {kind}") from None
+        raise _unreadable(path, error) from None
+    file.check()
+    return container
 
 
 class Recording:
@@ -79,15 +100,17 @@ class Recording:
         num_channels: its number of channels, before they are mixed.
         broken_off: empty, or why there are fewer samples than there should be: the decoder's message, or what is
             missing of the file; known when ``blocks()`` is at its end.
+        wrong_header: empty, or how much more sound there is than the header tells; known then, too.
         num_bad_samples: how many samples so far were no numbers, infinite or absurdly large, and became 0.
         num_samples: how many samples ``blocks()`` gave so far.
     """
 
-    def __init__(self, container: Any, file: _File, path: str) -> None:
+    def __init__(self, container: Any, file: MediaFile, path: str, sound: SoundBytes | None) -> None:
         self.broken_off = ""
+        self.wrong_header = ""
         self.num_bad_samples = 0
         self.num_samples = 0
-        self._path, self._file, self._container = path, file, container
+        self._path, self._file, self._container, self._sound = path, file, container, sound
         self._has_cut_packet = False
         self._last_packet: Any = None
         self._num_junk_bytes = self._num_tag_bytes = 0
@@ -99,7 +122,7 @@ class Recording:
         stream.codec_context.thread_count = 1
         self._is_mp3 = stream.codec_context.name in MP3_DECODERS
         self._bit_rate = stream.codec_context.bit_rate or USUAL_BIT_RATE
-        self._declared_sec = _declared_sec(container, stream)
+        self._declared_sec = sound.declared_sec if sound is not None else _declared_sec(container, stream)
         self._frames = self._decoded(container.demux(stream))
         self._first = next(self._frames, None)
         if self._first is None:
@@ -123,10 +146,13 @@ class Recording:
                 yield block
         if not self.broken_off:
             self.broken_off = self._missing()
+        self.wrong_header = self._surplus()
 
     def _missing(self) -> str:
         """What the file lacks, though nothing failed: most formats can be cut anywhere, and decoders will not tell."""
         missing_sec = self._declared_sec - self.num_samples / self.sample_rate
+        if self._sound is not None and not self._sound.header.num_bytes:
+            return ""  # where nothing tells how much there should be, none is missing
         if missing_sec - self._num_tag_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:  # FFmpeg takes tags for sound
             return f"{missing_sec:.1f} s of the {self._declared_sec:.1f} s that its header tells are missing"
         if self._container.format.name == "ogg" and _is_cut_page(self._file.tail(MAX_OGG_PAGE_BYTES)):
@@ -136,6 +162,15 @@ class Recording:
         if self._is_mp3 and is_cut_frame(bytes(self._last_packet)):
             return "its last frame is cut"
         return "a packet of it is cut" if self._has_cut_packet else ""
+
+    def _surplus(self) -> str:
+        """What the file has beyond the length that its header tells; it is read, but other programs will not."""
+        if self._sound is not None:
+            return self._sound.warning
+        there_sec = self.num_samples / self.sample_rate
+        if not self._declared_sec or there_sec - self._declared_sec <= MIN_MISSING_SEC:
+            return ""
+        return f"its header tells of {self._declared_sec:.1f} s, and {there_sec:.1f} s are there; all of it is read"
 
     def _decoded(self, packets: Iterable[Any]) -> Iterator[Any]:
         """The frames, to the end or to where decoding fails; an mp3 goes on behind what is no frame, as players do."""
@@ -198,64 +233,6 @@ class Recording:
         samples, num_bad = repaired(samples)
         self.num_bad_samples += num_bad
         return np.ascontiguousarray(samples, dtype=np.float32)
-
-
-class _File:
-    """A file as FFmpeg is given it: what goes wrong in a read is kept, and looks like the file's end to FFmpeg.
-
-    FFmpeg may pass over a failed read, and a connection that broke would then look like a recording that breaks off.
-    """
-
-    def __init__(self, file: IO[bytes], path: str) -> None:
-        self._file = file
-        self._path = path
-        self._num_bytes: int | None = getattr(file, "size", None)
-        self._has_read = False
-        self._error: CuratorError | None = None
-
-    def read(self, num_bytes: int) -> bytes:
-        if self._error is not None:
-            return b""
-        try:
-            with explained(self._path, "read"):
-                data = self._file.read(num_bytes)
-                if not data and self._num_bytes is not None and self._file.tell() < self._num_bytes:
-                    raise OSError(f"it ends at byte {self._file.tell()} of {self._num_bytes}")
-        except AccessError as error:  # what could be read a moment ago can be read again
-            self._error = StorageError(str(error)) if self._has_read else error
-            return b""
-        except Exception as error:
-            kept = error if isinstance(error, CuratorError) else StorageError(f"cannot read {self._path}: {error}")
-            self._error = kept
-            return b""
-        self._has_read = True
-        return data
-
-    def seekable(self) -> bool:
-        return self._num_bytes is not None and self._file.seekable()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a byte counted from the start or, with 2, from the end; -1, FFmpeg's failure, if there is none."""
-        num_bytes = self._num_bytes or 0
-        target = offset + (num_bytes if whence == 2 else 0)
-        return self._file.seek(target) if 0 <= target <= num_bytes else -1
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def tail(self, num_bytes: int) -> bytes:
-        """The last bytes of the file, none where it can only be read in order."""
-        if not self.seekable():
-            return b""
-        self.seek(max(0, (self._num_bytes or 0) - num_bytes))
-        data = self.read(num_bytes)
-        self.check()
-        return data
-
-    def check(self) -> None:
-        """Raise what went wrong."""
-        if self._error is not None:
-            raise self._error
 
 
 def _full_scale(samples: npt.NDArray[Any]) -> Samples:
