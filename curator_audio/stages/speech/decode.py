@@ -151,6 +151,8 @@ class Recording:
     def _missing(self) -> str:
         """What the file lacks, though nothing failed: most formats can be cut anywhere, and decoders will not tell."""
         missing_sec = self._declared_sec - self.num_samples / self.sample_rate
+        if self._sound is not None and self._sound.has_more:
+            return "it holds more sound in another chunk"
         if self._sound is not None and not self._sound.header.num_bytes:
             return ""  # where nothing tells how much there should be, none is missing
         if missing_sec - self._num_tag_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:  # FFmpeg takes tags for sound

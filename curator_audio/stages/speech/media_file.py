@@ -78,6 +78,8 @@ class MediaFile:
         """
         if start + num_bytes <= len(self.head) or self.num_bytes is None:
             return self.head[start : start + num_bytes]
+        if start >= self.num_bytes:
+            return b""
         with explained(self._path, "read"):
             self._file.seek(start)
             self._real_position = -1

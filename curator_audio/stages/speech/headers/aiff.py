@@ -8,18 +8,19 @@ from functools import partial
 
 from curator_audio.stages.speech.headers.caf import caf_header
 from curator_audio.stages.speech.headers.header import (
-    Chunk,
     Header,
     Readable,
     chunks,
+    iff_chunk,
     is_left_open,
-    is_name,
+    is_unpadded,
     kept,
     names,
 )
 from curator_audio.stages.speech.headers.wav import PCM, rf64_header
 
 NAMES = names("COMM FVER MARK INST COMT NAME AUTH ANNO MIDI AESD APPL SAXL ID3 id3 CHAN wave FLLR JUNK (c)")
+CHUNK_AT = partial(iff_chunk, order=">")
 _FLOATS = {b"fl32": 32, b"FL32": 32, b"fl64": 64, b"FL64": 64}
 _WIDTHS = {b"in24": 24, b"in32": 32}
 _LOGARITHMIC = {b"ulaw": b"ulaw", b"ULAW": b"ulaw", b"alaw": b"alaw", b"ALAW": b"alaw"}
@@ -30,10 +31,11 @@ def aiff_header(file: Readable, start: int) -> Header | None:
     head = file.bytes_at(start, 12)
     if head[:4] != b"FORM" or head[8:] not in (b"AIFF", b"AIFC"):
         return None
-    common, sound = b"", None
-    for chunk in chunks(file, _chunk, start + 12):
+    common, sound, is_odd = b"", None, False
+    for chunk in chunks(file, CHUNK_AT, start + 12):
         common = kept(file, chunk) if chunk.name == b"COMM" else common
         sound = sound or (chunk if chunk.name == b"SSND" else None)
+        is_odd |= is_unpadded(chunk) and sound is None
         if common and sound:
             break
     if sound is None or len(common) < 18:
@@ -50,8 +52,8 @@ def aiff_header(file: Readable, start: int) -> Header | None:
     if is_left_open(sound.num_bytes) or (not num_bytes and (form_bytes == 0 or is_left_open(form_bytes))):
         num_bytes = None
     begin, block = sound.start + 8 + offset, num_channels * width
-    is_misread = start + 8 + form_bytes < begin  # FFmpeg looks for chunks up to there
-    return Header(begin, num_bytes, block, block * rate, True, writer, _chunk, NAMES, is_misread)
+    is_misread = is_odd or start + 8 + form_bytes < begin  # FFmpeg looks for chunks up to there
+    return Header(begin, num_bytes, block, block * rate, True, writer, CHUNK_AT, NAMES, is_misread)
 
 
 def _writer(kind: bytes, rate: float, num_channels: int, num_bits: int) -> tuple[int, Callable[[int], bytes]] | None:
@@ -81,11 +83,3 @@ def _rate(extended: bytes) -> float:
     """
     exponent, mantissa = struct.unpack(">HQ", extended)
     return float(mantissa * 2.0 ** (exponent - 16383 - 63)) if exponent < 16383 + 64 else 0.0
-
-
-def _chunk(file: Readable, start: int) -> Chunk | None:
-    head = file.bytes_at(start, 8)
-    if len(head) < 8 or not is_name(head[:4]):
-        return None
-    (num_bytes,) = struct.unpack(">I", head[4:])
-    return Chunk(head[:4], start + 8, num_bytes, start + 8 + num_bytes + num_bytes % 2)

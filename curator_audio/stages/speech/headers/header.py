@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -72,6 +73,30 @@ def chunks(file: Readable, chunk_at: ChunkAt, start: int) -> Iterator[Chunk]:
             return
         yield chunk
         start = chunk.end
+
+
+def iff_chunk(file: Readable, start: int, order: str) -> Chunk | None:
+    """The chunk of a RIFF or IFF file that begins at a byte: a name, four bytes of size, and a content of even length.
+
+    Args:
+        file: what it is read from.
+        start: the byte.
+        order: that of a number's bytes, as ``struct`` has it.
+    """
+    head = file.bytes_at(start, 8)
+    if len(head) < 8 or not is_name(head[:4]):
+        return None
+    (num_bytes,) = struct.unpack(order + "I", head[4:])
+    end = start + 8 + num_bytes
+    if num_bytes % 2:  # some programs forget the byte that makes it even
+        after = file.bytes_at(end, 5)
+        end += is_name(after[1:]) or not is_name(after[:4])
+    return Chunk(head[:4], start + 8, num_bytes, end)
+
+
+def is_unpadded(chunk: Chunk) -> bool:
+    """Whether a chunk of odd length lacks the byte that makes it even."""
+    return chunk.end - chunk.start == chunk.num_bytes and chunk.num_bytes % 2 == 1
 
 
 def is_name(name: bytes) -> bool:

@@ -32,7 +32,7 @@ class SoundBytes:
         end: one past its last byte.
         is_wrong: whether more is there than the header tells.
         needs_header: whether FFmpeg would not read just this sound, and needs another header.
-        has_more: whether more sound follows elsewhere in the file.
+        has_more: whether more sound follows in a chunk of its own, which is not read.
     """
 
     header: Header
@@ -83,8 +83,9 @@ def sound_bytes(file: Readable) -> SoundBytes | None:
         return SoundBytes(header, end, needs_header=header.is_misread)
     rest = _rest(file, header, end)
     if rest is not None:
-        is_misread = header.is_misread or rest == "odd" or not header.num_bytes  # FFmpeg takes 0 for any size
-        return SoundBytes(header, end, needs_header=is_misread, has_more=rest == "more")
+        # FFmpeg takes 0 for any size, and reads the last of several pieces only.
+        needs_header = header.is_misread or rest != "chunks" or not header.num_bytes
+        return SoundBytes(header, end, needs_header=needs_header, has_more=rest == "more")
     for wrapped in range(end + WRAP, file.num_bytes + 1, WRAP):
         if file.num_bytes - wrapped < max(2, header.block_bytes) or _rest(file, header, wrapped) is not None:
             return SoundBytes(header, wrapped, is_wrong=True, needs_header=True)

@@ -13,8 +13,9 @@ from curator_audio.stages.speech.headers.header import (
     Header,
     Readable,
     chunks,
+    iff_chunk,
     is_left_open,
-    is_name,
+    is_unpadded,
     kept,
     names,
 )
@@ -36,8 +37,8 @@ def wav_header(file: Readable, start: int) -> Header | None:
     if head[8:] != b"WAVE" or head[:4] not in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         return None
     order = ">" if head[:4] == b"RIFX" else "<"
-    chunk_at = partial(_riff_chunk, order=order)
-    found, is_unpadded = _until_data(file, chunk_at, start + 12)
+    chunk_at = partial(iff_chunk, order=order)
+    found, is_odd = _until_data(file, chunk_at, start + 12)
     if found is None:
         return None
     fmt, ds64, data = found
@@ -48,7 +49,7 @@ def wav_header(file: Readable, start: int) -> Header | None:
         num_bytes = long_bytes if long_bytes and not is_left_open(long_bytes) else data.num_bytes or None
     elif not num_bytes and (riff_bytes == 0 or is_left_open(riff_bytes)):
         num_bytes = None
-    return _header(fmt, order, data.start, num_bytes, chunk_at, is_unpadded)
+    return _header(fmt, order, data.start, num_bytes, chunk_at, is_odd)
 
 
 def wave64_header(file: Readable, start: int) -> Header | None:
@@ -79,26 +80,14 @@ def rf64_header(fmt: bytes, num_bytes: int) -> bytes:
 def _until_data(file: Readable, chunk_at: ChunkAt, start: int) -> tuple[tuple[bytes, bytes, Chunk] | None, bool]:
     """The contents of ``fmt`` and ``ds64`` and the chunk of the sound; and whether a chunk lacks its padding."""
     fmt = ds64 = b""
-    is_unpadded = False
+    is_odd = False
     for chunk in chunks(file, chunk_at, start):
         if chunk.name == b"data":
-            return ((fmt, ds64, chunk) if len(fmt) >= 16 else None), is_unpadded
+            return ((fmt, ds64, chunk) if len(fmt) >= 16 else None), is_odd
         fmt = kept(file, chunk) if chunk.name == b"fmt " else fmt
         ds64 = kept(file, chunk) if chunk.name == b"ds64" else ds64
-        is_unpadded |= (chunk.end - chunk.start) % 2 == 1
-    return None, is_unpadded
-
-
-def _riff_chunk(file: Readable, start: int, order: str) -> Chunk | None:
-    head = file.bytes_at(start, 8)
-    if len(head) < 8 or not is_name(head[:4]):
-        return None
-    (num_bytes,) = struct.unpack(order + "I", head[4:])
-    end = start + 8 + num_bytes
-    if num_bytes % 2:  # some programs forget the byte that makes it even
-        after = file.bytes_at(end, 5) if file.num_bytes is None or end < file.num_bytes else b""
-        end += is_name(after[1:]) or not is_name(after[:4])
-    return Chunk(head[:4], start + 8, num_bytes, end)
+        is_odd |= is_unpadded(chunk)
+    return None, is_odd
 
 
 def _wave64_chunk(file: Readable, start: int) -> Chunk | None:
