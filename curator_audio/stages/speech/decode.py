@@ -120,9 +120,10 @@ class Recording:
         if stream.codec_context is None:
             raise RecordError("unreadable_audio", f"{path}: there is no decoder for its audio")
         stream.codec_context.thread_count = 1
+        self._is_pcm = stream.codec_context.name.startswith("pcm_")
         self._is_mp3 = stream.codec_context.name in MP3_DECODERS
         self._bit_rate = stream.codec_context.bit_rate or USUAL_BIT_RATE
-        self._declared_sec = sound.declared_sec if sound is not None else _declared_sec(container, stream)
+        self._declared_sec = _declared_sec(container, stream)
         self._frames = self._decoded(container.demux(stream))
         self._first = next(self._frames, None)
         if self._first is None:
@@ -144,6 +145,23 @@ class Recording:
             for block in resampled((block for _, block in blocks), rate, self.sample_rate):
                 self.num_samples += len(block)
                 yield block
+        self._finish()
+
+    def measure(self) -> int:
+        """How many samples ``blocks()`` gives, and what it tells; to be called in its place.
+
+        Decodes the recording unless its samples are as many as its bytes tell.
+        """
+        num_samples = self._sound.num_samples if self._sound is not None and self._is_pcm else None
+        if num_samples is None:
+            for _ in self.blocks():
+                pass
+        else:
+            self.num_samples = num_samples
+            self._finish()
+        return self.num_samples
+
+    def _finish(self) -> None:
         if not self.broken_off:
             self.broken_off = self._missing()
         self.wrong_header = self._surplus()
@@ -151,10 +169,8 @@ class Recording:
     def _missing(self) -> str:
         """What the file lacks, though nothing failed: most formats can be cut anywhere, and decoders will not tell."""
         missing_sec = self._declared_sec - self.num_samples / self.sample_rate
-        if self._sound is not None and self._sound.has_more:
-            return "it holds more sound in another chunk"
-        if self._sound is not None and not self._sound.header.num_bytes:
-            return ""  # where nothing tells how much there should be, none is missing
+        if self._sound is not None:
+            return self._sound.missing
         if missing_sec - self._num_tag_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:  # FFmpeg takes tags for sound
             return f"{missing_sec:.1f} s of the {self._declared_sec:.1f} s that its header tells are missing"
         if self._container.format.name == "ogg" and _is_cut_page(self._file.tail(MAX_OGG_PAGE_BYTES)):

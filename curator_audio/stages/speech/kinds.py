@@ -32,6 +32,9 @@ _TEXTS = (
     (rb"WEBVTT\b|\d+\s+\d\d:\d\d:\d\d[,.]\d", "subtitles", ""),
     (rb"[{\[]\s*[\"{\[\]}\d-]", "a JSON document", _FAILED),
 )
+_SOUND = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b"caff", b".snd", b"#!AMR", b"FLV")
+"""How recordings begin that are legible up to there."""
+
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
@@ -68,6 +71,8 @@ def what_text(head: bytes) -> str:
     """
     if not head.strip(b"\0"):
         return _told("nothing but zero bytes", "has the copy failed?")
+    if head.startswith(_SOUND):
+        return ""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = head[2:].replace(b"\0", b"").lstrip()

@@ -96,7 +96,7 @@ def test_audio_duration_of_real_files(tmp_path: Path) -> None:
     batch = stage.process(AudioBatch(records, str(tmp_path / "manifest.jsonl")))
     assert [record["duration"] for record in batch.records] == [1.5, 3.0, pytest.approx(0.5, abs=0.01)]
     bad = stage.take_observations().quarantined
-    assert [one.reason for one in bad] == ["unreadable_audio", "unreadable_audio", "path_leaves_root", "wrong_type"]
+    assert [one.reason for one in bad] == ["unreadable_audio", "unreadable_file", "path_leaves_root", "wrong_type"]
 
 
 def test_audio_duration_over_s3(tmp_path: Path, s3_bucket: str) -> None:

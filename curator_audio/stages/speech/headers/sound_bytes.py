@@ -42,16 +42,24 @@ class SoundBytes:
     has_more: bool = False
 
     @property
-    def declared_sec(self) -> float:
-        """The length that the header tells, 0 where it leaves that open; where it tells less than is there, that."""
-        told = self.header.num_bytes or 0
-        return max(told, self.end - self.header.start if self.is_wrong else 0) / self.header.bytes_per_sec
-
-    @property
     def num_samples(self) -> int | None:
         """How many samples there are, None where the number of bytes does not tell."""
         is_told = self.header.is_pcm and not self.has_more
         return (self.end - self.header.start) // self.header.block_bytes if is_told else None
+
+    @property
+    def missing(self) -> str:
+        """What of the sound is not there or not read, empty where it is whole."""
+        if self.has_more:
+            return "it holds more sound in another chunk"
+        told = self.header.num_bytes or 0
+        missing = told - (self.end - self.header.start)
+        if missing <= 0:
+            return ""
+        missing_sec, told_sec = missing / self.header.bytes_per_sec, told / self.header.bytes_per_sec
+        if missing_sec < 0.1:
+            return f"the last {missing} bytes of it are missing"
+        return f"{missing_sec:.1f} s of the {told_sec:.1f} s that its header tells are missing"
 
     @property
     def warning(self) -> str:
