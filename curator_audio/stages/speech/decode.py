@@ -12,7 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from curator_audio.errors import RecordError
-from curator_audio.stages.speech.headers import SoundBytes, sound_bytes
+from curator_audio.stages.speech.headers import (
+    MAX_PAGE_BYTES,
+    SoundBytes,
+    is_cut_page,
+    mended_asf_head,
+    mended_last_page,
+    sound_bytes,
+)
 from curator_audio.stages.speech.kinds import what_else, what_text
 from curator_audio.stages.speech.media_file import LookedTooFar, MediaFile
 from curator_audio.stages.speech.mp3 import MP3_TAGS, is_cut_frame
@@ -28,8 +35,6 @@ COUNTED_FORMATS = frozenset(("aiff", "au", "caf", "flac", "matroska", "mov", "og
 
 MIN_MISSING_SEC = 0.5
 """How much must be missing of the length written down for a recording to count as broken off; encoders pad by less."""
-
-MAX_OGG_PAGE_BYTES = 65307
 
 MP3_DECODERS = ("mp3", "mp3float")
 USUAL_BIT_RATE = 128_000  # bits a second, where a file tells none
@@ -64,15 +69,31 @@ def open_recording(storage: Storage, path: str) -> Iterator[Recording]:
             raise RecordError("empty_audio", f"{path} is an empty file; has the download or the copy failed?")
         if kind := what_else(file.head):
             raise RecordError("not_audio", f"{path}: {kind}")
-        sound = sound_bytes(file)
-        if sound is not None and sound.needs_header:
-            header = sound.header.written(sound.end - sound.header.start)
-            file.replace_header(header, sound.header.start, sound.end)
+        sound = _mended(file)
         try:
             container = _opened(file, path, stack)
         except LookedTooFar:
             container = _opened(file, path, stack, in_order=True)
         yield Recording(container, file, path, sound)
+
+
+def _mended(file: MediaFile) -> SoundBytes | None:
+    """Where the sound lies, if the header tells; FFmpeg is given another header where it would not read all of it."""
+    sound = sound_bytes(file)
+    if sound is not None:
+        file.wrong_header = sound.warning
+        if sound.needs_header:
+            header = sound.header.written(sound.end - sound.header.start)
+            file.replace(header, sound.header.start, sound.end)
+    elif last_page := mended_last_page(file):
+        start, page = last_page
+        header = file.head[:start]
+        file.wrong_header = "its last page tells of less sound than the one before it; all of it is read"
+        file.replace(header, len(header), start, page)
+    elif asf := mended_asf_head(file, file.head):
+        header, file.wrong_header = asf
+        file.replace(header, len(header), file.num_bytes)
+    return sound
 
 
 def _opened(file: MediaFile, path: str, stack: ExitStack, in_order: bool = False) -> Any:
@@ -173,7 +194,7 @@ class Recording:
             return self._sound.missing
         if missing_sec - self._num_tag_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:  # FFmpeg takes tags for sound
             return f"{missing_sec:.1f} s of the {self._declared_sec:.1f} s that its header tells are missing"
-        if self._container.format.name == "ogg" and _is_cut_page(self._file.tail(MAX_OGG_PAGE_BYTES)):
+        if self._container.format.name == "ogg" and is_cut_page(self._file.tail(MAX_PAGE_BYTES)):
             return "its last page is cut"
         if self._num_junk_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:
             return f"{self._num_junk_bytes} bytes of it are no mp3 frames"
@@ -183,8 +204,8 @@ class Recording:
 
     def _surplus(self) -> str:
         """What the file has beyond the length that its header tells; it is read, but other programs will not."""
-        if self._sound is not None:
-            return self._sound.warning
+        if self._file.wrong_header or self._sound is not None or self._container.format.name == "ogg":
+            return self._file.wrong_header
         there_sec = self.num_samples / self.sample_rate
         if not self._declared_sec or there_sec - self._declared_sec <= MIN_MISSING_SEC:
             return ""
@@ -277,16 +298,6 @@ def _declared_sec(container: Any, stream: Any) -> float:
     if is_counted and container.duration is not None and len(container.streams) == 1:
         return float(container.duration / 1e6)
     return 0.0
-
-
-def _is_cut_page(tail: bytes) -> bool:
-    """Whether the last Ogg page (RFC 3533, section 6) of a file that ends like this is incomplete."""
-    start = tail.rfind(b"OggS")
-    page = tail[start:] if start >= 0 else b""
-    if len(page) < 27:
-        return start >= 0
-    lengths = page[27 : 27 + page[26]]
-    return len(page) < 27 + page[26] + sum(lengths)
 
 
 def _kinds(container: Any) -> str:

@@ -28,8 +28,8 @@ class MediaFile:
     What is raised in a callback is lost on its way through C. FFmpeg may pass over a failed read, too, and a connection
     that broke, or a signal to stop, would then look like a recording that breaks off. ``check`` raises it afterwards.
 
-    The file that FFmpeg sees may be another one than is there: some bytes that stand for a header, and a range of the
-    real file behind them (see ``replace_header``).
+    The file that FFmpeg sees may be another one than is there: bytes that stand for a header, a range of the real file,
+    and bytes that stand for its end (see ``replace``).
 
     Args:
         file: what is read.
@@ -47,25 +47,30 @@ class MediaFile:
         self._opening_bytes: int | None = None
         self._has_read = False
         self._error: BaseException | None = None
-        self._header = b""  # what stands before the bytes from _start on
+        self._header, self._trailer = b"", b""  # what stands before the bytes from _start to _end, and behind them
         self._start, self._end = 0, self._real_bytes
         self.head = b""
         """The first bytes of the real file."""
+        self.wrong_header = ""
+        """What is wrong with the header that FFmpeg does not see."""
 
     # What is behind FFmpeg's back ---------------------------------------------------------------------------------
 
     def read_head(self) -> None:
         """Read the first bytes, which FFmpeg is given from memory then."""
-        head = b""
-        while len(head) < HEAD_BYTES and (piece := self.read(HEAD_BYTES - len(head))):
-            head += piece
-        self.check()
-        self.head = head
-        self.replace_header(self.head, len(self.head), self._real_bytes)
+        self.head = self._read_all(HEAD_BYTES)
+        self.replace(self.head, len(self.head), self._real_bytes)
 
-    def replace_header(self, header: bytes, start: int, end: int | None) -> None:
-        """Let FFmpeg see these bytes, and behind them the real ones from ``start`` up to ``end``."""
-        self._header, self._start, self._end = header, start, end
+    def replace(self, header: bytes, start: int, end: int | None, trailer: bytes = b"") -> None:
+        """Let FFmpeg see a header, the real bytes from ``start`` up to ``end``, and a trailer.
+
+        Args:
+            header: what it sees first.
+            start: a byte of the real file.
+            end: one past another; None where it is not known how many there are.
+            trailer: what it sees last.
+        """
+        self._header, self._start, self._end, self._trailer = header, start, end, trailer
         self._position = 0
 
     def bytes_at(self, start: int, num_bytes: int) -> bytes:
@@ -94,7 +99,13 @@ class MediaFile:
         if not self.seekable():
             return b""
         self.seek(max(0, self.seek(0, 2) - num_bytes))
-        data = self.read(num_bytes)
+        return self._read_all(num_bytes)
+
+    def _read_all(self, num_bytes: int) -> bytes:
+        """The next bytes of what FFmpeg sees, fewer at its end only."""
+        data = b""
+        while len(data) < num_bytes and (piece := self.read(num_bytes - len(data))):
+            data += piece
         self.check()
         return data
 
@@ -154,11 +165,13 @@ class MediaFile:
     def _read(self, num_bytes: int) -> bytes:
         if self._error is not None:
             return b""
-        begin = self._position - len(self._header)
-        if begin < 0:
+        start = self._position - len(self._header) + self._start
+        if start < self._start:
             data = self._header[self._position : self._position + num_bytes]
+        elif self._end is not None and start >= self._end:
+            data = self._trailer[start - self._end : start - self._end + num_bytes]
         else:
-            data = self._read_real(self._start + begin, num_bytes)
+            data = self._read_real(start, num_bytes)
         self._position += len(data)
         self._count(len(data))
         self._has_read = True
@@ -167,8 +180,6 @@ class MediaFile:
     def _read_real(self, start: int, num_bytes: int) -> bytes:
         if self._end is not None:
             num_bytes = min(num_bytes, self._end - start)
-            if num_bytes <= 0:
-                return b""
         with explained(self._path, "read"):
             if self._real_position != start:
                 self._file.seek(start)
@@ -179,7 +190,7 @@ class MediaFile:
         return data
 
     def _seek(self, offset: int, whence: int) -> int:
-        end = len(self._header) + (self._end or 0) - self._start
+        end = len(self._header) + (self._end or 0) - self._start + len(self._trailer)
         target = offset + (end if whence == 2 else 0)
         if self._error is not None or not 0 <= target <= end:
             return -1

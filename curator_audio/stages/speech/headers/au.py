@@ -7,6 +7,10 @@ from functools import partial
 
 from curator_audio.stages.speech.headers.header import MAX_KEPT_BYTES, Header, Readable, is_left_open
 
+_MAX_BYTES = 2**31
+"""FFmpeg refuses longer sound unless its length is left open."""
+
+_OPEN = 2**32 - 1
 _WIDTHS = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 """The bytes of a value, by the number of its encoding."""
 
@@ -21,8 +25,18 @@ def au_header(file: Readable, start: int) -> Header | None:
         return None
     block = num_channels * _WIDTHS[encoding]
     told = None if num_bytes == 0 or is_left_open(num_bytes) else num_bytes
-    return Header(start + header_bytes, told, block, block * rate, True, partial(_written, head), None)
+    is_misread = num_bytes >= _MAX_BYTES
+    return Header(
+        start=start + header_bytes,
+        num_bytes=told,
+        block_bytes=block,
+        bytes_per_sec=block * rate,
+        is_pcm=True,
+        written=partial(_written, head),
+        chunk_at=None,
+        is_misread=is_misread,
+    )
 
 
 def _written(head: bytes, num_bytes: int) -> bytes:
-    return head[:4] + struct.pack(">II", 24, min(num_bytes, 2**32 - 1)) + head[12:]
+    return head[:4] + struct.pack(">II", 24, num_bytes if num_bytes < _MAX_BYTES else _OPEN) + head[12:]
