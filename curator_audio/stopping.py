@@ -17,6 +17,9 @@ _CALLED_BACK: set[CodeType] = set()
 _holding: list[bool] = []
 """One for every ``held_back`` that is going on: whether a signal came meanwhile."""
 
+_is_put_off = False
+"""Whether a signal came in a function that is ``called_back``."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -24,10 +27,19 @@ def called_back(function: Function) -> Function:
     """Mark a function that a library in C calls, and whose exceptions it prints and drops: no signal interrupts it.
 
     What it calls in turn may be interrupted, so that a read that hangs need not be waited for; the function catches
-    `BaseException` around such calls, and tells its caller behind the library's back.
+    `BaseException` around such calls, and whoever called the library raises it afterwards, and what ``raise_put_off``
+    raises.
     """
     _CALLED_BACK.add(function.__code__)
     return function
+
+
+def raise_put_off() -> None:
+    """Raise `KeyboardInterrupt` if a signal came in a function that is ``called_back``."""
+    global _is_put_off
+    if _is_put_off and threading.current_thread() is threading.main_thread():
+        _is_put_off = False
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -58,35 +70,36 @@ def stoppable() -> Iterator[None]:
     libraries see ``called_back`` and ``held_back``.
     """
     again: threading.Timer | None = None
-    is_dropping = False
+    is_dropping = has_come = False
 
     def interrupt(number: int, frame: Any) -> None:
+        nonlocal has_come
+        global _is_put_off
         if is_dropping:
-            return
-        if _holding:
+            has_come = True
+        elif _holding:
             _holding[0] = True
         elif frame is not None and frame.f_code in _CALLED_BACK:
-            try_again()
+            _is_put_off = True
         else:
             raise KeyboardInterrupt
 
-    def try_again() -> None:
-        nonlocal again
-        if again is not None:
-            again.cancel()
-        again = threading.Timer(AGAIN_SEC, signal.pthread_kill, (threading.main_thread().ident, signal.SIGTERM))
-        again.daemon = True
-        again.start()
-
     def interrupt_again(dropped: sys.UnraisableHookArgs) -> None:
-        nonlocal is_dropping
+        nonlocal again, is_dropping, has_come
         if not issubclass(dropped.exc_type, KeyboardInterrupt):
             hook(dropped)
             return
-        is_dropping = True  # what comes in here would be dropped as well
-        try_again()
+        is_dropping = has_come = True  # what comes in here would be dropped as well
+        while has_come:
+            has_come = False
+            if again is not None:
+                again.cancel()
+            again = threading.Timer(AGAIN_SEC, signal.pthread_kill, (threading.main_thread().ident, signal.SIGTERM))
+            again.daemon = True
+            again.start()
         is_dropping = False
 
+    global _is_put_off
     handlers, hook = {number: signal.getsignal(number) for number in SIGNALS}, sys.unraisablehook
     for number, handler in handlers.items():
         if handler is not signal.SIG_IGN:  # as it is in a process that is started in the background
@@ -95,6 +108,7 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     finally:
+        _is_put_off = False
         sys.unraisablehook = hook
         if again is not None:
             again.cancel()

@@ -33,7 +33,7 @@ with stoppable():
 """
 
 IN_WHAT_C_CALLS = """
-from curator_audio.stopping import called_back
+from curator_audio.stopping import called_back, raise_put_off
 @called_back
 def called():
     os.kill(os.getpid(), {signal})
@@ -41,7 +41,8 @@ def called():
     return "at its end"
 with stoppable():
     assert called() == "at its end"
-    time.sleep(30)
+    raise_put_off()
+    assert False
 """
 
 IN_A_CALL_OF_IT = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO
 
 from curator_audio.errors import AccessError, CuratorError, RecordError, StorageError
-from curator_audio.stopping import called_back
+from curator_audio.stopping import called_back, raise_put_off
 from curator_audio.storage.failures import explained
 
 HEAD_BYTES = 2**16
@@ -127,6 +127,7 @@ class MediaFile:
             StorageError: a read failed.
         """
         self._opening_bytes = None
+        raise_put_off()
         error = self._error
         if error is None:
             return
@@ -163,6 +164,7 @@ class MediaFile:
         return self.num_bytes is not None and not self._is_in_order
 
     def _read(self, num_bytes: int) -> bytes:
+        raise_put_off()
         if self._error is not None:
             return b""
         start = self._position - len(self._header) + self._start
