@@ -4,32 +4,47 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from curator_audio.errors import AccessError, ConfigurationError, RecordError
+from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.storage.s3 import SOURCE_PROTOCOL
-from curator_audio.storage.storage import Storage, absolute, is_local, join, local_path
+from curator_audio.storage.storage import Storage, absolute, join
 from curator_audio.tasks import AudioBatch, Record
 
 
 @dataclass
 class GetAudioDurationStage(RecordStage):
-    """Adds the length of the recording, read from the header of its file; needs the extra ``audio``.
+    """Adds the length of the recording, to the sample as ``segment`` decodes it; needs the extra ``audio``.
 
-    Reads what libsndfile reads: wav, flac, ogg (vorbis, opus), mp3. A relative path is relative to the folder of
-    the manifest, which it may not leave.
+    Reads what ``segment`` reads, and sets aside what it sets aside. What a header tells is not relied on: where a
+    recording's bytes tell how many samples they are (wav, aiff, caf, au of uncompressed sound), these are counted, and
+    everything else is decoded. A recording that breaks off has the length of what is there, and is counted in
+    ``recordings_broken_off``; one that holds more than its header tells in ``recordings_with_wrong_headers``.
+
+    A relative path is relative to the folder of the manifest, which it may not leave.
 
     Args:
         audio_filepath_key: the field with the path or URL of the recording.
         duration_key: the field to add, in seconds.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        timeline: ``samples`` for the length of the samples end to end, ``container`` for that with the gaps between its
+            timestamps.
+        channel: ``mix``, ``left``, ``right`` or a number from 0, which must be there.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
+
+    Raises:
+        ConfigurationError: a parameter has a value that it cannot have.
     """
 
     audio_filepath_key: str = "audio_filepath"
     duration_key: str = "duration"
     audio_dir: str | None = None
+    timeline: str = "samples"
+    channel: str | int = "mix"
+    audio_track: str | int = "default"
 
     name = "get_audio_duration"
+    version = 2
     _storage: Storage | None = field(default=None, init=False, repr=False)
     _folder: str = field(default="", init=False, repr=False)
 
@@ -41,11 +56,16 @@ class GetAudioDurationStage(RecordStage):
 
     def __post_init__(self) -> None:
         try:
-            import soundfile  # noqa: F401
-        except ImportError:
+            import av  # noqa: F401
+            import soxr  # noqa: F401
+        except ImportError as error:
             raise ConfigurationError(
-                "GetAudioDurationStage needs soundfile, which is not installed; pip install 'curator-audio[audio]'"
+                f"GetAudioDurationStage needs {error.name}, which is not installed; pip install 'curator-audio[audio]'"
             ) from None
+        from curator_audio.stages.speech.sound_options import SoundOptions, refuse_each  # which import from here
+
+        refuse_each(type(self).__name__, self.channel)
+        self._options = SoundOptions(self.timeline, self.channel, self.audio_track)
 
     def setup(self, worker: WorkerInfo) -> None:
         self._storage = worker.storage
@@ -63,20 +83,13 @@ class GetAudioDurationStage(RecordStage):
         return {**record, self.duration_key: duration}
 
     def _duration_sec(self, path: str) -> float:
-        import soundfile
+        from curator_audio.stages.speech.decode import open_recording
+        from curator_audio.stages.speech.recording_report import report_findings
 
-        storage = self._storage or Storage()
-        try:
-            if is_local(path):
-                info = soundfile.info(local_path(path))
-            else:
-                with storage.open(path) as file:
-                    info = soundfile.info(file)
-        except AccessError as error:
-            raise RecordError("unreadable_audio", str(error)) from None
-        except soundfile.SoundFileError as error:
-            raise RecordError("unreadable_audio", f"{path}: {error}") from None
-        return float(info.frames / info.samplerate)
+        with open_recording(self._storage or Storage(), path, self._options) as recording:
+            duration = recording.measure() / recording.sample_rate
+        report_findings(self, path, recording)
+        return duration
 
 
 def resolved(path: str, folder: str) -> str:

@@ -7,22 +7,31 @@ from contextlib import closing, contextmanager
 from fractions import Fraction
 from itertools import groupby
 from operator import itemgetter
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from curator_audio.errors import AccessError, CuratorError, RecordError, StorageError
+from curator_audio.errors import RecordError
 from curator_audio.stages.speech.downmix import Downmix
 from curator_audio.stages.speech.flac import FlacClock
-from curator_audio.stages.speech.mp3 import is_cut_frame
+from curator_audio.stages.speech.headers import (
+    MAX_PAGE_BYTES,
+    SoundBytes,
+    is_cut_page,
+    mended_asf_head,
+    mended_last_page,
+    sound_bytes,
+)
+from curator_audio.stages.speech.kinds import what_else, what_text
+from curator_audio.stages.speech.media_file import LookedTooFar, MediaFile
+from curator_audio.stages.speech.mp3 import MP3_TAGS, is_cut_frame
 from curator_audio.stages.speech.ogg_links import MAGIC, OggLinks
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.sound import Samples, repaired
 from curator_audio.stages.speech.sound_options import CONTAINER, DEFAULT_TRACK, SoundOptions
 from curator_audio.stages.speech.timeline import TIMED_FORMATS, Timeline
 from curator_audio.stages.speech.tracks import chosen_track, described
-from curator_audio.storage.failures import explained
 from curator_audio.storage.storage import Storage
 
 FORMATS = "aac,aiff,amr,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
@@ -34,11 +43,7 @@ COUNTED_FORMATS = frozenset(("aiff", "au", "caf", "flac", "matroska", "mov", "og
 MIN_MISSING_SEC = 0.5
 """How much must be missing of the length written down for a recording to count as broken off; encoders pad by less."""
 
-MAX_OGG_PAGE_BYTES = 65307
-
 MP3_DECODERS = ("mp3", "mp3float")
-MP3_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
-"""How what is no sound begins that is meant to be in an mp3 file: behind it, or where files were put together."""
 EMPTY = "empty_audio"
 USUAL_BIT_RATE = 128_000  # bits a second, where a file tells none
 
@@ -54,7 +59,8 @@ def open_recording(storage: Storage, path: str, options: SoundOptions | None = N
 
     Raises:
         RecordError: it holds no audio (``no_audio_stream``, ``empty_audio``) or not what is asked for
-            (``no_such_track``, ``no_such_channel``), or nothing of it can be decoded (``unreadable_audio``).
+            (``no_such_track``, ``no_such_channel``), is something else (``not_audio``), or nothing of it can be decoded
+            (``unreadable_audio``).
         AccessError: there is no such file, or it may not be read.
         StorageError: it could not be read this time.
 
@@ -67,43 +73,87 @@ def open_recording(storage: Storage, path: str, options: SoundOptions | None = N
         (16000, 1, [16384, 7616])
     """
     with storage.open(path) as opened:
-        file = _File(opened, path)
-        with closing(_containers(file, path)) as containers:
-            yield Recording(containers, file, path, options or SoundOptions())
+        file = MediaFile(opened, path)
+        file.read_head()
+        if not file.head:
+            raise RecordError(EMPTY, f"{path} is an empty file; has the download or the copy failed?")
+        if kind := what_else(file.head):
+            raise RecordError("not_audio", f"{path}: {kind}")
+        sound = _mended(file)
+        with closing(_links(file, path) if file.head.startswith(MAGIC) else _container(file, path)) as containers:
+            yield Recording(containers, file, path, sound, options or SoundOptions())
 
 
-def _containers(file: _File, path: str) -> Generator[Any]:
-    """The file as an open container; of a chain of Ogg streams each link as one, the one before it closed."""
-    links = OggLinks(file) if file.begins_with(MAGIC) else None
+def _mended(file: MediaFile) -> SoundBytes | None:
+    """Where the sound lies, if the header tells; FFmpeg is given another header where it would not read all of it."""
+    sound = sound_bytes(file)
+    if sound is not None:
+        file.wrong_header = sound.warning
+        if sound.needs_header:
+            header = sound.header.written(sound.end - sound.header.start)
+            file.replace(header, sound.header.start, sound.end)
+    elif last_page := mended_last_page(file):
+        start, page = last_page
+        header = file.head[:start]
+        file.wrong_header = "its last page tells of less sound than the one before it; all of it is read"
+        file.replace(header, len(header), start, page)
+    elif asf := mended_asf_head(file, file.head):
+        header, file.wrong_header = asf
+        file.replace(header, len(header), file.num_bytes)
+    return sound
+
+
+def _container(file: MediaFile, path: str) -> Generator[Any]:
+    """The file as a container, open until the next is asked for, of which there is none."""
+    file.begin()
+    try:
+        container = _opened(file, file, path)
+    except LookedTooFar:
+        file.begin(in_order=True)
+        container = _opened(file, file, path)
+    with container:
+        yield container
+
+
+def _links(file: MediaFile, path: str) -> Generator[Any]:
+    """The links of a chain of Ogg streams, each as a container; those without sound are passed over."""
+    file.begin()
+    links = OggLinks(file)
     empty: RecordError | None = None
-    num_opened = 0
-    while True:
+    has_opened = is_there = False
+    while is_there or not has_opened:
         try:
-            container = _opened(links or file, file, path)
+            container = _opened(links, file, path)
         except RecordError as error:
-            if links is None or error.reason != EMPTY or links.tells_of_sound():
+            if error.reason != EMPTY or links.tells_of_sound():
                 raise
             empty = error
         else:
-            num_opened += 1
+            has_opened = True
             with container:
-                file.check()
                 yield container
-        if links is None or not links.advance():
-            break
-    if empty is not None and not num_opened:
-        raise empty
+        is_there = links.advance()
+        if not is_there and not has_opened and empty is not None:
+            raise empty
 
 
-def _opened(source: Any, file: _File, path: str) -> Any:
+def _opened(source: Any, file: MediaFile, path: str) -> Any:
+    """A container as FFmpeg finds it in a file, or in a part of one."""
     import av
 
-    options = {"format_whitelist": FORMATS}
     try:
-        return av.open(source, "r", container_options=options, metadata_errors="replace")
+        container = av.open(source, "r", container_options={"format_whitelist": FORMATS}, metadata_errors="replace")
     except av.FFmpegError as error:
         file.check()
+        if kind := what_text(file.head):
+            raise RecordError("not_audio", f"{path}: {kind}") from None
         raise _unreadable(path, error) from None
+    try:
+        file.check()
+    except BaseException:
+        container.close()
+        raise
+    return container
 
 
 class Recording:
@@ -114,6 +164,7 @@ class Recording:
         num_channels: its number of channels, before they are mixed.
         broken_off: empty, or why there are fewer samples than there should be: the decoder's message, or what is
             missing of the file; known when ``blocks()`` is at its end.
+        wrong_header: empty, or how much more sound there is than the header tells; known then, too.
         num_bad_samples: how many samples so far were no numbers, infinite or absurdly large, and became 0.
         num_samples: how many samples ``blocks()`` gave so far.
         timeline: where samples and timestamps disagreed so far.
@@ -121,15 +172,18 @@ class Recording:
         tracks: empty, or the audio tracks of which the default one was taken, since no other was asked for.
     """
 
-    def __init__(self, containers: Iterator[Any], file: _File, path: str, options: SoundOptions) -> None:
+    def __init__(
+        self, containers: Iterator[Any], file: MediaFile, path: str, sound: SoundBytes | None, options: SoundOptions
+    ) -> None:
         self.broken_off = ""
+        self.wrong_header = ""
         self.num_bad_samples = 0
         self.num_samples = 0
         self.timeline = Timeline()
         self.is_placed = options.timeline == CONTAINER
         self.tracks = ""
-        self._path, self._file, self._options = path, file, options
-        self._is_mp3 = self._is_ogg = self._is_timed = self._has_cut_packet = self._is_in_tag = False
+        self._path, self._file, self._sound, self._options = path, file, sound, options
+        self._is_mp3 = self._is_pcm = self._is_ogg = self._is_timed = self._has_cut_packet = self._is_in_tag = False
         self._flac_clock: FlacClock | None = None
         self._last_packet: Any = None
         self._failure: Any = None  # of the last packet that could not be decoded, if none could after it
@@ -167,8 +221,26 @@ class Recording:
                     yield block
         except RecordError as error:  # later on there is not what was asked for
             self.broken_off = error.message
+        self._finish()
+
+    def measure(self) -> int:
+        """How many samples ``blocks()`` gives, and what it tells; to be called in its place.
+
+        Decodes the recording unless its samples are as many as its bytes tell.
+        """
+        num_samples = self._sound.num_samples if self._sound is not None and self._is_pcm else None
+        if num_samples is None:
+            for _ in self.blocks():
+                pass
+        else:
+            self.num_samples = num_samples
+            self._finish()
+        return self.num_samples
+
+    def _finish(self) -> None:
         if not self.broken_off:
             self.broken_off = self._missing()
+        self.wrong_header = self._surplus()
 
     def _mixed(self, blocks: Iterable[tuple[int, tuple[str, ...], Samples]], rate: int) -> Iterator[Samples]:
         for names, alike in groupby(blocks, key=itemgetter(1)):
@@ -176,18 +248,29 @@ class Recording:
 
     def _missing(self) -> str:
         """What the file lacks, though nothing failed: most formats can be cut anywhere, and decoders will not tell."""
+        if self._sound is not None:
+            return self._sound.missing
         # What is missing between its timestamps is a gap, and not missing at the end.
         there_sec = max(self.num_samples / self.sample_rate, self.timeline.sec) + self.timeline.jump_sec
         missing_sec = self._declared_sec - there_sec
         if missing_sec - self._num_tag_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:  # FFmpeg takes tags for sound
             return f"{missing_sec:.1f} s of the {self._declared_sec:.1f} s that its header tells are missing"
-        if self._is_ogg and _is_cut_page(self._file.tail(MAX_OGG_PAGE_BYTES)):
+        if self._is_ogg and is_cut_page(self._file.tail(MAX_PAGE_BYTES)):
             return "its last page is cut"
         if self._num_junk_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:
             return f"{self._num_junk_bytes} bytes of it are no mp3 frames"
         if self._is_mp3 and is_cut_frame(bytes(self._last_packet)):
             return "its last frame is cut"
         return "a packet of it is cut" if self._has_cut_packet else ""
+
+    def _surplus(self) -> str:
+        """What the file has beyond the length that its header tells; it is read, but other programs will not."""
+        if self._file.wrong_header or self._sound is not None or self._is_ogg:
+            return self._file.wrong_header
+        there_sec = min(self.num_samples / self.sample_rate, self.timeline.sec)  # what comes twice is no more
+        if not self._declared_sec or there_sec - self._declared_sec <= MIN_MISSING_SEC:
+            return ""
+        return f"its header tells of {self._declared_sec:.1f} s, and {there_sec:.1f} s are there; all of it is read"
 
     def _decoded(self, containers: Iterator[Any]) -> Iterator[Any]:
         """The frames of all containers, to the end or to where decoding fails for good."""
@@ -223,6 +306,7 @@ class Recording:
         stream.codec_context.thread_count = 1
         formats = container.format.name.split(",")
         self._is_mp3 = stream.codec_context.name in MP3_DECODERS
+        self._is_pcm = stream.codec_context.name.startswith("pcm_")
         self._is_ogg = formats == ["ogg"]
         self._flac_clock = FlacClock() if self._is_ogg and stream.codec_context.name == "flac" else None
         self._is_timed = not TIMED_FORMATS.isdisjoint(formats)
@@ -314,77 +398,6 @@ class Recording:
         return np.ascontiguousarray(samples, dtype=np.float32)
 
 
-class _File:
-    """A file as FFmpeg is given it: what goes wrong in a read is kept, and looks like the file's end to FFmpeg.
-
-    FFmpeg may pass over a failed read, and a connection that broke would then look like a recording that breaks off.
-    """
-
-    def __init__(self, file: IO[bytes], path: str) -> None:
-        self._file = file
-        self._path = path
-        self._num_bytes: int | None = getattr(file, "size", None)
-        self._has_read = False
-        self._ahead = b""  # read, and not given out
-        self._error: CuratorError | None = None
-
-    def begins_with(self, magic: bytes) -> bool:
-        """Whether the file, of which nothing was read, begins like this."""
-        head = self.read(len(magic))
-        if self.seekable():
-            self.seek(0)
-        else:
-            self._ahead = head
-        return head == magic
-
-    def read(self, num_bytes: int) -> bytes:
-        if self._error is not None:
-            return b""
-        if self._ahead:
-            data, self._ahead = self._ahead, b""
-            return data
-        try:
-            with explained(self._path, "read"):
-                data = self._file.read(num_bytes)
-                if not data and self._num_bytes is not None and self._file.tell() < self._num_bytes:
-                    raise OSError(f"it ends at byte {self._file.tell()} of {self._num_bytes}")
-        except AccessError as error:  # what could be read a moment ago can be read again
-            self._error = StorageError(str(error)) if self._has_read else error
-            return b""
-        except Exception as error:
-            kept = error if isinstance(error, CuratorError) else StorageError(f"cannot read {self._path}: {error}")
-            self._error = kept
-            return b""
-        self._has_read = True
-        return data
-
-    def seekable(self) -> bool:
-        return self._num_bytes is not None and self._file.seekable()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a byte counted from the start or, with 2, from the end; -1, FFmpeg's failure, if there is none."""
-        num_bytes = self._num_bytes or 0
-        target = offset + (num_bytes if whence == 2 else 0)
-        return self._file.seek(target) if 0 <= target <= num_bytes else -1
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def tail(self, num_bytes: int) -> bytes:
-        """The last bytes of the file, none where it can only be read in order."""
-        if not self.seekable():
-            return b""
-        self.seek(max(0, (self._num_bytes or 0) - num_bytes))
-        data = self.read(num_bytes)
-        self.check()
-        return data
-
-    def check(self) -> None:
-        """Raise what went wrong."""
-        if self._error is not None:
-            raise self._error
-
-
 def _full_scale(samples: npt.NDArray[Any]) -> Samples:
     """Integers as fractions of their full scale."""
     middle = 128 if samples.dtype.kind == "u" else 0
@@ -420,16 +433,6 @@ def _declared_sec(container: Any, stream: Any) -> float:
     if is_counted and container.duration is not None and len(container.streams) == 1:
         return float(container.duration / 1e6)
     return 0.0
-
-
-def _is_cut_page(tail: bytes) -> bool:
-    """Whether the last Ogg page (RFC 3533, section 6) of a file that ends like this is incomplete."""
-    start = tail.rfind(b"OggS")
-    page = tail[start:] if start >= 0 else b""
-    if len(page) < 27:
-        return start >= 0
-    lengths = page[27 : 27 + page[26]]
-    return len(page) < 27 + page[26] + sum(lengths)
 
 
 def _unreadable(path: str, error: Any) -> RecordError:

@@ -12,7 +12,7 @@ from curator_audio.stages.speech.sound_options import CONTAINER
 
 
 def report_recording(stage: ProcessingStage[Any, Any], path: str, recording: Recording) -> None:
-    """Count a recording in the stage's metrics, and warn of what was found in it, each kind in one line.
+    """Count a recording that was decoded in the stage's metrics, and what was found in it as ``report_findings`` does.
 
     Args:
         stage: whose metrics are added to.
@@ -20,9 +20,16 @@ def report_recording(stage: ProcessingStage[Any, Any], path: str, recording: Rec
         recording: all of whose blocks were taken.
     """
     duration = recording.num_samples / recording.sample_rate
+    stage.log_metrics({"recordings_decoded": 1, "audio_duration": duration})
+    report_findings(stage, path, recording)
+
+
+def report_findings(stage: ProcessingStage[Any, Any], path: str, recording: Recording) -> None:
+    """Count what was found in a recording, and warn of it, each kind in one line."""
     timeline = recording.timeline
     found = {
         "bad_samples": recording.num_bad_samples,
+        "recordings_with_wrong_headers": bool(recording.wrong_header),
         "recordings_broken_off": bool(recording.broken_off),
         "recordings_with_gaps": bool(timeline.num_faults),
         "gap_duration": timeline.gap_sec,
@@ -30,9 +37,11 @@ def report_recording(stage: ProcessingStage[Any, Any], path: str, recording: Rec
         "recordings_of_opposite_phase": bool(recording.opposite_phase_sec),
         "recordings_of_several_tracks": bool(recording.tracks),
     }
-    stage.log_metrics({"recordings_decoded": 1, "audio_duration": duration})
     stage.log_metrics({name: value for name, value in found.items() if value})
+    if recording.wrong_header:
+        logger.warning(f"{path}: {recording.wrong_header}")
     if recording.broken_off:
+        duration = recording.num_samples / recording.sample_rate
         logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used")
     if timeline.num_faults:
         logger.warning(f"{path} {_told(recording)}")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from curator_audio.errors import ConfigurationError
+from curator_audio.stages.general import GetAudioDurationStage
 from curator_audio.stages.speech import EstimateBandwidthStage, SegmenterStage, WindowExtractionStage
 from curator_audio.stages.speech.sound import decode_sound
 from curator_audio.tasks import AudioBatch, Record
@@ -66,22 +67,25 @@ def test_each_channel_is_a_recording_of_its_own(tmp_path: Path) -> None:
         assert [one["audio"]["bytes"] for one in alone] == [record["audio"]["bytes"] for record in records[number::2]]
 
 
-def test_windows_and_bandwidths_are_of_the_same_sound(gap: Path) -> None:
+def test_windows_bandwidths_and_durations_are_of_the_same_sound(gap: Path) -> None:
     times = entry(gap, [(5.1, 5.9)])
     (batch,) = WindowExtractionStage(timeline="container").process(AudioBatch([times]))
     assert tone_hz(batch.records[0]) == 1200
     for timeline, duration in (("samples", 5.4), ("container", 7.0)):
-        record = EstimateBandwidthStage(timeline=timeline).process_record(times)
-        assert record["duration"] == pytest.approx(duration, abs=0.03)
+        for stage in (EstimateBandwidthStage(timeline=timeline), GetAudioDurationStage(timeline=timeline)):
+            assert stage.process_record(times)["duration"] == pytest.approx(duration, abs=0.03)
+            assert stage.take_observations().metrics["recordings_with_gaps"] == 1
 
 
-@pytest.mark.parametrize("stage", [WindowExtractionStage, EstimateBandwidthStage])
+@pytest.mark.parametrize("stage", [WindowExtractionStage, EstimateBandwidthStage, GetAudioDurationStage])
 def test_each_is_refused_where_one_signal_is_needed(stage: type) -> None:
     with pytest.raises(ConfigurationError, match=f"channel is 'each', but {stage.__name__} takes one signal"):
         stage(channel="each")
 
 
-@pytest.mark.parametrize("stage", [SegmenterStage, WindowExtractionStage, EstimateBandwidthStage])
+@pytest.mark.parametrize(
+    "stage", [SegmenterStage, WindowExtractionStage, EstimateBandwidthStage, GetAudioDurationStage]
+)
 def test_parameters_are_checked(stage: type) -> None:
     for parameters in ({"timeline": "player"}, {"channel": "middle"}, {"audio_track": -1}):
         with pytest.raises(ConfigurationError, match=f"{next(iter(parameters))} is .*; give "):
