@@ -120,8 +120,8 @@ def _links(file: MediaFile, path: str) -> Generator[Any]:
     file.begin()
     links = OggLinks(file)
     empty: RecordError | None = None
-    has_opened = is_there = False
-    while is_there or not has_opened:
+    has_opened = False
+    while True:
         try:
             container = _opened(links, file, path)
         except RecordError as error:
@@ -132,9 +132,10 @@ def _links(file: MediaFile, path: str) -> Generator[Any]:
             has_opened = True
             with container:
                 yield container
-        is_there = links.advance()
-        if not is_there and not has_opened and empty is not None:
-            raise empty
+        if not links.advance():
+            break
+    if empty is not None and not has_opened:
+        raise empty
 
 
 def _opened(source: Any, file: MediaFile, path: str) -> Any:

@@ -21,6 +21,8 @@ FORGET = 0.8
 """How much of what a run has been like counts after another window, so that pauses, which are quiet, do not end it."""
 MIN_RUN_SEC = 2.0
 """How long channels must be of opposite phase to be taken for it: those of wide stereo are for moments."""
+MIN_OPPOSITE = 0.8
+"""How much of its power must be in windows of opposite phase."""
 MIN_POWER = 1e-8
 """Of the quieter channel, where full scale is 1: what is below (-80 dB) tells nothing."""
 MIN_SHARE = 1e-3
@@ -59,7 +61,7 @@ class OppositePhase:
     def mixed(self, blocks: Iterable[Samples], sample_rate: int) -> Iterator[Samples]:
         """Blocks of shape (num_samples,) of blocks of shape (2, num_samples), as many samples, cut otherwise."""
         run = _Run()
-        for channels in blocks:
+        for channels in filter(np.size, blocks):
             starts, sums, is_opposite = self._windows(channels, sample_rate)
             if not run.num_samples and not is_opposite.any():
                 yield _mean(channels)
@@ -82,7 +84,8 @@ class OppositePhase:
 
     def _decided(self, run: _Run, sample_rate: int) -> list[Samples]:
         """What is held of a run that is long enough."""
-        if _correlation(run.total) <= OPPOSITE:
+        left, right, _ = run.total
+        if run.opposite_power >= MIN_OPPOSITE * (left + right):
             return self._one(run, sample_rate)
         held, run.held, run.num_samples = run.held, [], 0
         return [_mean(window) for window in held]
@@ -100,20 +103,19 @@ class OppositePhase:
         """Where the windows of a block start, what they sum to, and which of them are of opposite phase."""
         step = max(1, sample_rate // PROBES_PER_SEC)
         probes = channels[:, ::step]
-        probes = probes - probes.mean(axis=1, keepdims=True)  # what does not move is no sound, and hides it
-        length = max(1, int(WINDOW_SEC * sample_rate) // step)  # of a window, in probes; the last one may be longer
-        starts = np.arange(max(1, probes.shape[1] // length)) * length
-        num_probes = np.diff(starts, append=probes.shape[1])
-        sums = _sums(probes, starts)
-        power = np.minimum(sums[0], sums[1]) / num_probes  # of the quieter channel
+        length = min(max(1, int(WINDOW_SEC * sample_rate) // step), probes.shape[1])  # of a window, in probes
+        num_windows = probes.shape[1] // length  # the last one goes on to the end of the block
+        probes = probes[:, : num_windows * length].reshape(2, num_windows, length)
+        probes = probes - probes.mean(axis=2, keepdims=True)  # what does not move is no sound, and hides it
+        sums = _sums(probes)
+        power = np.minimum(sums[0], sums[1]) / length  # of the quieter channel
         self._loudest = max(self._loudest, float(power.max()))
         is_sounding = power > max(MIN_POWER, MIN_SHARE * self._loudest)
-        self._sounding_sec += float(num_probes[is_sounding].sum()) * step / sample_rate
+        self._sounding_sec += int(np.count_nonzero(is_sounding)) * length * step / sample_rate
         is_opposite = is_sounding & (_correlation(sums) <= OPPOSITE)
         if is_opposite.any():
-            details = np.diff(probes, axis=1, append=probes[:, -1:])
-            is_opposite &= _correlation(_sums(details, starts)) <= OPPOSITE_IN_DETAIL
-        return (starts * step).tolist(), sums, is_opposite
+            is_opposite &= _correlation(_sums(np.diff(probes, axis=2))) <= OPPOSITE_IN_DETAIL
+        return list(range(0, num_windows * length * step, length * step)), sums, is_opposite
 
 
 class _Run:
@@ -123,12 +125,14 @@ class _Run:
         num_samples: how long it is, 0 for none.
         held: its windows that were not given out.
         total: what it was like.
+        opposite_power: how much of that, of both channels, was in windows of opposite phase.
     """
 
     def __init__(self) -> None:
         self.num_samples = 0
         self.held: list[Samples] = []
         self.total: _Sums = np.zeros(3)
+        self.opposite_power = 0.0
         self._lately: _Sums = np.zeros(3)
 
     def takes(self, window: Samples, sums: _Sums, is_opposite: bool) -> bool:
@@ -140,15 +144,17 @@ class _Run:
             return False
         self._lately = lately
         self.total += sums
+        self.opposite_power += (sums[0] + sums[1]) * is_opposite
         self.num_samples += window.shape[1]
         self.held.append(window)
         return True
 
 
-def _sums(probes: Samples, starts: npt.NDArray[np.int_]) -> _Sums:
+def _sums(probes: Samples) -> _Sums:
     left, right = probes
-    products = (left * left, right * right, left * right)
-    return np.stack([np.add.reduceat(product, starts) for product in products]).astype(np.float64)
+    return np.array(
+        [np.einsum("wp,wp->w", *pair) for pair in ((left, left), (right, right), (left, right))], np.float64
+    )
 
 
 def _correlation(sums: _Sums) -> npt.NDArray[np.float64]:

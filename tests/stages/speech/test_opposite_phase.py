@@ -36,6 +36,7 @@ def noise(share: float, seed: int) -> np.ndarray:
 
 VOICE, OTHER = voice(), voice(3)
 POWER = float(VOICE.std())
+TONES = tones(DURATION_SEC, RATE)[: 8 * RATE, 0].astype(np.float32) / 32768
 
 
 def mixed(left: np.ndarray, right: np.ndarray, lengths: list[int] | None = None) -> tuple[np.ndarray, float]:
@@ -107,6 +108,7 @@ def test_a_short_recording(duration_sec: float) -> None:
         *((noise(0.1, 1), np.roll(noise(0.1, 1), delay)) for delay in (1, 3, 10, 100)),
         *((VOICE + width * OTHER, VOICE - width * OTHER) for width in (0.3, 1.0, 2.0)),  # wide stereo
         (VOICE + noise(0.1, 1), VOICE - noise(0.1, 1)),
+        *((TONES, np.roll(TONES, delay)) for delay in (4, 8, 16, 24, 80)),
         (np.sin(np.arange(len(VOICE)) / 6), np.sin(np.arange(len(VOICE)) / 6.01)),  # a chorus
     ],
 )
