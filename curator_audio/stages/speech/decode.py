@@ -44,6 +44,7 @@ MIN_MISSING_SEC = 0.5
 """How much must be missing of the length written down for a recording to count as broken off; encoders pad by less."""
 
 MP3_DECODERS = ("mp3", "mp3float")
+MPEG_DECODERS = (*MP3_DECODERS, "mp1", "mp1float", "mp2", "mp2float")
 EMPTY = "empty_audio"
 USUAL_BIT_RATE = 128_000  # bits a second, where a file tells none
 
@@ -186,6 +187,7 @@ class Recording:
         self._path, self._file, self._sound, self._options = path, file, sound, options
         self._is_mp3 = self._is_pcm = self._is_ogg = self._is_timed = self._has_cut_packet = self._is_in_tag = False
         self._flac_clock: FlacClock | None = None
+        self._mpeg_context: Any = None
         self._last_packet: Any = None
         self._failure: Any = None  # of the last packet that could not be decoded, if none could after it
         self._num_junk_bytes = self._num_tag_bytes = 0
@@ -307,6 +309,7 @@ class Recording:
         stream.codec_context.thread_count = 1
         formats = container.format.name.split(",")
         self._is_mp3 = stream.codec_context.name in MP3_DECODERS
+        self._mpeg_context = stream.codec_context if stream.codec_context.name in MPEG_DECODERS else None
         self._is_pcm = stream.codec_context.name.startswith("pcm_")
         self._is_ogg = formats == ["ogg"]
         self._flac_clock = FlacClock() if self._is_ogg and stream.codec_context.name == "flac" else None
@@ -343,6 +346,10 @@ class Recording:
         self._is_in_tag = False
         if frames and packet.size:
             self._failure = None
+        if self._mpeg_context is not None:  # whose decoders give the first frame of another rate the rate before it
+            for frame in frames:
+                if frame.sample_rate != self._mpeg_context.sample_rate:
+                    frame.sample_rate = self._mpeg_context.sample_rate
         return frames
 
     def _channel_blocks(self) -> Iterator[tuple[int, tuple[str, ...], Samples]]:
