@@ -44,17 +44,17 @@ def report_findings(stage: ProcessingStage[Any, Any], path: str, recording: Reco
         duration = recording.num_samples / recording.sample_rate
         logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used")
     if timeline.num_faults:
-        logger.warning(f"{path} {_told(recording)}")
+        logger.warning(f"{path} {_told(recording, stage.name)}")
     if recording.opposite_phase_sec:
         logger.warning(
             f"{path} has channels of opposite phase for {recording.opposite_phase_sec:.1f} s, which cancel each other "
-            "in a mix; one of them is taken there (channel=left or channel=right takes one throughout)"
+            f"in a mix; one of them is taken there ({stage.name}'s channel=left or channel=right takes one throughout)"
         )
     if recording.tracks:
-        logger.warning(f"{path} has several audio tracks: {recording.tracks}; audio_track=NUMBER takes another")
+        logger.warning(f"{path} has several audio tracks: {recording.tracks}; {stage.name}'s audio_track takes another")
 
 
-def _told(recording: Recording) -> str:
+def _told(recording: Recording, stage: str) -> str:
     """Where timestamps and samples disagree, what was done, and what else could be."""
     timeline = recording.timeline
     more = timeline.num_faults - len(timeline.faults)
@@ -66,5 +66,5 @@ def _told(recording: Recording) -> str:
         return f"has {places} by its timestamps; {done} (timeline={CONTAINER})"
     return (
         f"has {places} by its timestamps; samples are put end to end, which fits texts timed by a tool that decodes "
-        f"them so, as most recognisers do; timeline={CONTAINER} fits texts timed by a player or as captions"
+        f"them so, as most recognisers do; {stage}'s timeline={CONTAINER} fits texts timed by a player or as captions"
     )

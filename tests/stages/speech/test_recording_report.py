@@ -105,7 +105,7 @@ def told(path: Path, warned: list[str], **parameters: Any) -> tuple[dict[str, fl
 
 
 @pytest.mark.parametrize(
-    ("timeline", "remedy"), [("samples", "timeline=container fits"), ("container", "became silence")]
+    ("timeline", "remedy"), [("samples", "; segmenter's timeline=container fits"), ("container", "became silence")]
 )
 def test_a_gap_is_counted_and_named_once(timeline: str, remedy: str, gap: Path, warned: list[str]) -> None:
     metrics, (warning,) = told(gap, warned, timeline=timeline)
@@ -133,7 +133,7 @@ def test_several_tracks_are_counted_and_named(tmp_path: Path, warned: list[str])
     metrics, (warning,) = told(path, warned)
     assert metrics == {"recordings_of_several_tracks": 1}
     assert warning == (
-        f"{path} has several audio tracks: 0 (eng), 1 (deu, default); 1 is taken; audio_track=NUMBER takes another"
+        f"{path} has several audio tracks: 0 (eng), 1 (deu, default); 1 is taken; segmenter's audio_track takes another"
     )
 
 
