@@ -33,7 +33,8 @@ class SegmenterStage(CuttingStage):
     ending more than a sample after the recording does (``skipped_beyond_end``), and a ``skipped_silent`` one.
 
     A recording of which nothing can be decoded is quarantined. Of one that breaks off half-way the segments up to
-    there are made; it is counted in ``recordings_broken_off``, and a warning names it.
+    there are made; it is counted in ``recordings_broken_off``, and a warning names it. One that holds more than its
+    header tells is read to its end, and counted in ``recordings_with_wrong_headers``.
 
     Args:
         sample_rate: the rate of the segments, in Hz.

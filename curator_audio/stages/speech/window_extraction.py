@@ -36,7 +36,8 @@ class WindowExtractionStage(CuttingStage):
     (``skipped_beyond_end``), and a ``skipped_silent`` one.
 
     A recording of which nothing can be decoded is quarantined. Of one that breaks off half-way the windows up to there
-    are made; it is counted in ``recordings_broken_off``, and a warning names it.
+    are made; it is counted in ``recordings_broken_off``, and a warning names it. One that holds more than its header
+    tells is read to its end, and counted in ``recordings_with_wrong_headers``.
 
     Args:
         windows_field: the field with the windows: ``filtered_windows``, or ``windows`` for those before the overlap
