@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from loguru import logger
-
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.record_stage import RecordStage
@@ -29,11 +27,21 @@ class GetAudioDurationStage(RecordStage):
         audio_filepath_key: the field with the path or URL of the recording.
         duration_key: the field to add, in seconds.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        timeline: ``samples`` for the length of the samples end to end, ``container`` for that with the gaps between its
+            timestamps.
+        channel: ``mix``, ``left``, ``right`` or a number from 0, which must be there.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
+
+    Raises:
+        ConfigurationError: a parameter has a value that it cannot have.
     """
 
     audio_filepath_key: str = "audio_filepath"
     duration_key: str = "duration"
     audio_dir: str | None = None
+    timeline: str = "samples"
+    channel: str | int = "mix"
+    audio_track: str | int = "default"
 
     name = "get_audio_duration"
     version = 2
@@ -54,6 +62,10 @@ class GetAudioDurationStage(RecordStage):
             raise ConfigurationError(
                 f"GetAudioDurationStage needs {error.name}, which is not installed; pip install 'curator-audio[audio]'"
             ) from None
+        from curator_audio.stages.speech.sound_options import SoundOptions, refuse_each  # which import from here
+
+        refuse_each(type(self).__name__, self.channel)
+        self._options = SoundOptions(self.timeline, self.channel, self.audio_track)
 
     def setup(self, worker: WorkerInfo) -> None:
         self._storage = worker.storage
@@ -72,15 +84,11 @@ class GetAudioDurationStage(RecordStage):
 
     def _duration_sec(self, path: str) -> float:
         from curator_audio.stages.speech.decode import open_recording
+        from curator_audio.stages.speech.recording_report import report_findings
 
-        with open_recording(self._storage or Storage(), path) as recording:
+        with open_recording(self._storage or Storage(), path, self._options) as recording:
             duration = recording.measure() / recording.sample_rate
-        if recording.wrong_header:
-            self.log_metric("recordings_with_wrong_headers", 1)
-            logger.warning(f"{path}: {recording.wrong_header}")
-        if recording.broken_off:
-            self.log_metric("recordings_broken_off", 1)
-            logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}")
+        report_findings(self, path, recording)
         return duration
 
 

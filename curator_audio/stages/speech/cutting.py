@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from loguru import logger
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
@@ -19,8 +18,10 @@ from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.decode import open_recording
+from curator_audio.stages.speech.recording_report import report_recording
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.sound import Samples
+from curator_audio.stages.speech.sound_options import SoundOptions
 from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import AudioBatch, Record
 
@@ -35,6 +36,10 @@ class CuttingStage(RecordStage):
         sample_rate: the rate of the pieces, in Hz.
         silence_threshold_db: a piece whose peak is below it is silent, in dB of full scale.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        timeline: ``samples`` puts the samples end to end, ``container`` where the timestamps are: gaps and late starts
+            become silence, what overlaps is dropped.
+        channel: ``mix``, ``left``, ``right`` or a number from 0; the segmenter takes ``each``.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
 
     Raises:
         ConfigurationError: a parameter is out of its range, or the extra ``audio`` is not installed.
@@ -43,6 +48,9 @@ class CuttingStage(RecordStage):
     sample_rate: int
     silence_threshold_db: float
     audio_dir: str | None
+    timeline: str
+    channel: str | int
+    audio_track: str | int
     _storage: Storage | None = None
     _folder: str = ""
 
@@ -57,6 +65,7 @@ class CuttingStage(RecordStage):
             raise ConfigurationError(
                 f"{type(self).__name__} needs {error.name}, which is not installed; pip install 'curator-audio[audio]'"
             ) from None
+        self._options = SoundOptions(self.timeline, self.channel, self.audio_track)
         self._silent_peak = 10 ** (self.silence_threshold_db / 20)
 
     def setup(self, worker: WorkerInfo) -> None:
@@ -91,21 +100,28 @@ class CuttingStage(RecordStage):
         does (``skipped_beyond_end``) and silent ones (``skipped_silent``).
         """
         waiting = deque(spans)
-        done: dict[int, Record | None] = {}
+        done: dict[int, list[Record]] = {}
         for index, samples in self._decoded(entry["audio_filepath"], spans):
-            if np.abs(samples).max() < self._silent_peak:
-                self.log_metric("skipped_silent", 1)
-                done[index] = None
-            else:
-                done[index] = self.piece(entry, index, samples)
+            done[index] = list(self._pieces(entry, index, samples))
             while waiting and waiting[0] in done:
-                if (made := done.pop(waiting.popleft())) is not None:
-                    yield made
+                yield from done.pop(waiting.popleft())
         for index in waiting:
             if index not in done:
                 self.log_metric("skipped_beyond_end", 1)
-            elif (made := done[index]) is not None:
-                yield made
+            yield from done.get(index, ())
+
+    def _pieces(self, entry: Record, index: int, samples: Samples) -> Iterator[Record]:
+        """The record of a piece; where each channel is a recording of its own, one of each."""
+        if samples.ndim == 1:
+            signals = [(entry, samples)]
+        else:
+            audio_id = entry["audio_id"]
+            signals = [({**entry, "audio_id": f"{audio_id}_ch{k}"}, samples[:, k]) for k in range(samples.shape[1])]
+        for recording, signal in signals:
+            if np.abs(signal).max() < self._silent_peak:
+                self.log_metric("skipped_silent", 1)
+            else:
+                yield self.piece(recording, index, signal)
 
     def span(self, start: float, end: float) -> Span:
         """The samples between two times in seconds."""
@@ -113,18 +129,9 @@ class CuttingStage(RecordStage):
 
     def _decoded(self, path: str, spans: Mapping[int, Span]) -> Iterator[tuple[int, Samples]]:
         """Decode the recording, all of it, and give the samples of the spans."""
-        with open_recording(self._storage or Storage(), path) as recording:
+        with open_recording(self._storage or Storage(), path, self._options) as recording:
             yield from cut(resampled(recording.blocks(), recording.sample_rate, self.sample_rate), spans)
-        duration = recording.num_samples / recording.sample_rate
-        self.log_metrics({"recordings_decoded": 1, "audio_duration": duration})
-        if recording.num_bad_samples:
-            self.log_metric("bad_samples", recording.num_bad_samples)
-        if recording.wrong_header:
-            self.log_metric("recordings_with_wrong_headers", 1)
-            logger.warning(f"{path}: {recording.wrong_header}")
-        if recording.broken_off:
-            self.log_metric("recordings_broken_off", 1)
-            logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used")
+        report_recording(self, path, recording)
 
 
 def sample_index(time_sec: float, sample_rate: int) -> int:

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from loguru import logger
-
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.general.audio_duration import resolved
@@ -15,7 +13,9 @@ from curator_audio.stages.parameters import check_flag
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.stages.speech.bandwidth import SpectrumAverage
 from curator_audio.stages.speech.decode import open_recording
+from curator_audio.stages.speech.recording_report import report_recording
 from curator_audio.stages.speech.sound import Samples
+from curator_audio.stages.speech.sound_options import SoundOptions, refuse_each
 from curator_audio.stages.times import is_time
 from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import AudioBatch, Record
@@ -37,9 +37,13 @@ class EstimateBandwidthStage(RecordStage):
     Args:
         reestimate: whether bandwidths that are there already are replaced; else they are kept.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        timeline: ``samples`` puts the samples end to end, ``container`` where the timestamps are: gaps and late starts
+            become silence, what overlaps is dropped.
+        channel: ``mix``, ``left``, ``right`` or a number from 0.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
 
     Raises:
-        ConfigurationError: ``reestimate`` is neither true nor false.
+        ConfigurationError: a parameter has a value that it cannot have.
 
     Example:
         >>> import numpy as np
@@ -53,13 +57,19 @@ class EstimateBandwidthStage(RecordStage):
 
     reestimate: bool = False
     audio_dir: str | None = None
+    timeline: str = "samples"
+    channel: str | int = "mix"
+    audio_track: str | int = "default"
 
     name = "estimate_bandwidth"
+    version = 2
     _storage: Storage | None = field(default=None, init=False, repr=False)
     _folder: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_flag("reestimate", self.reestimate)
+        refuse_each(type(self).__name__, self.channel)
+        self._options = SoundOptions(self.timeline, self.channel, self.audio_track)
         try:
             import av  # noqa: F401
             import soxr  # noqa: F401
@@ -104,19 +114,12 @@ class EstimateBandwidthStage(RecordStage):
         self, path: str, times: Mapping[int, tuple[float, float]]
     ) -> tuple[dict[int, float], dict[str, float]]:
         """The bandwidths of those of the segments that have one, and the rate and length of the recording."""
-        with open_recording(self._storage or Storage(), path) as recording:
+        with open_recording(self._storage or Storage(), path, self._options) as recording:
             rate = recording.sample_rate
             spans = {index: (round(start * rate), round(end * rate)) for index, (start, end) in times.items()}
             found = bandwidths_of_spans(recording.blocks(), rate, spans)
-        duration = recording.num_samples / rate
-        self.log_metrics({"recordings_decoded": 1, "audio_duration": duration})
-        if recording.wrong_header:
-            self.log_metric("recordings_with_wrong_headers", 1)
-            logger.warning(f"{path}: {recording.wrong_header}")
-        if recording.broken_off:
-            self.log_metric("recordings_broken_off", 1)
-            logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used")
-        return found, {"audio_sample_rate": rate, "duration": duration}
+        report_recording(self, path, recording)
+        return found, {"audio_sample_rate": rate, "duration": recording.num_samples / rate}
 
 
 def bandwidths_of_spans(

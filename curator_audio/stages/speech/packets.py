@@ -11,21 +11,21 @@ NUM_DECODED = 8
 """How many packets at either end are decoded: there samples are added, dropped and cut off."""
 
 
-def num_samples_by_packets(container: Any) -> int | None:
-    """How many samples the first audio stream of an Ogg file of Vorbis or Opus has.
+def num_samples_by_packets(container: Any, stream: Any) -> int | None:
+    """How many samples an audio stream of an Ogg file of Vorbis or Opus has.
 
     Ogg has a checksum over every page, so that packets which follow one another in time are whole, and a packet of
     these codecs tells how long it is. Elsewhere a packet may be damaged without a sign, and only decoding shows it.
 
     Args:
         container: as PyAV opens it, from its start.
+        stream: one of its streams.
 
     Returns:
         The number, the same as decoding gives; None where anything is unusual and only decoding can tell.
     """
     import av
 
-    stream = container.streams.audio[0]
     if container.format.name != "ogg" or stream.codec_context.name not in ("opus", "libopus", "vorbis"):
         return None
     rate = stream.codec_context.sample_rate
