@@ -27,6 +27,7 @@ from curator_audio.stages.speech.kinds import what_else, what_text
 from curator_audio.stages.speech.media_file import LookedTooFar, MediaFile
 from curator_audio.stages.speech.mp3 import MP3_TAGS, is_cut_frame
 from curator_audio.stages.speech.ogg_links import MAGIC, OggLinks
+from curator_audio.stages.speech.packets import num_samples_by_packets
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.sound import Samples, repaired
 from curator_audio.stages.speech.sound_options import CONTAINER, DEFAULT_TRACK, SoundOptions
@@ -42,6 +43,9 @@ COUNTED_FORMATS = frozenset(("aiff", "au", "caf", "flac", "matroska", "mov", "og
 
 MIN_MISSING_SEC = 0.5
 """How much must be missing of the length written down for a recording to count as broken off; encoders pad by less."""
+
+MIN_COUNTED_BYTES = 2**20
+"""How large a file is of which packets are counted; a smaller one is decoded as fast."""
 
 MP3_DECODERS = ("mp3", "mp3float")
 MPEG_DECODERS = (*MP3_DECODERS, "mp1", "mp1float", "mp2", "mp2float")
@@ -229,9 +233,9 @@ class Recording:
     def measure(self) -> int:
         """How many samples ``blocks()`` gives, and what it tells; to be called in its place.
 
-        Decodes the recording unless its samples are as many as its bytes tell.
+        Decodes the recording unless its bytes or its packets tell as well.
         """
-        num_samples = self._sound.num_samples if self._sound is not None and self._is_pcm else None
+        num_samples = self._sound.num_samples if self._sound is not None and self._is_pcm else self._num_by_packets()
         if num_samples is None:
             for _ in self.blocks():
                 pass
@@ -239,6 +243,14 @@ class Recording:
             self.num_samples = num_samples
             self._finish()
         return self.num_samples
+
+    def _num_by_packets(self) -> int | None:
+        if not self._is_ogg or self.is_placed or (self._file.num_bytes or 0) < MIN_COUNTED_BYTES:
+            return None
+        with self._file.read_anew():  # what is open here is needed where the packets do not tell
+            self._file.begin()
+            with _opened(self._file, self._file, self._path) as container:
+                return num_samples_by_packets(container, chosen_track(container, self._options, self._path))
 
     def _finish(self) -> None:
         if not self.broken_off:

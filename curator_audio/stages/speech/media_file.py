@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
 from curator_audio.errors import AccessError, CuratorError, RecordError, StorageError
@@ -118,6 +120,15 @@ class MediaFile:
         self._is_in_order = in_order
         self._position = self._opening_bytes = 0
         self._error = None
+
+    @contextmanager
+    def read_anew(self) -> Iterator[None]:
+        """Let the file be read from its start, and then go on where it was."""
+        position = self._position
+        try:
+            yield
+        finally:
+            self._position = position
 
     def check(self) -> None:
         """Raise what went wrong.

@@ -34,9 +34,10 @@ class SegmenterStage(CuttingStage):
 
     A recording of which nothing can be decoded is quarantined. Of one that breaks off half-way the segments up to
     there are made; it is counted in ``recordings_broken_off``, and a warning names it. Warnings and counts also tell of
-    recordings whose timestamps and samples disagree (``recordings_with_gaps``, ``gap_duration``, ``overlap_duration``),
-    that have several audio tracks (``recordings_of_several_tracks``), or channels that cancel each other in a mix, of
-    which one is taken (``recordings_of_opposite_phase``).
+    recordings that hold more than their header tells (``recordings_with_wrong_headers``), whose timestamps and samples
+    disagree (``recordings_with_gaps``, ``gap_duration``, ``overlap_duration``), that have several audio tracks
+    (``recordings_of_several_tracks``), or channels that cancel each other in a mix, of which one is taken
+    (``recordings_of_opposite_phase``).
 
     Args:
         sample_rate: the rate of the segments, in Hz.

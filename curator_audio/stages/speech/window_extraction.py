@@ -37,8 +37,8 @@ class WindowExtractionStage(CuttingStage):
     (``skipped_beyond_end``), and a ``skipped_silent`` one.
 
     A recording of which nothing can be decoded is quarantined. Of one that breaks off half-way the windows up to there
-    are made; it is counted in ``recordings_broken_off``, and a warning names it. Gaps, tracks and channels of opposite
-    phase are told as by ``SegmenterStage``.
+    are made; it is counted in ``recordings_broken_off``, and a warning names it. Wrong headers, gaps, tracks and
+    channels of opposite phase are told as by ``SegmenterStage``.
 
     Args:
         windows_field: the field with the windows: ``filtered_windows``, or ``windows`` for those before the overlap

@@ -94,6 +94,21 @@ def test_the_length_is_that_of_what_is_decoded(kind: str, fault: str, tmp_path: 
         assert 3.0 <= duration < 3.15 and not recording.broken_off and not recording.wrong_header
 
 
+@pytest.mark.parametrize("kind", ["ogg", "opus"])
+@pytest.mark.parametrize("fault", list(faults(b"")))
+def test_packets_tell_as_much_as_decoding(
+    kind: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = faults(others(kind))[fault]
+    expected, recording = decoded_sec(data, tmp_path)
+    monkeypatch.setattr(decode, "MIN_COUNTED_BYTES", 0)
+    if fault in ("whole", "cut", "last byte gone", "a tag behind"):
+        monkeypatch.delattr(decode.Recording, "blocks")
+    duration, metrics = measured(data, tmp_path)
+    assert duration == expected
+    assert bool(metrics.get("recordings_broken_off")) == bool(recording.broken_off)
+
+
 @pytest.mark.parametrize("kind", OPEN)
 def test_uncompressed_sound_is_measured_without_reading_it(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

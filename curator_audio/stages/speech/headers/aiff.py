@@ -41,7 +41,7 @@ def aiff_header(file: Readable, start: int) -> Header | None:
     if sound is None or len(common) < 18:
         return None
     (form_bytes,) = struct.unpack(">I", head[4:8])
-    (offset,) = struct.unpack(">I", file.bytes_at(sound.start, 4) or bytes(4))
+    (offset,) = struct.unpack(">I", file.bytes_at(sound.start, 4).ljust(4, b"\0"))
     num_channels, _, num_bits = struct.unpack(">hIh", common[:8])
     rate, width = _rate(common[8:18]), (num_bits + 7) // 8
     written = _writer(common[18:22] or b"NONE", rate, num_channels, 8 * width)
@@ -58,7 +58,7 @@ def aiff_header(file: Readable, start: int) -> Header | None:
 
 def _writer(kind: bytes, rate: float, num_channels: int, num_bits: int) -> tuple[int, Callable[[int], bytes]] | None:
     """The bytes of a value, and what writes a header for such values; None for those of another size each."""
-    if kind == b"raw " and num_bits == 8:
+    if kind == b"raw " and num_bits == 8 and num_channels * rate < 2**32:
         fmt = struct.pack("<HHIIHH", PCM, num_channels, round(rate), num_channels * round(rate), num_channels, 8)
         return 1, partial(rf64_header, fmt)
     if kind in _LOGARITHMIC:

@@ -161,6 +161,23 @@ def test_a_size_that_began_again_at_0(num_wraps: int, filling: bytes, behind: by
     assert file.num_read < 2**20
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    kind=st.sampled_from(sorted(OPEN)),
+    changes=st.dictionaries(st.integers(0, 120), st.integers(0, 255), max_size=6),
+    num_bytes=st.integers(0, 400),
+)
+def test_headers_that_are_damaged_or_cut(kind: str, changes: dict[int, int], num_bytes: int) -> None:
+    data = bytearray(file_of(kind, SOUND[:100], behind=b"" if kind == "au" else chunks_of(kind, ["LIST"]))[:num_bytes])
+    for place, byte in changes.items():
+        data[place : place + 1] = bytes([byte])
+    found = sound_bytes(Sparse(len(data), {0: bytes(data)}))
+    if found is not None:
+        assert 0 <= found.header.start <= found.end <= len(data)
+        assert found.header.written(found.end - found.header.start)
+        assert isinstance(found.warning + found.missing, str)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     sound=st.binary(min_size=200, max_size=3000),
