@@ -114,9 +114,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     paths: list[str] = []
     open_recording = cutting.open_recording
 
-    def noted(storage: Storage, path: str) -> Any:
+    def noted(storage: Storage, path: str, *options: Any) -> Any:
         paths.append(path.split("/recordings/")[1])
-        return open_recording(storage, path)
+        return open_recording(storage, path, *options)
 
     monkeypatch.setattr(cutting, "open_recording", noted)
     return paths
