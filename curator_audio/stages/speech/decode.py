@@ -420,10 +420,10 @@ class Recording:
 
 def _full_scale(samples: npt.NDArray[Any]) -> Samples:
     """Integers as fractions of their full scale."""
-    middle = 128 if samples.dtype.kind == "u" else 0
     scale = np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))
     floats: Samples = np.ascontiguousarray(samples, dtype=np.float32)
-    floats -= np.float32(middle)
+    if samples.dtype.kind == "u":
+        floats -= np.float32(128)
     floats *= scale
     return floats
 

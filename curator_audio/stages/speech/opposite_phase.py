@@ -10,7 +10,7 @@ import numpy.typing as npt
 from curator_audio.stages.speech.sound import Samples
 
 WINDOW_SEC = 0.1
-PROBES_PER_SEC = 12000  # as many samples of a second tell how alike two channels are
+PROBES_PER_SEC = 8000  # as many samples of a second tell how alike two channels are
 OPPOSITE = -0.85
 """Correlation of two channels from which on they are of opposite phase: a mix has less than a tenth of their power."""
 STILL_OPPOSITE = -0.6
@@ -164,5 +164,6 @@ def _correlation(sums: _Sums) -> npt.NDArray[np.float64]:
 
 
 def _mean(channels: Samples) -> Samples:
-    mean: Samples = (channels[0] + channels[1]) * np.float32(0.5)
+    mean: Samples = channels[0] + channels[1]
+    mean *= np.float32(0.5)
     return mean
