@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from loguru import logger
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import WorkerInfo
@@ -20,8 +19,10 @@ from curator_audio.stages.references import RULES, ReadsReferences, References, 
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.decode import open_recording
+from curator_audio.stages.speech.recording_report import report_recording
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.sound import Samples
+from curator_audio.stages.speech.sound_options import SoundOptions
 from curator_audio.tasks import AudioBatch, Record
 
 Span = tuple[int, int]
@@ -38,6 +39,10 @@ class CuttingStage(ReadsReferences, RecordStage):
         allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
         allow_outside: whether a manifest may name files outside of that folder.
         allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
+        timeline: ``samples`` puts the samples end to end, ``container`` where the timestamps are: gaps and late starts
+            become silence, what overlaps is dropped.
+        channel: ``mix``, ``left``, ``right`` or a number from 0; the segmenter takes ``each``.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
 
     Raises:
         ConfigurationError: a parameter is out of its range, or the extra ``audio`` is not installed.
@@ -46,6 +51,9 @@ class CuttingStage(ReadsReferences, RecordStage):
     sample_rate: int
     silence_threshold_db: float
     audio_dir: str | None
+    timeline: str
+    channel: str | int
+    audio_track: str | int
     _worker: WorkerInfo = WorkerInfo()
     _manifest_path: str = ""
 
@@ -63,6 +71,7 @@ class CuttingStage(ReadsReferences, RecordStage):
             raise ConfigurationError(
                 f"{type(self).__name__} needs {error.name}, which is not installed; pip install 'curator-audio[audio]'"
             ) from None
+        self._options = SoundOptions(self.timeline, self.channel, self.audio_track)
         self._silent_peak = 10 ** (self.silence_threshold_db / 20)
 
     def check_source(self, source: SourceStage[Any]) -> None:
@@ -97,21 +106,28 @@ class CuttingStage(ReadsReferences, RecordStage):
         does (``skipped_beyond_end``) and silent ones (``skipped_silent``).
         """
         waiting = deque(spans)
-        done: dict[int, Record | None] = {}
+        done: dict[int, list[Record]] = {}
         for index, samples in self._decoded(entry["audio_filepath"], spans):
-            if np.abs(samples).max() < self._silent_peak:
-                self.log_metric("skipped_silent", 1)
-                done[index] = None
-            else:
-                done[index] = self.piece(entry, index, samples)
+            done[index] = list(self._pieces(entry, index, samples))
             while waiting and waiting[0] in done:
-                if (made := done.pop(waiting.popleft())) is not None:
-                    yield made
+                yield from done.pop(waiting.popleft())
         for index in waiting:
             if index not in done:
                 self.log_metric("skipped_beyond_end", 1)
-            elif (made := done[index]) is not None:
-                yield made
+            yield from done.get(index, ())
+
+    def _pieces(self, entry: Record, index: int, samples: Samples) -> Iterator[Record]:
+        """The record of a piece; where each channel is a recording of its own, one of each."""
+        if samples.ndim == 1:
+            signals = [(entry, samples)]
+        else:
+            audio_id = entry["audio_id"]
+            signals = [({**entry, "audio_id": f"{audio_id}_ch{k}"}, samples[:, k]) for k in range(samples.shape[1])]
+        for recording, signal in signals:
+            if np.abs(signal).max() < self._silent_peak:
+                self.log_metric("skipped_silent", 1)
+            else:
+                yield self.piece(recording, index, signal)
 
     def span(self, start: float, end: float) -> Span:
         """The samples between two times in seconds."""
@@ -122,15 +138,12 @@ class CuttingStage(ReadsReferences, RecordStage):
 
     def _decoded(self, path: str, spans: Mapping[int, Span]) -> Iterator[tuple[int, Samples]]:
         """Decode the recording, all of it, and give the samples of the spans."""
-        with self._references().reading(path) as storage, open_recording(storage, path) as recording:
+        with (
+            self._references().reading(path) as storage,
+            open_recording(storage, path, self._options) as recording,
+        ):
             yield from cut(resampled(recording.blocks(), recording.sample_rate, self.sample_rate), spans)
-        duration = recording.num_samples / recording.sample_rate
-        self.log_metrics({"recordings_decoded": 1, "audio_duration": duration})
-        if recording.num_bad_samples:
-            self.log_metric("bad_samples", recording.num_bad_samples)
-        if recording.broken_off:
-            self.log_metric("recordings_broken_off", 1)
-            logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used")
+        report_recording(self, path, recording)
 
 
 def sample_index(time_sec: float, sample_rate: int) -> int:

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from loguru import logger
-
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.parameters import check_flag
@@ -16,7 +14,9 @@ from curator_audio.stages.references import ReadsReferences, path_of
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.bandwidth import SpectrumAverage
 from curator_audio.stages.speech.decode import open_recording
+from curator_audio.stages.speech.recording_report import report_recording
 from curator_audio.stages.speech.sound import Samples
+from curator_audio.stages.speech.sound_options import SoundOptions, refuse_each
 from curator_audio.stages.times import is_time
 from curator_audio.tasks import AudioBatch, Record
 
@@ -40,9 +40,13 @@ class EstimateBandwidthStage(ReadsReferences, RecordStage):
         allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
         allow_outside: whether a manifest may name files outside of that folder.
         allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
+        timeline: ``samples`` puts the samples end to end, ``container`` where the timestamps are: gaps and late starts
+            become silence, what overlaps is dropped.
+        channel: ``mix``, ``left``, ``right`` or a number from 0.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
 
     Raises:
-        ConfigurationError: ``reestimate`` is neither true nor false.
+        ConfigurationError: a parameter has a value that it cannot have.
 
     Example:
         >>> import numpy as np
@@ -57,14 +61,20 @@ class EstimateBandwidthStage(ReadsReferences, RecordStage):
 
     reestimate: bool = False
     audio_dir: str | None = None
+    timeline: str = "samples"
+    channel: str | int = "mix"
+    audio_track: str | int = "default"
 
     name = "estimate_bandwidth"
+    version = 2
     _worker: WorkerInfo = field(default_factory=WorkerInfo, init=False, repr=False)
     _manifest_path: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_flag("reestimate", self.reestimate)
         self.check_rules()
+        refuse_each(type(self).__name__, self.channel)
+        self._options = SoundOptions(self.timeline, self.channel, self.audio_track)
         try:
             import av  # noqa: F401
             import soxr  # noqa: F401
@@ -112,16 +122,12 @@ class EstimateBandwidthStage(ReadsReferences, RecordStage):
         """The bandwidths of those of the segments that have one, and the rate and length of the recording."""
         references = self.references_of(self._manifest_path, self.audio_dir, self._worker)
         path = references.resolved(path)
-        with references.reading(path) as storage, open_recording(storage, path) as recording:
+        with references.reading(path) as storage, open_recording(storage, path, self._options) as recording:
             rate = recording.sample_rate
             spans = {index: (round(start * rate), round(end * rate)) for index, (start, end) in times.items()}
             found = bandwidths_of_spans(recording.blocks(), rate, spans)
-        duration = recording.num_samples / rate
-        self.log_metrics({"recordings_decoded": 1, "audio_duration": duration})
-        if recording.broken_off:
-            self.log_metric("recordings_broken_off", 1)
-            logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used")
-        return found, {"audio_sample_rate": rate, "duration": duration}
+        report_recording(self, path, recording)
+        return found, {"audio_sample_rate": rate, "duration": recording.num_samples / rate}
 
 
 def bandwidths_of_spans(
