@@ -25,7 +25,7 @@ _BINARY = (
 
 _FAILED = "has the download failed?"
 _TEXTS = (
-    (rb"(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", "an HTML page", _FAILED),
+    (rb"<(!doctype\s+html|html|head|body)\b", "an HTML page", _FAILED),
     (rb"<\?xml\b|<Error>|<!DOCTYPE|<svg\b", "an XML document", _FAILED),
     (rb"version https://git-lfs\.github\.com/", "a Git LFS pointer", "get what it stands for with git lfs pull"),
     (rb"#EXTM3U|\[playlist\]", "a playlist", "give the recordings that it names"),
@@ -35,6 +35,7 @@ _TEXTS = (
 _SOUND = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b"caff", b".snd", b"#!AMR", b"FLV")
 """How recordings begin that are legible up to there."""
 
+_COMMENTS = re.compile(rb"(?:<!--(?:(?!-->).)*-->\s*)*", re.DOTALL)
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
@@ -78,11 +79,12 @@ def what_text(head: bytes) -> str:
         text = head[2:].replace(b"\0", b"").lstrip()
     if _NO_TEXT.search(text):
         return ""
+    begin = text[match.end() :] if (match := _COMMENTS.match(text)) else text
     for pattern, kind, remedy in _TEXTS:
-        if re.match(pattern, text, re.IGNORECASE | re.DOTALL):
+        if re.match(pattern, begin, re.IGNORECASE):
             return _told(kind, remedy)
     try:
-        text[: -4 or None].decode()
+        text[:-3].decode()  # the last letter may be cut
     except UnicodeDecodeError:
         return ""
     return _told("a text", _FAILED)

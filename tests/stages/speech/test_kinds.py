@@ -42,6 +42,7 @@ FAILED = "; has the download failed?"
 KINDS = {
     "page": (b"<!DOCTYPE html><html><body>404 Not Found</body></html>", "an HTML page", FAILED),
     "page with a comment": (b"\n<!-- x -->\n<HTML lang='en'><head></head></HTML>", "an HTML page", FAILED),
+    "comments without end": (b"<!-- -->" * 5000 + b"x", "a text", FAILED),
     "page in utf-16": ("<html><body>Sign in</body></html>".encode("utf-16"), "an HTML page", FAILED),
     "error of s3": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML document", FAILED),
     "json": (json.dumps({"error": "quota"}).encode(), "a JSON document", FAILED),

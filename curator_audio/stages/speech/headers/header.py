@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-MAX_CHUNKS = 1000
-"""How many chunks are looked at: files have some ten of them."""
+MAX_CHUNKS = 100
+"""How many chunks are looked at: files have some ten of them, and on a store every one may be a request."""
 
 MAX_KEPT_BYTES = 2**20
 """How long a chunk may be that is needed to decode; such chunks have some hundred bytes."""

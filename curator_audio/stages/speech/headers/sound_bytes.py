@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 
 from curator_audio.stages.speech.headers.aiff import aiff_header
 from curator_audio.stages.speech.headers.au import au_header
@@ -157,7 +158,8 @@ def _end_by_tail(file: Readable, header: Header) -> int:
         return file.num_bytes
     first = max(header.start, file.num_bytes - MAX_TAIL_BYTES)
     tail = file.bytes_at(first, file.num_bytes - first)
-    for match in re.finditer(b"|".join(map(re.escape, sorted(header.known_names))), tail):
+    found = re.finditer(b"|".join(map(re.escape, sorted(header.known_names))), tail)
+    for match in islice(found, MAX_CHUNKS):
         start = first + match.start()
         if (start - header.start) % header.block_bytes < 2 and _is_metadata(file, header, start):
             return start
