@@ -329,7 +329,7 @@ class Recording:
         self._bit_rate = stream.codec_context.bit_rate or USUAL_BIT_RATE
         self._declared_sec = _declared_sec(container, stream)
         if "matroska" in formats:  # which counts it from 0, wherever the sound begins
-            self._declared_sec -= (container.start_time or 0) / 1e6
+            self._declared_sec = max(0.0, self._declared_sec - (container.start_time or 0) / 1e6)
         tracks = container.streams.audio
         if len(tracks) > 1 and self._options.audio_track == DEFAULT_TRACK:
             self.tracks = f"{described(tracks)}; {tracks.index(stream)} is taken"
@@ -397,11 +397,9 @@ class Recording:
 
     def _joined(self, frames: list[Any]) -> Samples:
         """The samples of frames, float32 of shape (num_channels, num_samples)."""
+        # Frames are looked into; to make an array of each would cost ten times as much.
         first = frames[0]
-        dtype, num_channels = (
-            first.to_ndarray().dtype,
-            first.layout.nb_channels,
-        )  # an array a frame costs ten times as much
+        dtype, num_channels = first.to_ndarray().dtype, first.layout.nb_channels
         if first.format.is_planar:
             samples = np.empty((num_channels, sum(frame.samples for frame in frames)), dtype)
             for channel in range(num_channels):

@@ -10,7 +10,7 @@ from curator_audio.stages.speech.sound_options import DEFAULT_TRACK, SoundOption
 
 
 def chosen_track(container: Any, options: SoundOptions, path: str) -> Any:
-    """The audio track of an open container that is asked for, of two in one language the default one.
+    """The audio track of an open container that is asked for; of several that fit the default one that can be decoded.
 
     Raises:
         RecordError: there is no such track (``no_such_track``), or no sound at all (``no_audio_stream``).
@@ -28,6 +28,7 @@ def chosen_track(container: Any, options: SoundOptions, path: str) -> Any:
         fitting = [track for track in tracks if is_same_language(language, track.metadata.get("language", ""))]
     if not fitting:
         raise RecordError("no_such_track", f"{path} has no audio track {language}; it has {described(tracks)}")
+    fitting = [track for track in fitting if track.codec_context is not None] or fitting
     return next(filter(_is_default, fitting), fitting[0])
 
 
