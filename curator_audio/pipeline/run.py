@@ -23,6 +23,7 @@ from curator_audio.stages.base import WorkerInfo
 from curator_audio.storage.ledger import Ledger, LedgerEntry, log_vanished, log_vanished_keys, log_vanished_recordings
 from curator_audio.storage.lock import RunLock
 from curator_audio.storage.storage import Storage, absolute, join
+from curator_audio.storage.valid_text import Repairs, with_finite_numbers, with_valid_text
 from curator_audio.tasks import Partition
 
 if TYPE_CHECKING:
@@ -71,8 +72,9 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
             failures = _map(executor, plan, partitions, pending, options, lock)
             result = _finish(pipeline, executor, plan, pending, failures)
             result.time_sec = time.perf_counter() - started
-            metrics = json.dumps(result.to_json(), indent=1, ensure_ascii=False)
-            storage.write(join(options.output_dir, "metrics.json"), (metrics + "\n").encode(errors="backslashreplace"))
+            metrics = with_finite_numbers(with_valid_text(result.to_json(), Repairs()), Repairs())
+            text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
+            storage.write(join(options.output_dir, "metrics.json"), f"{text}\n".encode())
     return result
 
 

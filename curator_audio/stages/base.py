@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import time
 from abc import ABC, abstractmethod
@@ -198,9 +199,11 @@ class ProcessingStage(ABC, Generic[In, Out]):
         self.observed.quarantined.append(bad)
 
     def log_metric(self, name: str, value: float) -> None:
-        """Add ``value`` to the stage's metric ``name``; the summary shows the total over the run."""
+        """Add ``value`` to the stage's metric ``name``; the summary shows the total. NaN and infinity are left out."""
         metrics = self.observed.metrics
-        metrics[name] = metrics.get(name, 0) + float(value)
+        total = metrics.get(name, 0) + float(value)
+        if math.isfinite(total):
+            metrics[name] = total
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
         """Add to several metrics at once."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from curator_audio.errors import RecordError
 from curator_audio.stages.speech.segments import METADATA_FIELDS, segment_record, sound_of
 from curator_audio.stages.speech.sound import Samples, audio_field, decode_sound, repaired
+from curator_audio.storage.valid_text import decoded_utf8
 from curator_audio.tasks import Record
 
 MAX_BYTES = 2**30  # of the arrays of one segment, unpacked
@@ -246,5 +247,5 @@ def _text(array: npt.NDArray[Any] | None) -> str | None:
         return None
     value = array.reshape(-1)[0]
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
+        return decoded_utf8(value, "a text")
     return None if value != value else str(value)  # NaN: what pandas makes of what is missing

@@ -12,6 +12,7 @@ import numpy as np
 
 from curator_audio.errors import ConfigurationError, StorageError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.io.parquet_rows import without_invalid_text
 from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.pairs import PAIR_FIELDS, SHARED_FIELDS, SIDE_FIELDS, drawn_pairs
@@ -149,7 +150,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
                         )
                 _as_segments(shard.schema_arrow.empty_table().select(NEEDED_COLUMNS))
                 batches = shard.iter_batches(columns=["speaker_id"], use_threads=False)
-                return [batch.column(0).cast(pyarrow.string()).dictionary_encode() for batch in batches]
+                return [_speakers_of(batch.column(0)) for batch in batches]
         except pyarrow.ArrowException as error:
             raise ConfigurationError(f"{path} cannot be read as a shard of segments: {error}; remove it") from None
 
@@ -290,8 +291,17 @@ def _pair(reference: Record, target: Record) -> Record:
 
 
 def _as_segments(table: Any) -> Any:
-    """The table with the types that the columns of segments have."""
-    return table.cast(segment_schema(tuple(table.column_names)))
+    """The table with the types that the columns of segments have; text that is not UTF-8 is none."""
+    import pyarrow
+
+    table = table.cast(segment_schema(tuple(table.column_names)))
+    return pyarrow.Table.from_arrays(list(map(without_invalid_text, table.columns)), schema=table.schema)
+
+
+def _speakers_of(column: Any) -> Any:
+    import pyarrow
+
+    return without_invalid_text(column.cast(pyarrow.string())).dictionary_encode()
 
 
 def _changed(path: str) -> str:

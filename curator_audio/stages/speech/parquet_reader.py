@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, ClassVar
+from typing import IO, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
 from curator_audio.stages.io.parquet_errors import as_parquet
+from curator_audio.stages.io.parquet_rows import rows_of
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, check_columns, foreign_segment
@@ -23,7 +24,7 @@ class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
 
     Columns that are no fields of a segment are left out, fields without a column are None, and a row without a name is
     named after its shard and its number. A file that is not Parquet, or has neither sound, text nor codes, is
-    quarantined.
+    quarantined, and so is a row with text that is not UTF-8.
 
     Args:
         input_path: the folder or prefix, or a single shard; a local path or any fsspec URL.
@@ -57,11 +58,14 @@ class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
         try:
             with self.storage.open(path, reads_ahead=False) as file, as_parquet():
                 for number, row in enumerate(self._rows(file)):
+                    if isinstance(row, RecordError):
+                        self.set_aside(path, row, {"row": number})
+                        continue
                     yield foreign_segment(row, f"{stem}_{number}")
         except (RecordError, AccessError) as error:
             self.set_aside(path, error)
 
-    def _rows(self, file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    def _rows(self, file: IO[bytes]) -> Iterator[Record | RecordError]:
         import pyarrow.parquet
 
         shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
@@ -71,4 +75,4 @@ class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
             raise RecordError("missing_field", f"it has none of the columns audio, text and codes, only {there}")
         for group in range(shard.num_row_groups):  # one after the other: pre_buffer holds what it was asked for
             for batch in shard.iter_batches(ROWS_AT_ONCE, [group], columns, use_threads=False):
-                yield from batch.to_pylist()
+                yield from rows_of(batch)

@@ -17,6 +17,7 @@ from curator_audio.stages.speech.channels import Channels
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.storage import Storage, absolute, is_local
+from curator_audio.storage.valid_text import valid_text
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 LOOKED_UP_AT_ONCE = 64
@@ -102,7 +103,7 @@ class RecordingReaderStage(ManifestReaderStage):
         path = resolved(path, folder)
         channel = record.get("channel")
         channel = posixpath.basename(posixpath.dirname(path)) if channel in (None, "") else str(channel)
-        return channel, posixpath.splitext(posixpath.basename(path))[0], path
+        return valid_text(channel), valid_text(posixpath.splitext(posixpath.basename(path))[0]), path
 
     def _recordings(self) -> Iterator[tuple[Partition, str]]:
         """A partition a line, its version that of the line alone, and the path of its audio, empty for no recording."""

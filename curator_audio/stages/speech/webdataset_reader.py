@@ -15,6 +15,7 @@ from curator_audio.stages.speech.npz import recording_of
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, foreign_segment
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.storage import join
+from curator_audio.storage.valid_text import decoded_utf8
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 SOUND = ("flac", "wav", "mp3", "ogg", "opus", "m4a")
@@ -108,7 +109,7 @@ def _record(key: str, files: dict[str, bytes]) -> Record:
     if sound is not None:
         record["audio"] = {"bytes": files[sound], "path": f"{name}.{sound}"}
     if "txt" in files and not record["text"]:
-        record["text"] = files["txt"].decode(errors="replace").strip()
+        record["text"] = decoded_utf8(files["txt"], f"{key}.txt").removeprefix("\ufeff").strip()
     if sound is None and not record["text"] and not record["codes"]:
         there = ", ".join(f"*.{suffix}" for suffix in files)
         raise RecordError(

@@ -13,6 +13,7 @@ from curator_audio.stages.speech.segments import file_name_of, sound_of
 from curator_audio.stages.speech.webdataset_reader import SOUND
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.json_codec import encode_record
+from curator_audio.storage.valid_text import Repairs, with_valid_text
 from curator_audio.tasks import AudioBatch, Record
 
 END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
@@ -48,11 +49,13 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
 
     def encode(self, task: AudioBatch) -> bytes:
         file = io.BytesIO()
+        repairs = Repairs()
         for index, record in enumerate(task.records):
             try:
-                file.write(b"".join(_member(name, data) for name, data in self._members(record)))
+                file.write(b"".join(_member(name, data) for name, data in self._members(record, repairs)))
             except RecordError as error:
                 self.quarantine(task, index, error)
+        self.log_metrics(repairs.as_metrics())
         return file.getvalue()
 
     def _encoded(self, tasks: Iterable[AudioBatch]) -> Iterator[tuple[bytes, int]]:
@@ -63,11 +66,12 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
         if not is_empty:
             yield END_OF_ARCHIVE, 0
 
-    def _members(self, record: Record) -> list[tuple[str, bytes]]:
+    def _members(self, record: Record, repairs: Repairs) -> list[tuple[str, bytes]]:
+        record = with_valid_text(record, repairs)
         # What follows the first dot of a name is its kind to WebDataset; the JSON has the name as it is.
         named = {**record, self.id_field: str(record.get(self.id_field) or "").replace(".", "_")}
         fields = {name: value for name, value in record.items() if name != "audio"}
-        described = ("/".join(file_name_of(named, ".json", self.id_field)), encode_record(fields))
+        described = ("/".join(file_name_of(named, ".json", self.id_field)), encode_record(fields, repairs))
         if record.get("audio") is None:
             return [described]
         sound = sound_of(record)
@@ -86,7 +90,4 @@ def _member(name: str, data: bytes) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = len(data)
     padding = bytes(-len(data) % tarfile.BLOCKSIZE)
-    try:
-        return info.tobuf(tarfile.PAX_FORMAT) + data + padding
-    except UnicodeEncodeError:
-        raise RecordError("invalid_name", f"{name!r} is no text and can be no name in a tar; rename it") from None
+    return info.tobuf(tarfile.PAX_FORMAT) + data + padding

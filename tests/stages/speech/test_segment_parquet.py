@@ -57,7 +57,7 @@ def foreign(path: Path, columns: dict[str, Any], row_group_size: int = 1000) -> 
 
 # What is written ---------------------------------------------------------------------------------------------
 
-times = st.none() | st.floats(allow_nan=False)
+times = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 texts = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
 segments = st.builds(
     segment,

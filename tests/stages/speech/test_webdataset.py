@@ -125,7 +125,6 @@ def test_what_cannot_be_written_is_set_aside_by_itself(tmp_path: Path) -> None:
         "path_leaves_root": segment("b_seg_0", channel="../.."),
         "missing_audio": segment("c_seg_0", audio={"bytes": None, "path": "c.wav"}),
         "missing_field": segment("", text="nobody"),
-        "invalid_name": segment("d_seg_0") | {"segment_id": "d\ud800"},
         "not_serializable": segment("e_seg_0", codes=[object()]),
     }
     (part,), writer = write(str(tmp_path), [segment("a_seg_0"), *bad.values()], [segment("f_seg_0")])
