@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -135,6 +136,14 @@ BAD_LINES: list[tuple[bytes, str, str, str]] = [
 """A line, the stage that refuses it, the reason it is counted by, and what the message says."""
 
 
+def _no_number(_: str) -> None:
+    """NaN and infinities are written as null."""
+
+
+def _number(text: str) -> float | None:
+    return float(text) if math.isfinite(float(text)) else None
+
+
 @pytest.fixture
 def mixed(manifest: Path, tmp_path: Path) -> Path:
     """The good records with all bad lines among them, each after another good one."""
@@ -164,7 +173,7 @@ def test_bad_records_are_set_aside_and_the_good_ones_are_complete(
         assert message in line["message"]
         assert data[line["offset"] :].startswith(bad + b"\n")
         if stage == "alm_data_builder":
-            assert repr(line["record"]) == repr(json.loads(bad))
+            assert line["record"] == json.loads(bad, parse_constant=_no_number, parse_float=_number)
         else:
             raw = base64.b64decode(line["raw_base64"]) if "raw_base64" in line else line["raw"].encode()
             assert (raw, line["num_bytes"]) == (bad, len(bad))
