@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curator_audio.errors import ConfigurationError
+from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.alm.columns import hertz
 from curator_audio.stages.alm.windows import WindowRules, build_windows, reject_for_sample_rate
 from curator_audio.stages.fields import Fields
+from curator_audio.stages.optional import Ignored, is_number
 from curator_audio.stages.parameters import check_count, check_flag, check_number, field_names
 from curator_audio.stages.record_stage import RecordStage
+from curator_audio.stages.times import END_OF_RECORDING
 from curator_audio.tasks import Record
 
 
@@ -21,6 +23,10 @@ class ALMDataBuilderStage(RecordStage):
 
     Every segment is tried as a window start. A record gains ``windows``, ``stats`` (what was lost, and to
     what) and ``truncation_events``; the segment dicts of its windows are shared between them.
+
+    Of a recording only its segments and their times are needed. Whatever else has a value that is none (a bandwidth of
+    "8k", a word without an end, a speaker that is a list) is taken for absent and counted in
+    ``optional_fields_ignored``. An ``end`` of -1 is the entry's ``duration``, where that is known.
 
     Args:
         target_window_duration: the wanted window length in seconds, above 0.
@@ -97,10 +103,19 @@ class ALMDataBuilderStage(RecordStage):
         """The record with its windows.
 
         Raises:
-            RecordError: the sample rate or something in ``segments`` is malformed.
+            RecordError: a segment or its times are malformed.
         """
         segments: list[dict[str, Any]] = record["segments"]
-        sample_rate = hertz(record.get("audio_sample_rate"), "audio_sample_rate")
+        try:
+            return self._with_windows(record, segments)
+        except RecordError as error:
+            if error.reason != "negative_duration" or not is_number(record.get("duration")):
+                raise
+        return self._with_windows(record, [_ended(segment, record["duration"]) for segment in segments])
+
+    def _with_windows(self, record: Record, segments: list[dict[str, Any]]) -> Record:
+        ignored = Ignored()
+        sample_rate = hertz(record.get("audio_sample_rate"), ignored)
         if sample_rate < self.min_sample_rate:
             built = reject_for_sample_rate(segments)
         else:
@@ -118,4 +133,11 @@ class ALMDataBuilderStage(RecordStage):
         result["truncation_events"] = built.truncation_events
         self.log_metric("windows_created", len(built.windows))
         self.log_metric("truncation_events", built.truncation_events)
+        ignored.num_fields += built.ignored.num_fields
+        self.log_metrics(ignored.as_metrics())
         return result
+
+
+def _ended(segment: dict[str, Any], duration: float) -> dict[str, Any]:
+    """The segment, one to the end of the recording with that as its end."""
+    return {**segment, "end": duration} if segment["end"] == END_OF_RECORDING else segment

@@ -10,6 +10,7 @@ from typing import Any
 from curator_audio.errors import RecordError
 from curator_audio.stages.alm.columns import all_finite_floats, second, shown
 from curator_audio.stages.alm.overlap import thin_out
+from curator_audio.stages.optional import Ignored
 from curator_audio.stages.parameters import check_number
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.tasks import Record
@@ -72,7 +73,7 @@ class ALMDataOverlapStage(RecordStage):
         """The record with its windows thinned out.
 
         Raises:
-            RecordError: the windows or ``stats`` are malformed.
+            RecordError: the windows are malformed.
         """
         windows = record["windows"]
         starts, ends = window_spans(windows)
@@ -91,8 +92,16 @@ class ALMDataOverlapStage(RecordStage):
             "filtered_dur": thinned.kept_total,
             "filtered_dur_list": thinned.kept_durations,
             "manifest_filepath": None,
-            "swift_filepath": _swift_path(record) if windows else None,
+            "swift_filepath": self._swift_path(record) if windows else None,
         }
+
+    def _swift_path(self, record: Record) -> Any:
+        stats = record.get("stats")
+        if isinstance(stats, dict):
+            return stats.get("swift_path", "")
+        if stats is not None:
+            self.log_metrics(Ignored(1).as_metrics())
+        return ""
 
 
 def window_spans(windows: Any) -> tuple[list[float], list[float]]:
@@ -135,12 +144,3 @@ def _span(window: Any, place: str) -> tuple[float, float]:
     if end < start:
         raise RecordError("negative_duration", f"{place} ends at {end}, before its start {start}")
     return start, end
-
-
-def _swift_path(record: Record) -> Any:
-    stats = record.get("stats")
-    if stats is None:
-        return ""
-    if not isinstance(stats, dict):
-        raise RecordError("wrong_type", f"stats is {shown(stats)}; give an object")
-    return stats.get("swift_path", "")

@@ -126,9 +126,10 @@ def test_malformed_windows_are_refused_by_name(windows: Any, message: str) -> No
     assert str(caught.value).startswith(message)
 
 
-def test_malformed_stats_are_refused() -> None:
-    with pytest.raises(RecordError, match="stats is a list"):
-        ALMDataOverlapStage().process_record({"windows": [window(0.0, 1.0)], "stats": []})
+def test_stats_that_are_none_are_absent() -> None:
+    stage = ALMDataOverlapStage()
+    assert stage.process_record({"windows": [window(0.0, 1.0)], "stats": []})["swift_filepath"] == ""
+    assert stage.take_observations().metrics["optional_fields_ignored"] == 1
 
 
 @pytest.mark.parametrize("value", [-1, 100.5, float("nan"), "50", True, None])
