@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 READ_BYTES = 2**20
 OVERLONG_KEPT_BYTES = 64 * 1024
-_REST_OF_LINE = re.compile(rb"\S[^\n]*")
+_BLANKS = re.compile(rb"\s*")
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,16 @@ class Lines:
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         """Byte offset and bytes, without the line end, of every line but blank ones, of which there may be millions."""
-        end = 0
-        for rest in _REST_OF_LINE.finditer(self.data):
-            begin = self.data.rfind(b"\n", end, rest.start()) + 1 or end
-            end = rest.end()
+        begin, size = 0, len(self.data)
+        while begin < size:
+            text = _BLANKS.match(self.data, begin).end()  # type: ignore[union-attr]  # it matches nothing, too
+            if text == size and not self.overlong_num_bytes:  # else it is a line of which no more than blanks was kept
+                return
+            begin = self.data.rfind(b"\n", begin, text) + 1 or begin
+            end = self.data.find(b"\n", text)
+            end = size if end < 0 else end
             yield self.start + begin, self.data[begin:end]
-        if self.overlong_num_bytes and end < len(self.data):  # it begins with more blanks than are kept
-            begin = self.data.rfind(b"\n") + 1
-            yield self.start + begin, self.data[begin:]
+            begin = end + 1
 
     @property
     def sha256(self) -> str:

@@ -184,23 +184,20 @@ def encode_value(value: Any, repairs: Repairs | None = None) -> bytes:
         >>> encode_value([0.5, None, "a"])
         b'[0.5,null,"a"]'
     """
-    tried = Repairs()
+    counted = Repairs() if repairs is None else repairs
+    num_before = counted.num_numbers
 
     def fragment(value: Any) -> orjson.Fragment:
         """What orjson asks about an object it does not know."""
         if isinstance(value, float):
-            return orjson.Fragment(_encode_scalar(value, tried))
+            return orjson.Fragment(_encode_scalar(value, counted))
         raise TypeError
 
     try:
-        data = orjson.dumps(value, fragment, _OPTIONS)
+        return orjson.dumps(value, fragment, _OPTIONS)
     except orjson.JSONEncodeError:
-        tried = Repairs()
-        data = _encode_slowly(value, tried)
-    if repairs is not None:
-        repairs.num_texts += tried.num_texts
-        repairs.num_numbers += tried.num_numbers
-    return data
+        counted.num_numbers = num_before  # which are counted again
+        return _encode_slowly(value, counted)
 
 
 # ---- writing what orjson refuses

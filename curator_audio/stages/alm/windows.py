@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import NoneType
+from typing import Any, NamedTuple
 
-from curator_audio.stages.alm.columns import Segment, bandwidths, in_order_sum, speakers, times
+from curator_audio.stages.alm.columns import Segment, all_finite_floats, bandwidths, in_order_sum, speakers, times
 from curator_audio.stages.optional import Ignored, as_text, is_number
 
 NO_SPEAKER = "no-speaker"
@@ -129,6 +130,7 @@ def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
     starts, ends, durations, total_duration = times(segments)
     ignored = Ignored()
     names = speakers(segments, ignored)
+    with_speakers = list(map(_without_wrong_speaker, segments)) if ignored.num_fields else segments
     min_bandwidth = rules.min_bandwidth
     low = [bandwidth < min_bandwidth for bandwidth in bandwidths(segments, ignored)]
     low.append(True)  # where segments end, every walk stops
@@ -179,7 +181,7 @@ def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
         else:
             window_end = ends[stop - 1] if run else ends[i]
         if len(run) < 2 or not min_duration <= window_end - start <= max_duration:
-            _lose_to_window(losses, segments, emitted, i, min(stop, num_segments - 1), run, low, durations[i])
+            _lose_to_window(losses, with_speakers, emitted, i, min(stop, num_segments - 1), run, low, durations[i])
         else:
             if shortened is None or names[stop] is None:
                 totals = list(map(in_order_sum, spoken.values()))
@@ -200,6 +202,11 @@ def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
     return Built(windows, losses, truncation_events, total_duration, ignored)
 
 
+def _without_wrong_speaker(segment: Segment) -> Segment:
+    is_wrong = isinstance(segment.get("speaker"), (list, dict))
+    return {name: value for name, value in segment.items() if name != "speaker"} if is_wrong else segment
+
+
 def _lose_to_window(
     losses: Losses,
     segments: Sequence[Segment],
@@ -212,8 +219,7 @@ def _lose_to_window(
 ) -> None:
     """Count the start ``index``, whose walk stopped at ``next_index``, as lost to the window."""
     losses.add("win", duration)
-    speaker = segments[next_index].get("speaker", NO_SPEAKER)
-    if speaker == NO_SPEAKER or isinstance(speaker, (list, dict)):
+    if segments[next_index].get("speaker", NO_SPEAKER) == NO_SPEAKER:
         losses.add("no_spkr", duration)
     elif low[next_index]:
         losses.add("next_seg_bm", duration)
@@ -252,8 +258,12 @@ def without_fields(segments: list[Segment], drop_fields: frozenset[str]) -> list
     ]
 
 
-_Word = tuple[float, "str | None", Any]
-"""When it, or else the next word that has an end, ends; its text; the word as given."""
+class _Words(NamedTuple):
+    """The words of a segment: when each, or else the next that has an end, ends; its text; the word as given."""
+
+    ends: list[float]
+    texts: list[str | None]
+    words: list[Any]
 
 
 class SegmentShortener:
@@ -288,33 +298,42 @@ class SegmentShortener:
         self._set_words = "words" not in drop_fields
         self._set_text = "text" not in drop_fields
         self._set_end = "end" not in drop_fields
-        self._words: dict[int, list[_Word]] = {}
+        self._words: dict[int, _Words] = {}
 
     def shorten(self, index: int, latest: float) -> tuple[Segment, float]:
         """A copy of segment ``index`` with the words that end by ``latest``, and the second at which it ends."""
-        kept = [word for word in self._words_of(index) if word[0] <= latest]
-        end = kept[-1][2]["end"] if kept else self._segments[index]["start"]
+        segment = self._segments[index]
+        words: list[Any] = []
+        text, end = "", segment["start"]
+        if segment.get("words") is not None:
+            known = self._words_of(index)
+            kept = [k for k, word_end in enumerate(known.ends) if word_end <= latest]
+            words = [known.words[k] for k in kept]
+            text = " ".join([spoken for k in kept if (spoken := known.texts[k])])
+            end = words[-1]["end"] if words else end
         copy = self._emitted[index].copy()
         if self._set_words:
-            copy["words"] = [word for _, _, word in kept]
+            copy["words"] = words
         if self._set_text:
-            copy["text"] = " ".join([text for _, text, _ in kept if text])
+            copy["text"] = text
         if self._set_end:
             copy["end"] = end
         return copy, float(end)
 
-    def _words_of(self, index: int) -> list[_Word]:
+    def _words_of(self, index: int) -> _Words:
         """The segment's words, looked at once however many windows end in the segment."""
-        words = self._words.get(index)
-        if words is None:
-            words = self._words[index] = self._checked(self._segments[index].get("words"))
-        return words
+        found = self._words.get(index)
+        if found is None:
+            words = self._segments[index]["words"]
+            found = self._words[index] = _usual_words(words) or self._odd_words(words)
+        return found
 
-    def _checked(self, words: Any) -> list[_Word]:
+    def _odd_words(self, words: Any) -> _Words:
+        """Words of which some have no end, or are none."""
         if not isinstance(words, list):
-            self._ignored.num_fields += words is not None
-            return []
-        found: list[_Word] = []
+            self._ignored.num_fields += 1
+            return _Words([], [], [])
+        found: list[tuple[float, str | None, Any]] = []
         end = float("inf")  # of the next word that has one
         for word in reversed(words):
             text = word.get("word") if isinstance(word, dict) else word
@@ -325,4 +344,16 @@ class SegmentShortener:
                 self._ignored.num_fields += 1
             if isinstance(word, (dict, str)):
                 found.append((end, as_text(text), word))
-        return found[::-1]
+        found.reverse()
+        return _Words([end for end, _, _ in found], [text for _, text, _ in found], [word for _, _, word in found])
+
+
+def _usual_words(words: Any) -> _Words | None:
+    """Words that all have an end and a text or none; None where there are others."""
+    try:
+        ends = [word["end"] for word in words]
+        texts = [word.get("word") for word in words]
+    except (TypeError, KeyError, AttributeError, IndexError):
+        return None
+    is_usual = isinstance(words, list) and all_finite_floats(ends) and set(map(type, texts)) <= {str, NoneType}
+    return _Words(ends, texts, words) if is_usual else None

@@ -12,6 +12,7 @@ from loguru import logger
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.general.audio_duration import resolved
 from curator_audio.stages.io.manifest_reader import BYTE_ORDER_MARK, ManifestReaderStage
+from curator_audio.stages.optional import Ignored, as_text
 from curator_audio.stages.source import slug_of
 from curator_audio.stages.speech.channels import Channels
 from curator_audio.storage.json_codec import decode_line
@@ -88,6 +89,8 @@ class RecordingReaderStage(ManifestReaderStage):
                 except RecordError as error:
                     self.quarantine(batch, index, error)
                     continue
+                given = record.get("channel")
+                self.log_metrics(Ignored(given is not None and as_text(given) is None).as_metrics())
                 name = self._channels.name_of(channel) or channel
                 identified.records.append({**record, "audio_id": audio_id, "channel": name})
                 identified.offsets.append(offset)
@@ -102,7 +105,7 @@ class RecordingReaderStage(ManifestReaderStage):
         folder = absolute(self.audio_dir).rstrip("/") if self.audio_dir else manifest_path.rpartition("/")[0]
         path = resolved(path, folder)
         channel = record.get("channel")
-        channel = posixpath.basename(posixpath.dirname(path)) if channel in (None, "") else str(channel)
+        channel = as_text(channel) or posixpath.basename(posixpath.dirname(path))
         return valid_text(channel), valid_text(posixpath.splitext(posixpath.basename(path))[0]), path
 
     def _recordings(self) -> Iterator[tuple[Partition, str]]:
