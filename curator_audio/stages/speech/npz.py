@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curator_audio.errors import RecordError
+from curator_audio.stages.optional import Ignored
 from curator_audio.stages.speech.segments import METADATA_FIELDS, segment_record, sound_of
 from curator_audio.stages.speech.sound import Samples, audio_field, decode_sound, repaired
 from curator_audio.storage.valid_text import decoded_utf8
@@ -24,7 +25,9 @@ MAX_BYTES = 2**30  # of the arrays of one segment, unpacked
 _INDEX = re.compile(r"_seg_(\d+)\Z")
 
 
-def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate: int) -> tuple[Record, int]:
+def record_of_npz(
+    data: bytes, segment_id: str, channel: str | None, sample_rate: int, ignored: Ignored | None = None
+) -> tuple[Record, int]:
     """The record of a segment from the bytes of its ``.npz`` file, and how many of its samples were no sound.
 
     Arrays of Python objects can only be read by unpickling, which could run anything: such metadata (a saved ``None``
@@ -35,16 +38,18 @@ def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate
         segment_id: its stem.
         channel: its folder.
         sample_rate: of the audio in Hz, which the file does not tell.
+        ignored: where texts that are none are counted; they are taken for absent.
 
     Returns:
         The record, and the number of samples that were NaN, infinite or absurdly large: they are 0 in it.
 
     Raises:
-        RecordError: it is no ``.npz`` file, has no audio that can be read, or codes that are none.
+        RecordError: it is no ``.npz`` file, has no audio that can be read, codes that are none, or text that is not UTF-8.
     """
+    ignored = ignored or Ignored()
     with _Arrays(data) as arrays:
         samples, num_bad = _samples(arrays.needed("audio"))
-        text_of = {name: _text(arrays.get(name)) for name in ("text", "audio_id", *METADATA_FIELDS)}
+        text_of = {name: _text(arrays.get(name), ignored) for name in ("text", "audio_id", *METADATA_FIELDS)}
         codes = _codes(arrays.get("codes"))
     record = segment_record(
         **{**text_of, "audio_id": text_of["audio_id"] or recording_of(segment_id)},
@@ -242,8 +247,11 @@ def _codes_array(codes: Sequence[int] | None) -> npt.NDArray[np.int32]:
     raise RecordError("wrong_type", f"codes is {codes!r:.80}; give a list of whole numbers")
 
 
-def _text(array: npt.NDArray[Any] | None) -> str | None:
-    if array is None or array.size != 1 or array.dtype.kind not in "USifb":
+def _text(array: npt.NDArray[Any] | None, ignored: Ignored) -> str | None:
+    if array is None:
+        return None
+    if array.size != 1 or array.dtype.kind not in "USif":
+        ignored.num_fields += 1
         return None
     value = array.reshape(-1)[0]
     if isinstance(value, bytes):

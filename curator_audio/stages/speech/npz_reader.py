@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.io.tree_reader import TreeReaderStage
+from curator_audio.stages.optional import Ignored
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.channels import Channels
 from curator_audio.stages.speech.npz import index_of, record_of_npz, recording_of
@@ -88,10 +89,13 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
                     if isinstance(data, AccessError):
                         raise data
                     channel = self._channels.name_of(_folder_name(keys[number])) or None
-                    record, num_bad = record_of_npz(data, _segment_id(keys[number]), channel, self.sample_rate)
+                    ignored = Ignored()
+                    name = _segment_id(keys[number])
+                    record, num_bad = record_of_npz(data, name, channel, self.sample_rate, ignored)
                 except (RecordError, AccessError) as error:
                     self.set_aside(path, error)
                     continue
+                self.log_metrics(ignored.as_metrics())
                 if num_bad:
                     self.log_metric("bad_samples", num_bad)
                 yield record, number

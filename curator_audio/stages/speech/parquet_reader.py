@@ -10,7 +10,9 @@ from curator_audio.errors import AccessError, RecordError
 from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.io.parquet_rows import rows_of
 from curator_audio.stages.io.tree_reader import TreeReaderStage
+from curator_audio.stages.optional import Ignored
 from curator_audio.stages.speech.batches import segment_batches
+from curator_audio.stages.speech.optional_fields import with_usable_fields
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, check_columns, foreign_segment
 from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Partition, Record
@@ -24,7 +26,8 @@ class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
 
     Columns that are no fields of a segment are left out, fields without a column are None, and a row without a name is
     named after its shard and its number. A file that is not Parquet, or has neither sound, text nor codes, is
-    quarantined, and so is a row with text that is not UTF-8.
+    quarantined, and so is a row with text that is not UTF-8. A value of another kind than its field is taken for absent
+    and counted (``optional_fields_ignored``).
 
     Args:
         input_path: the folder or prefix, or a single shard; a local path or any fsspec URL.
@@ -61,7 +64,9 @@ class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
                     if isinstance(row, RecordError):
                         self.set_aside(path, row, {"row": number})
                         continue
-                    yield foreign_segment(row, f"{stem}_{number}")
+                    ignored = Ignored()
+                    yield with_usable_fields(foreign_segment(row, f"{stem}_{number}"), ignored)
+                    self.log_metrics(ignored.as_metrics())
         except (RecordError, AccessError) as error:
             self.set_aside(path, error)
 

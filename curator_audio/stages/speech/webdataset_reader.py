@@ -10,8 +10,10 @@ from typing import IO, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
 from curator_audio.stages.io.tree_reader import TreeReaderStage
+from curator_audio.stages.optional import Ignored
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.npz import recording_of
+from curator_audio.stages.speech.optional_fields import with_usable_fields
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, foreign_segment
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.storage import join
@@ -27,7 +29,8 @@ class WebDatasetReaderStage(TreeReaderStage[AudioBatch]):
     """Reads segments from tar shards: of each key a sound file, ``….json`` with its fields and ``….txt`` with its text.
 
     The files of a key follow one another. A key with neither sound, text nor codes is quarantined, and so is a shard
-    that is no tar file or breaks off, from there on.
+    that is no tar file or breaks off, from there on. A value of another kind than its field is taken for absent and
+    counted (``optional_fields_ignored``).
 
     Args:
         input_path: the folder or prefix, or a single shard; a local path or any fsspec URL.
@@ -52,7 +55,9 @@ class WebDatasetReaderStage(TreeReaderStage[AudioBatch]):
             with self.storage.open(path) as file:
                 for key, files in _samples(file):
                     try:
-                        yield _record(key, files)
+                        ignored = Ignored()
+                        yield _record(key, files, ignored)
+                        self.log_metrics(ignored.as_metrics())
                     except RecordError as error:
                         self.set_aside(f"{path}/{key}", error)
         except (RecordError, AccessError) as error:
@@ -99,12 +104,12 @@ def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield current, files
 
 
-def _record(key: str, files: dict[str, bytes]) -> Record:
+def _record(key: str, files: dict[str, bytes], ignored: Ignored) -> Record:
     folder, _, name = key.rpartition("/")
     described = decode_line(files["json"]) if "json" in files else {}
     if not isinstance(described, dict):
         raise RecordError("not_an_object", f"{key}.json holds a {type(described).__name__}, not a JSON object")
-    record = foreign_segment({**described, "audio": None}, name)
+    record = with_usable_fields(foreign_segment({**described, "audio": None}, name), ignored)
     sound = next((suffix for suffix in SOUND if suffix in files), None)
     if sound is not None:
         record["audio"] = {"bytes": files[sound], "path": f"{name}.{sound}"}
