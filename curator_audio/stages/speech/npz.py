@@ -44,7 +44,8 @@ def record_of_npz(
         The record, and the number of samples that were NaN, infinite or absurdly large: they are 0 in it.
 
     Raises:
-        RecordError: it is no ``.npz`` file, has no audio that can be read, codes that are none, or text that is not UTF-8.
+        RecordError: it is no ``.npz`` file, or has no audio that can be read, codes that are none, or text that is not
+            UTF-8.
     """
     ignored = ignored or Ignored()
     with _Arrays(data) as arrays:

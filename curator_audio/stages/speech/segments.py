@@ -87,7 +87,7 @@ def foreign_segment(values: Mapping[str, Any], segment_id: str) -> Record:
     record = segment_record(**{name: values[name] for name in SEGMENT_FIELDS if name in values})
     for name in _TEXT_FIELDS:
         value = record[name]
-        if isinstance(value, (int, float)):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
             record[name] = None if value != value else str(value)
     audio = record["audio"]
     audio = {"bytes": audio, "path": None} if isinstance(audio, bytes) else audio
