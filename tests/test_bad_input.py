@@ -289,6 +289,21 @@ def test_nothing_but_bad_records(tmp_path: Path, cli: Any) -> None:
     assert len(quarantine(tmp_path / "out")) == len(BAD_LINES)
 
 
+def test_a_warning_says_why_there_are_no_windows_and_what_looks_unintended(tmp_path: Path, cli: Any) -> None:
+    """Whatever of it an earlier run has done."""
+    entry = make_entry(1) | {"audio_sample_rate": None}
+    (tmp_path / "in.jsonl").write_text(json.dumps(entry) + "\n")
+    command = [f"manifest_path={tmp_path}/in.jsonl", f"output_dir={tmp_path}/out", "stages.1.target_window_duration=60"]
+    for _ in range(2):
+        done = cli(*command)
+        doubt, reason = done.err.splitlines()
+        assert done.status == DONE
+        assert doubt.startswith("WARNING: 'alm_data_overlap': target_duration is 120 s, and target_window_duration of ")
+        assert "all 30 segments are lost to sample rate 0 < 16000 (min_sample_rate): the entries have no" in reason
+    dry = cli(*command, "dry_run=true")
+    assert dry.err.splitlines() == [doubt]
+
+
 def test_a_manifest_of_blank_lines_has_no_records(tmp_path: Path, cli: Any) -> None:
     (tmp_path / "blank.jsonl").write_bytes(b"\n\r\n  \n")
 

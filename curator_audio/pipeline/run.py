@@ -75,6 +75,9 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
             metrics = with_finite_numbers(with_valid_text(result.to_json(), Repairs()), Repairs())
             text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
             storage.write(join(options.output_dir, "metrics.json"), f"{text}\n".encode())
+    for stage in plan.stages:
+        for remark in stage.remarks(result.metrics[stage.name].custom):
+            logger.warning(f"'{stage.name}': {remark}")
     return result
 
 

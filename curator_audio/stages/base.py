@@ -214,6 +214,14 @@ class ProcessingStage(ABC, Generic[In, Out]):
         """Figures that follow from the totals of what the stage logged over a run, such as a share or a rate."""
         return {}
 
+    def doubts(self, before: Sequence[ProcessingStage[Any, Any]]) -> list[str]:
+        """What looks unintended about the stage behind those before it; a warning each, before anything runs."""
+        return []
+
+    def remarks(self, totals: Mapping[str, float]) -> list[str]:
+        """What the totals of a run ask to be said, such as why nothing came of it; a warning each, when it is over."""
+        return []
+
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Add the seconds spent in the ``with`` block to the metric ``name``."""

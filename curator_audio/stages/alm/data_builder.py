@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.alm.columns import hertz
-from curator_audio.stages.alm.windows import WindowRules, build_windows, reject_for_sample_rate
+from curator_audio.stages.alm.windows import (
+    LOSS_CAUSES,
+    Losses,
+    WindowRules,
+    build_windows,
+    reject_for_sample_rate,
+)
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.optional import Ignored, is_number
 from curator_audio.stages.parameters import check_count, check_flag, check_number, field_names
@@ -133,9 +139,50 @@ class ALMDataBuilderStage(RecordStage):
         result["truncation_events"] = built.truncation_events
         self.log_metric("windows_created", len(built.windows))
         self.log_metric("truncation_events", built.truncation_events)
+        if not built.windows:
+            self._log_losses(built.losses, sample_rate)
         ignored.num_fields += built.ignored.num_fields
         self.log_metrics(ignored.as_metrics())
         return result
+
+    def _log_losses(self, losses: Losses, sample_rate: float) -> None:
+        """Count what the segments of a recording without windows were lost to."""
+        self.log_metric("recordings_without_windows", 1)
+        self.log_metrics({f"lost_{cause}": count for cause, count in losses.counts.items() if count})
+        if losses.counts["sr"] and not sample_rate:
+            self.log_metric("lost_without_sample_rate", losses.counts["sr"])
+
+    def remarks(self, totals: Mapping[str, float]) -> list[str]:
+        if totals.get("windows_created") or not totals.get("recordings_without_windows"):
+            return []
+        lost = {cause: int(totals.get(f"lost_{cause}", 0)) for cause in LOSS_CAUSES}
+        num_segments = sum(lost[cause] for cause in ("sr", "bw", "spk", "win"))
+        if not num_segments:
+            return ["there are no windows, as the entries have no segments"]
+        cause = max(("sr", "bw", "spk", "win"), key=lost.__getitem__)
+        share = f"all {num_segments}" if lost[cause] == num_segments else f"{lost[cause]} of {num_segments}"
+        return [f"there are no windows: {share} segments are lost to {self._said_of(cause, lost, totals)}"]
+
+    def _said_of(self, cause: str, lost: Mapping[str, int], totals: Mapping[str, float]) -> str:
+        """What a cause is that segments are lost to, with the parameter that decides."""
+        rules = self._rules
+        bandwidth = f"a bandwidth below min_bandwidth={rules.min_bandwidth:g}"
+        if cause == "sr" and totals.get("lost_without_sample_rate") == lost["sr"]:
+            remedy = "the entries have no audio_sample_rate, which the pipeline 'bandwidth' fills in"
+            return f"sample rate 0 < {self.min_sample_rate:g} (min_sample_rate): {remedy}"
+        if cause == "sr":
+            return f"a sample rate below min_sample_rate={self.min_sample_rate:g}"
+        if cause == "bw":
+            return f"{bandwidth}; where the manifest has none it is 0, and the pipeline 'bandwidth' measures it"
+        if cause == "spk":
+            return (
+                f"numbers of speakers outside {rules.min_speakers} to {rules.max_speakers} (min_speakers, max_speakers)"
+            )
+        ends = {"no_spkr": "a segment without a speaker", "next_seg_bm": bandwidth}
+        end = max(ends, key=lost.__getitem__)
+        most = f", most of them cut short by {ends[end]}" if 2 * lost[end] > lost["win"] else ""
+        lengths = f"{rules.min_duration:g} to {rules.max_duration:g} s (target_window_duration, tolerance)"
+        return f"window lengths outside {lengths}{most}"
 
 
 def _ended(segment: dict[str, Any], duration: float) -> dict[str, Any]:

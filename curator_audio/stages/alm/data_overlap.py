@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import gt
 from typing import Any
 
 from curator_audio.errors import RecordError
 from curator_audio.stages.alm.columns import all_finite_floats, second, shown
+from curator_audio.stages.alm.data_builder import ALMDataBuilderStage
 from curator_audio.stages.alm.overlap import thin_out
+from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.optional import Ignored
 from curator_audio.stages.parameters import check_number
 from curator_audio.stages.record_stage import RecordStage
@@ -60,6 +63,16 @@ class ALMDataOverlapStage(RecordStage):
         """Check the parameters."""
         check_number("overlap_percentage", self.overlap_percentage, "between 0 and 100", 0, 100)
         check_number("target_duration", self.target_duration, "above 0", 0, above=True)
+
+    def doubts(self, before: Sequence[ProcessingStage[Any, Any]]) -> list[str]:
+        """That windows are made of one length, and those of another preferred."""
+        builders = [stage for stage in before if isinstance(stage, ALMDataBuilderStage)]
+        return [
+            f"target_duration is {self.target_duration:g} s, and target_window_duration of '{builder.name}' is "
+            f"{builder.target_window_duration:g} s; give both the same, unless that is meant"
+            for builder in builders
+            if builder.target_window_duration != self.target_duration
+        ]
 
     def inputs(self) -> tuple[list[str], list[str]]:
         """Records need ``windows``."""

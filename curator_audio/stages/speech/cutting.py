@@ -150,6 +150,15 @@ class CuttingStage(RecordStage):
             self.log_metric("clipped_at_end", 1)
         return self.piece(entry, index, samples, (span[0] + len(samples)) / self.sample_rate if at_end else None)
 
+    def remarks(self, totals: Mapping[str, float]) -> list[str]:
+        skipped = {name: int(count) for name, count in totals.items() if name.startswith("skipped_")}
+        if not skipped or totals.get("segments") or totals.get("windows"):
+            return []
+        name = max(skipped, key=skipped.__getitem__)
+        total = sum(skipped.values())
+        share = f"all {total}" if skipped[name] == total else f"{skipped[name]} of {total}"
+        return [f"nothing was cut: {share} pieces were skipped as {name.removeprefix('skipped_')}"]
+
     def span(self, start: float, end: float) -> Span:
         """The samples between two times in seconds."""
         return sample_index(start, self.sample_rate), sample_index(end, self.sample_rate)

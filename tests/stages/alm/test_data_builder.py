@@ -235,6 +235,59 @@ def test_malformed_segments_are_refused_by_name(segments: Any, message: str) -> 
     assert str(refused(segments)).startswith(message)
 
 
+# ---- why there are no windows
+
+
+def said(segments: list[Any], **more: Any) -> list[str]:
+    stage = ALMDataBuilderStage(target_window_duration=10.0)
+    stage.process(AudioBatch([{"audio_sample_rate": 16000, "segments": segments, **more}] * 2))
+    return stage.remarks(stage.take_observations().metrics)
+
+
+@pytest.mark.parametrize(
+    ("segments", "more", "reason"),
+    [
+        ([segment(0.0, 9.9)], {"audio_sample_rate": None}, "all 2 segments are lost to sample rate 0 < 16000 "),
+        (
+            [segment(0.0, 9.9)],
+            {"audio_sample_rate": 8000},
+            "all 2 segments are lost to a sample rate below min_sample_",
+        ),
+        ([segment(0.0, 9.9, bandwidth=None)], {}, "all 2 segments are lost to a bandwidth below min_bandwidth=8000; "),
+        (
+            [segment(0.0, 5.0), segment(5.0, 10.0), segment(10.0, 15.0)],
+            {},
+            "4 of 6 segments are lost to numbers of speakers outside 2 to 5 (min_speakers, max_speakers)",
+        ),
+        (
+            [segment(0.0, 4.0)],
+            {},
+            "all 2 segments are lost to window lengths outside 9 to 11 s (target_window_duration",
+        ),
+        (
+            [segment(0.0, 4.0), segment(4.0, 6.0, "no-speaker")],
+            {},
+            "all 4 segments are lost to window lengths outside 9 to 11 s (target_window_duration, tolerance), most of "
+            "them cut short by a segment without a speaker",
+        ),
+        (
+            [segment(0.0, 2.0), segment(2.0, 4.0, "bob"), segment(4.0, 9.0, bandwidth=4000)],
+            {},
+            "4 of 6 segments are lost to window lengths outside 9 to 11 s (target_window_duration, tolerance), most of "
+            "them cut short by a bandwidth below min_bandwidth=8000",
+        ),
+    ],
+)
+def test_no_windows_at_all_have_a_reason(segments: list[Any], more: dict[str, Any], reason: str) -> None:
+    (remark,) = said(segments, **more)
+    assert remark.startswith(f"there are no windows: {reason}")
+
+
+def test_where_there_are_windows_or_no_segments_that_is_said() -> None:
+    assert said([segment(0.0, 4.0), segment(4.5, 10.0, "bob")]) == []
+    assert said([]) == ["there are no windows, as the entries have no segments"]
+
+
 # ---- what need not be there: wrong in one, absent there
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.stages.alm import ALMDataOverlapStage
+from curator_audio.stages.alm import ALMDataBuilderStage, ALMDataOverlapStage
 from curator_audio.tasks import AudioBatch
 
 Entry = dict[str, Any]
@@ -124,6 +124,13 @@ def test_malformed_windows_are_refused_by_name(windows: Any, message: str) -> No
     with pytest.raises(RecordError) as caught:
         ALMDataOverlapStage().process_record({"windows": windows})
     assert str(caught.value).startswith(message)
+
+
+def test_targets_that_differ_are_a_doubt() -> None:
+    builder = ALMDataBuilderStage(target_window_duration=60.0)
+    assert ALMDataOverlapStage(target_duration=60).doubts([builder]) == ALMDataOverlapStage().doubts([]) == []
+    (doubt,) = ALMDataOverlapStage().doubts([builder])
+    assert doubt.startswith("target_duration is 120 s, and target_window_duration of 'alm_data_builder' is 60 s")
 
 
 def test_stats_that_are_none_are_absent() -> None:
