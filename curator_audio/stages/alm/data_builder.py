@@ -68,6 +68,7 @@ class ALMDataBuilderStage(RecordStage):
     drop_fields_top_level: str | Sequence[str] = "words,segments"
 
     name = "alm_data_builder"
+    version = 2
 
     def __post_init__(self) -> None:
         """Check the parameters and derive the rules for windows."""

@@ -58,6 +58,7 @@ class ALMDataOverlapStage(RecordStage):
     target_duration: float = 120.0
 
     name = "alm_data_overlap"
+    version = 2
 
     def __post_init__(self) -> None:
         """Check the parameters."""

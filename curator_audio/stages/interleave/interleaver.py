@@ -93,6 +93,7 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
     on_token: str = "quarantine"
 
     name = "interleaver"
+    version = 2
 
     def __post_init__(self) -> None:
         for name in (*NEEDED_FIELDS, *OPTIONAL_FIELDS):

@@ -31,6 +31,7 @@ class ManifestWriterStage(WriterStage[AudioBatch]):
     output_path: str
 
     name = "manifest_writer"
+    version = 2
     suffix = ".jsonl"
 
     def inputs(self) -> tuple[list[str], list[str]]:

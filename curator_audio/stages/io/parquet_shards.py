@@ -47,6 +47,7 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
     row_group_mb: float = field(default=16.0, kw_only=True)
 
     suffix: ClassVar[str] = ".parquet"
+    version = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -44,6 +44,7 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
     channel_mapping: dict[str, str] = field(default_factory=dict)
 
     name = "npz_reader"
+    version = 2
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
 
     def __post_init__(self) -> None:

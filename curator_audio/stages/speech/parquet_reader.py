@@ -42,6 +42,7 @@ class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
     columns: list[str] | None = None
 
     name = "parquet_reader"
+    version = 2
     suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
 
     def __post_init__(self) -> None:

@@ -35,6 +35,7 @@ class SegmentFileWriterStage(WriterStage[AudioBatch]):
     output_path: str
 
     depth: ClassVar[int] = 2
+    version = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -40,6 +40,7 @@ class WebDatasetReaderStage(TreeReaderStage[AudioBatch]):
     partition_size_mb: float = 0.0
 
     name = "webdataset_reader"
+    version = 2
     suffixes: ClassVar[tuple[str, ...]] = (".tar",)
 
     def outputs(self) -> tuple[list[str], list[str]]:

@@ -35,6 +35,7 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
     output_path: str
 
     name = "webdataset_writer"
+    version = 2
     suffix: ClassVar[str] = ".tar"
     id_field: ClassVar[str] = "segment_id"
     """After which a record's files are named."""

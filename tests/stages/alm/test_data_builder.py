@@ -15,6 +15,7 @@ from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.alm import ALMDataBuilderStage, ALMDataOverlapStage
 from curator_audio.stages.alm.windows import SegmentShortener
 from curator_audio.stages.fields import Fields
+from curator_audio.storage.json_codec import encode_record
 from curator_audio.tasks import AudioBatch
 
 Entry = dict[str, Any]
@@ -365,6 +366,37 @@ def test_a_word_without_a_time_is_no_place_to_cut(spoken: Any, text: str, end: f
     assert counted.get("optional_fields_ignored", 0) == num_ignored
     assert entry["stats"]["total_segments"] == 2
     assert "optional_fields_ignored" not in built([segment(0.0, 4.0), segment(4.0, 10.0, "bob", words=spoken)])[1]
+
+
+ODD_VALUES = [
+    None,
+    "8k",
+    "",
+    True,
+    0,
+    -1,
+    10**400,
+    float("nan"),
+    float("-inf"),
+    [],
+    [1],
+    [None],
+    {},
+    {"a": 1},
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("value", ODD_VALUES, ids=repr)
+def test_no_value_of_an_optional_field_refuses_a_record(value: Any) -> None:
+    odd = [{"speaker": value}, {"metrics": value}, {"metrics": {"bandwidth": value}}, {"text": value}, {"words": value}]
+    odd += [{"words": [*words(11.0), value, {"word": value, "end": 11.1}, {"word": "w", "end": value}]}]
+    for wrong in odd:
+        for place in range(4):
+            segments = [turn | wrong if index == place else turn for index, turn in enumerate(TURNS)]
+            entry, _ = built([*segments, segment(20.0, 26.0, words=words(21.0))], duration=value)
+            written = orjson.loads(encode_record(ALMDataOverlapStage().process_record(entry)))
+            assert written["stats"]["total_segments"] == 5
 
 
 def test_the_end_of_the_recording_may_be_told_as_minus_one() -> None:
