@@ -29,6 +29,10 @@ class StorageFullError(StorageError):
     """There is no room left where the output goes; every further write would fail too."""
 
 
+class LockLostError(CuratorError):
+    """Another run holds the output folder by now: this one must write nothing more."""
+
+
 class RecordError(CuratorError):
     """One record cannot be processed; it is quarantined, or stops the run under ``on_error=raise``.
 

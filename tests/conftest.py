@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from loguru import logger
 
+from curator_audio.executors.ray_cluster import start_ray_here
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -78,14 +80,17 @@ def warned() -> Iterator[list[str]]:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One Ray with four logical CPUs for all tests; executors find it running and leave it running."""
-    import os
-
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
-    ray.init(address="local", num_cpus=4, num_gpus=0, include_dashboard=False, logging_level="ERROR")
+    start_ray_here(num_cpus=4, num_gpus=0, include_dashboard=False)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two tries of a request there is hardly a pause."""
+    monkeypatch.setattr("curator_audio.storage.patience.FIRST_WAIT_SEC", 0.002)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from curator_audio.errors import CuratorError, RecordError
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.resources import Resources
+from curator_audio.storage.ledger import StageMetrics
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record, Task
 
@@ -218,8 +219,8 @@ class ProcessingStage(ABC, Generic[In, Out]):
         """What looks unintended about the stage behind those before it; a warning each, before anything runs."""
         return []
 
-    def remarks(self, totals: Mapping[str, float]) -> list[str]:
-        """What the totals of a run ask to be said, such as why nothing came of it; a warning each, when it is over."""
+    def remarks_after(self, metrics: StageMetrics) -> list[str]:
+        """Return what the counts of a run ask to be said, such as why nothing came of it; a warning each."""
         return []
 
     @contextmanager

@@ -68,6 +68,14 @@ class SourceStage(ProcessingStage[Partition, Out]):
     def source_paths(self) -> set[str]:
         """The files (or prefixes) that partitions are pieces of, those without any partition included."""
 
+    def remarks(self) -> list[str]:
+        """Return what a look at the start of the source tells that a user should know before a run, a line each.
+
+        Raises:
+            ConfigurationError: what a parameter names is not there.
+        """
+        return []
+
     def num_bytes(self) -> int | None:
         """The size of all partitions together, if it can be known before listing them."""
         return None

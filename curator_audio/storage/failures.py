@@ -42,6 +42,7 @@ ANSWERS: dict[str, Meaning] = {
     "InvalidObjectState": (AccessError, "the object is archived; restore it first"),
     "InvalidToken": (ConfigurationError, "the session token is not valid; check AWS_SESSION_TOKEN, or get a new one"),
     "NoSuchBucket": (AccessError, "there is no such bucket; check the path"),
+    "NoSuchUpload": (StorageError, "the store dropped the upload before it was complete; run again"),
     "PermanentRedirect": REGION,
     "QuotaExceeded": QUOTA,
     "RequestTimeTooSkewed": (
@@ -100,7 +101,7 @@ def _translated(error: Exception, path: str, verb: str) -> Exception:
 
 def _of_answer(error: Exception) -> Meaning | None:
     """What a store says is wrong, where that is more than that it is forbidden or not there."""
-    answer = _answer(error)
+    answer = answer_of(error)
     if not answer:
         return None
     code = answer["Error"].get("Code")
@@ -116,9 +117,9 @@ def _of_answer(error: Exception) -> Meaning | None:
 
 def _of_connection(error: Exception, path: str) -> Meaning | None:
     """What went wrong on the way to a server: its name, its port, TLS, time."""
-    if "://" not in path or not (isinstance(error, OSError) or _is_of_client(error)) or _answer(error):
+    if "://" not in path or not (isinstance(error, OSError) or _is_of_client(error)) or answer_of(error):
         return None
-    chain = list(_chain(error))
+    chain = list(chain_of(error))
     names = {type(cause).__name__ for cause in chain}
     where, remedy = _server(chain, path)
     if meaning := _of_tls(chain, where, remedy):
@@ -209,7 +210,7 @@ def _is_of_client(error: BaseException) -> bool:
     return type(error).__module__.split(".")[0] in CLIENTS
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
     """The error, and those it came from."""
     seen = set()
     while error is not None and id(error) not in seen:
@@ -218,9 +219,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _answer(error: BaseException) -> Mapping[str, Any]:
+def answer_of(error: BaseException) -> Mapping[str, Any]:
     """What an S3 store answered, as botocore has it; s3fs keeps only its message."""
-    for cause in _chain(error):
+    for cause in chain_of(error):
         answer = getattr(cause, "response", None)
         if isinstance(answer, dict) and "Error" in answer:
             return answer
@@ -228,7 +229,7 @@ def _answer(error: BaseException) -> Mapping[str, Any]:
 
 
 def _first_line(error: BaseException) -> str:
-    if answer := _answer(error):
+    if answer := answer_of(error):
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
         code, message = answer["Error"].get("Code"), answer["Error"].get("Message")
         if code == str(status):  # botocore's, for an answer without a body that says more

@@ -157,7 +157,7 @@ def test_a_recording_whose_name_is_not_utf8_gives_names_that_are(tmp_path: Path)
 
     (path,) = (tmp_path / "out" / "data").rglob("*.parquet")
     (row,) = pq.read_table(path, columns=["segment_id", "audio_id", "text"]).to_pylist()
-    assert row == {"segment_id": "caf\ufffd_seg_0", "audio_id": "caf\ufffd", "text": REPAIRED}
+    assert row == {"segment_id": f"{tmp_path.name}/caf\ufffd_seg_0", "audio_id": "caf\ufffd", "text": REPAIRED}
     metrics = check_bookkeeping(tmp_path / "out")
     assert metrics["stages"]["parquet_writer"]["texts_repaired"] == 1
     assert main([*command, f"output_dir={tmp_path}/out"]) == 0  # and the ledger finds its files again

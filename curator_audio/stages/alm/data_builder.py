@@ -20,6 +20,7 @@ from curator_audio.stages.optional import Ignored, is_number
 from curator_audio.stages.parameters import check_count, check_flag, check_number, field_names
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.stages.times import END_OF_RECORDING
+from curator_audio.storage.ledger import StageMetrics
 from curator_audio.tasks import Record
 
 
@@ -153,7 +154,8 @@ class ALMDataBuilderStage(RecordStage):
         if losses.counts["sr"] and not sample_rate:
             self.log_metric("lost_without_sample_rate", losses.counts["sr"])
 
-    def remarks(self, totals: Mapping[str, float]) -> list[str]:
+    def remarks_after(self, metrics: StageMetrics) -> list[str]:
+        totals = metrics.custom
         if totals.get("windows_created") or not totals.get("recordings_without_windows"):
             return []
         lost = {cause: int(totals.get(f"lost_{cause}", 0)) for cause in LOSS_CAUSES}

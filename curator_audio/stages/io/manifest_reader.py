@@ -68,6 +68,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise ConfigurationError(f"{name} is {value!r}; give a number of MB above 0")
+        self._is_named_folder = self.manifest_path.endswith("/")
         self.manifest_path = absolute(self.manifest_path)
 
     def setup(self, worker: WorkerInfo) -> None:
@@ -129,7 +130,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         """The first ``SAMPLE_BYTES`` of a manifest, uncompressed."""
         codec = codec_of(file.path)
         if codec is None:
-            return self.storage.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes))
+            return self.storage.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes), file)
         with decompressed(self.storage, file.path, codec) as read:
             return read(SAMPLE_BYTES)
 
@@ -155,12 +156,13 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             if not files:
                 raise ConfigurationError(f"no file matches {path}; check the pattern")
             return files
-        if path.endswith("/") or self.storage.is_folder(path):
+        if self._is_named_folder or self.storage.is_folder(path):
             files = without_bookkeeping(self.storage.list_files(path))
             files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES)]
             if not files:
                 raise ConfigurationError(
-                    f"no manifest in {path}; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"
+                    f"no manifest in {path}{'/' if self._is_named_folder else ''}; "
+                    "there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"
                 )
             return files
         return [self.storage.info(path)]
@@ -180,9 +182,10 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         if partition.data is not None:
             return Lines(partition.start, partition.data, partition.overlong_num_bytes)
 
+        file = FileInfo(partition.source_path, partition.source_num_bytes, partition.version)
+
         def read(start: int, end: int) -> bytes:
-            end = min(end, partition.source_num_bytes)
-            return self.storage.read_range(partition.source_path, start, end) if start < end else b""
+            return self.storage.read_range(file.path, start, min(end, file.num_bytes), file)
 
         return read_lines(read, partition.start, partition.end, self._max_line_bytes)
 
@@ -213,7 +216,8 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             return None
 
     def _batch(self, task: Partition, records: list[Record], offsets: list[int]) -> AudioBatch:
-        self.log_metric("audio_duration", sum(map(_duration_sec, records)))
+        if duration := sum(map(_duration_sec, records)):  # which not every manifest tells
+            self.log_metric("audio_duration", duration)
         return AudioBatch(records, task.source_path, offsets)
 
 

@@ -22,6 +22,7 @@ from curator_audio.stages.speech.decode import open_recording
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.segments import METADATA_FIELDS
 from curator_audio.stages.speech.sound import Samples
+from curator_audio.storage.ledger import StageMetrics
 from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import AudioBatch, Record
 
@@ -150,7 +151,8 @@ class CuttingStage(RecordStage):
             self.log_metric("clipped_at_end", 1)
         return self.piece(entry, index, samples, (span[0] + len(samples)) / self.sample_rate if at_end else None)
 
-    def remarks(self, totals: Mapping[str, float]) -> list[str]:
+    def remarks_after(self, metrics: StageMetrics) -> list[str]:
+        totals = metrics.custom
         skipped = {name: int(count) for name, count in totals.items() if name.startswith("skipped_")}
         if not skipped or totals.get("segments") or totals.get("windows"):
             return []

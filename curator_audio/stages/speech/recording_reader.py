@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.general.audio_duration import resolved
 from curator_audio.stages.io.manifest_reader import BYTE_ORDER_MARK, ManifestReaderStage
 from curator_audio.stages.optional import Ignored, as_text
 from curator_audio.stages.source import slug_of
 from curator_audio.stages.speech.channels import Channels
+from curator_audio.stages.speech.nemo import NEMO_FIELDS, with_segments
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.storage import Storage, absolute, is_local
@@ -33,8 +35,9 @@ class RecordingReaderStage(ManifestReaderStage):
     """Reads a manifest as one partition a recording: a new or changed one is done by itself, and nothing else is.
 
     A recording is done again when its line or its audio file (size and etag or time) changed. Adds ``audio_id``, the
-    stem of the audio file, and ``channel``, the entry's own or the name of the folder the audio file is in. An entry
-    without the path of an audio file is quarantined.
+    stem of the audio file, and ``channel``, the entry's own or the name of the folder the audio file is in; to an entry
+    of a NeMo manifest, which is a segment, also ``segments``. An entry without the path of an audio file is
+    quarantined.
 
     Args:
         manifest_path: a manifest, a folder, or a glob of them; a local path or any fsspec URL.
@@ -53,6 +56,7 @@ class RecordingReaderStage(ManifestReaderStage):
     channel_mapping: dict[str, str] = field(default_factory=dict)
 
     name = "recording_reader"
+    version = 2
     keeps_vanished = True
 
     def __post_init__(self) -> None:
@@ -61,6 +65,10 @@ class RecordingReaderStage(ManifestReaderStage):
 
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], ["audio_id", "channel"]
+
+    def sampled_fields(self) -> Fields:
+        fields = super().sampled_fields()
+        return fields.plus(["segments"]) if all(name in fields for name in NEMO_FIELDS) else fields
 
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         if self.audio_dir and is_local(self.audio_dir) and not self.storage.is_folder(absolute(self.audio_dir)):
@@ -92,7 +100,7 @@ class RecordingReaderStage(ManifestReaderStage):
                 given = record.get("channel")
                 self.log_metrics(Ignored(given is not None and as_text(given) is None).as_metrics())
                 name = self._channels.name_of(channel) or channel
-                identified.records.append({**record, "audio_id": audio_id, "channel": name})
+                identified.records.append({**with_segments(record), "audio_id": audio_id, "channel": name})
                 identified.offsets.append(offset)
             if identified.records:
                 yield identified
@@ -158,7 +166,8 @@ class RecordingReaderStage(ManifestReaderStage):
                 paths[partition.name] = path
             elif other == path:
                 raise ConfigurationError(
-                    f"{other} stands in two lines of the manifest; put its segments into one, or rename a copy"
+                    f"{other} stands in two lines of the manifest; put its segments into one "
+                    "('segments': [{'start': …, 'end': …, 'text': …}, …]), or rename a copy"
                 )
             else:
                 raise ConfigurationError(

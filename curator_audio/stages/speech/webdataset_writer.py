@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError, RecordError
@@ -23,7 +23,9 @@ SUFFIXES = {b"fLaC": "flac", b"RIFF": "wav", b"OggS": "ogg", b"ID3": "mp3"}
 
 @dataclass
 class WebDatasetWriterStage(WriterStage[AudioBatch]):
-    """Writes segments as tar shards of ``{channel}/{segment_id}.flac`` and ``….json``, a shard a partition.
+    """Writes segments as tar shards of ``{channel}/{name}.flac`` and ``….json``, a shard a partition.
+
+    The name is the segment's id without its channel. A segment whose files another one of the shard has is quarantined.
 
     Args:
         output_path: the folder or prefix of the shards.
@@ -33,6 +35,8 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
     """
 
     output_path: str
+
+    _taken: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     name = "webdataset_writer"
     version = 2
@@ -53,13 +57,18 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
         repairs = Repairs()
         for index, record in enumerate(task.records):
             try:
-                file.write(b"".join(_member(name, data) for name, data in self._members(record, repairs)))
+                key, files = self._files(with_valid_text(record, repairs), repairs)
+                if key in self._taken:
+                    raise RecordError("duplicate_segment", f"a second segment would be written to {key}.json")
+                file.write(b"".join(_member(key + suffix, data) for suffix, data in files))
+                self._taken.add(key)
             except RecordError as error:
                 self.quarantine(task, index, error)
         self.log_metrics(repairs.as_metrics())
         return file.getvalue()
 
     def _encoded(self, tasks: Iterable[AudioBatch]) -> Iterator[tuple[bytes, int]]:
+        self._taken = set()
         is_empty = True
         for data, num_records in super()._encoded(tasks):
             is_empty = False
@@ -67,17 +76,17 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
         if not is_empty:
             yield END_OF_ARCHIVE, 0
 
-    def _members(self, record: Record, repairs: Repairs) -> list[tuple[str, bytes]]:
-        record = with_valid_text(record, repairs)
+    def _files(self, record: Record, repairs: Repairs) -> tuple[str, list[tuple[str, bytes]]]:
+        """The key of a record, and what its files end in and hold."""
+        *folder, name = file_name_of(record, "", self.id_field)
         # What follows the first dot of a name is its kind to WebDataset; the JSON has the name as it is.
-        named = {**record, self.id_field: str(record.get(self.id_field) or "").replace(".", "_")}
+        key = "/".join([*folder, name.replace(".", "_")])
         fields = {name: value for name, value in record.items() if name != "audio"}
-        described = ("/".join(file_name_of(named, ".json", self.id_field)), encode_record(fields, repairs))
-        if record.get("audio") is None:
-            return [described]
-        sound = sound_of(record)
-        name = file_name_of(named, _suffix(record["audio"], sound), self.id_field)
-        return [("/".join(name), sound), described]
+        files = [(".json", encode_record(fields, repairs))]
+        if record.get("audio") is not None:
+            sound = sound_of(record)
+            files.insert(0, (_suffix(record["audio"], sound), sound))
+        return key, files
 
 
 def _suffix(audio: dict[str, Any], sound: bytes) -> str:

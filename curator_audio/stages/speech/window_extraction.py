@@ -11,12 +11,13 @@ from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.optional import as_text
 from curator_audio.stages.speech.cutting import CuttingStage, Span
+from curator_audio.stages.speech.segments import id_in
 from curator_audio.stages.speech.sound import Samples, audio_field
 from curator_audio.stages.speech.windows import WINDOW_FIELDS
 from curator_audio.stages.times import END_OF_RECORDING, MAX_TIME_SEC, is_time
 from curator_audio.tasks import Record
 
-SEGMENT_TEXTS = ("text", "speaker")
+SEGMENT_TEXTS = ("text", "speaker", "speaker_id")
 """What a segment may say in texts; a number is one, too."""
 
 _DIGITS = 6
@@ -72,9 +73,9 @@ class WindowExtractionStage(CuttingStage):
         >>> (batch,) = WindowExtractionStage().process(AudioBatch([entry]))
         >>> (record,) = batch.records
         >>> record["window_id"], record["duration_sec"], record["speakers"], record["text"]
-        ('show_win_0', 1.5, ['a', 'b'], 'Good evening Hello')
+        ('news/show_win_0', 1.5, ['news/show/a', 'news/show/b'], 'Good evening Hello')
         >>> record["segments"][1]
-        {'start': 0.75, 'end': 1.5, 'speaker': 'b', 'text': 'Hello'}
+        {'start': 0.75, 'end': 1.5, 'speaker': 'news/show/b', 'text': 'Hello'}
     """
 
     windows_field: str = "filtered_windows"
@@ -146,13 +147,13 @@ class WindowExtractionStage(CuttingStage):
 
     def piece(self, entry: Record, index: int, samples: Samples, recording_end: float | None) -> Record:
         window = entry[self.windows_field][index]
-        window_id = f"{entry['audio_id']}_win_{index}"
+        recording = id_in(entry["channel"], entry["audio_id"])
+        window_id = f"{recording}_win_{index}"
         start, end = _times(window)
         if recording_end is not None:
             end = recording_end
-        segments = [
-            _within(self.readable(segment, SEGMENT_TEXTS), start, end, recording_end) for segment in window["segments"]
-        ]
+        readable = [self.readable(segment, SEGMENT_TEXTS) for segment in window["segments"]]
+        segments = [_within(one, _speaker_id(one, recording), start, end, recording_end) for one in readable]
         speakers = list(dict.fromkeys(segment["speaker"] for segment in segments if segment["speaker"]))
         duration = len(samples) / self.sample_rate
         self.log_metrics({"windows": 1, "window_duration": duration})
@@ -188,8 +189,16 @@ def _is_timed(segment: Any) -> bool:
     return isinstance(segment, dict) and is_time(segment.get("start")) and is_time(segment.get("end"))
 
 
-def _within(segment: Record, window_start: float, window_end: float, recording_end: float | None) -> Record:
-    """A segment as a window has it; where there is no speaker it is None, and no text is an empty one.
+def _speaker_id(segment: Record, recording: str) -> str | None:
+    """Who speaks: the segment's own ``speaker_id``, else its label with its recording; None where there is no label."""
+    label = as_text(segment.get("speaker") or None)
+    return (as_text(segment.get("speaker_id") or None) or f"{recording}/{label}") if label else None
+
+
+def _within(
+    segment: Record, speaker: str | None, window_start: float, window_end: float, recording_end: float | None
+) -> Record:
+    """A segment as a window has it; no text is an empty one.
 
     It ends with the recording where the window does; one to the end of the recording ends with its window.
     """
@@ -197,6 +206,6 @@ def _within(segment: Record, window_start: float, window_end: float, recording_e
     return {
         "start": round(segment["start"] - window_start, _DIGITS),
         "end": round((end if recording_end is None else min(end, recording_end)) - window_start, _DIGITS),
-        "speaker": as_text(segment.get("speaker") or None),
+        "speaker": speaker,
         "text": (as_text(segment.get("text")) or "").strip(),
     }

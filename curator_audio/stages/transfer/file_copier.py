@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError, StorageError, StorageFullError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.pace import Pace
 from curator_audio.stages.transfer.checks import check_name, check_regular
 from curator_audio.stages.transfer.copying import Copying
 from curator_audio.stages.transfer.file_batch import FileBatch
@@ -25,10 +26,11 @@ LARGE_AT_ONCE = 4  # they take memory: some blocks each
 
 @dataclass(frozen=True)
 class Copy:
-    """A file that is in its new place, and whether it was put there just now."""
+    """A file that is in its new place, whether it was put there just now, and how much was read to know."""
 
     part: Part
     is_new: bool
+    bytes_compared: int = 0
 
 
 @dataclass
@@ -86,6 +88,7 @@ class FileCopierStage(WriterStage[FileBatch]):
         for is_new, what in ((True, "copied"), (False, "skipped")):
             parts = [copy.part for copy in copies if copy.is_new is is_new]
             self.log_metrics({f"files_{what}": len(parts), f"bytes_{what}": sum(part.num_bytes for part in parts)})
+        self.log_metric("bytes_compared", sum(copy.bytes_compared for copy in copies))
         self._attempt, self._copies = "", {}
         return [copy.part for copy in copies]
 
@@ -98,10 +101,12 @@ class FileCopierStage(WriterStage[FileBatch]):
             for target, file in files.items():
                 pool = small if file.num_bytes <= SMALL_BYTES else large
                 futures[target] = pool.submit(_copy, storage, copying, file, target)
+            pace = Pace("files of this partition")
             try:
                 for target, future in futures.items():
                     try:
                         self._copies[target] = future.result()
+                        pace.at(f"{len(self._copies)} of {len(files)} are there")
                     except StorageFullError:
                         raise
                     except StorageError as error:
@@ -139,9 +144,12 @@ def _copy(storage: Storage, copying: Copying, file: FileInfo, target: str) -> Co
         there = storage.find(target)
     except AccessError:  # what is not to be looked at may well be written
         there = None
+    bytes_compared = copying.bytes_to_compare(file, there) if there is not None else 0
     if there is not None and copying.is_same(file, there):
-        return Copy(Part(target, file.num_bytes, "", 1, is_copy=True), is_new=False)
-    return Copy(Part(target, file.num_bytes, copying.copy(file, target), 1, is_copy=True), is_new=True)
+        return Copy(Part(target, file.num_bytes, "", 1, is_copy=True, version=there.version), False, bytes_compared)
+    sha256 = copying.copy(file, target)
+    part = Part(target, file.num_bytes, sha256, 1, is_copy=True, version=copying.versions[target])
+    return Copy(part, True, bytes_compared)
 
 
 def _is_of_run(path: str, output_dir: str) -> bool:

@@ -16,6 +16,7 @@ from curator_audio.stages.alm import ALMDataBuilderStage, ALMDataOverlapStage
 from curator_audio.stages.alm.windows import SegmentShortener
 from curator_audio.stages.fields import Fields
 from curator_audio.storage.json_codec import encode_record
+from curator_audio.storage.ledger import StageMetrics
 from curator_audio.tasks import AudioBatch
 
 Entry = dict[str, Any]
@@ -242,7 +243,7 @@ def test_malformed_segments_are_refused_by_name(segments: Any, message: str) -> 
 def said(segments: list[Any], **more: Any) -> list[str]:
     stage = ALMDataBuilderStage(target_window_duration=10.0)
     stage.process(AudioBatch([{"audio_sample_rate": 16000, "segments": segments, **more}] * 2))
-    return stage.remarks(stage.take_observations().metrics)
+    return stage.remarks_after(StageMetrics(custom=stage.take_observations().metrics))
 
 
 @pytest.mark.parametrize(

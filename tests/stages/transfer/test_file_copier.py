@@ -46,6 +46,7 @@ def test_files_go_to_the_same_path_below_another_folder(tmp_path: Path) -> None:
         "bytes_copied": sum(map(len, files.values())),
         "files_skipped": 0,
         "bytes_skipped": 0,
+        "bytes_compared": 0,
     }
 
 
@@ -63,6 +64,7 @@ def test_what_is_there_is_not_copied_again(tmp_path: Path) -> None:
         "bytes_copied": 11,
         "files_skipped": 2,
         "bytes_skipped": 5,
+        "bytes_compared": 20,
     }
     assert os.stat(tmp_path / "to" / "same") == before
     assert sorted(part.num_bytes for part in parts) == [0, 0, 5, 5, 6]
