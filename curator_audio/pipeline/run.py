@@ -31,6 +31,7 @@ from curator_audio.storage.ledger import (
 )
 from curator_audio.storage.lock import RunLock
 from curator_audio.storage.storage import Storage, absolute, join
+from curator_audio.storage.valid_text import Repairs, with_finite_numbers, with_valid_text
 from curator_audio.tasks import Partition
 
 if TYPE_CHECKING:
@@ -83,11 +84,13 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
             partitions = _prepare(ledger, plan, pending, options, lock.may_be_woken)
             failures = _map(executor, plan, partitions, pending, options)
             result = _finish(pipeline, executor, plan, pending, failures)
-            for remark in plan.source.remarks_after(result.metrics[plan.source.name]):
-                logger.warning(remark)
+            for stage in plan.stages:
+                for remark in stage.remarks_after(result.metrics[stage.name]):
+                    logger.warning(remark)
             result.time_sec = time.perf_counter() - started
-            metrics = json.dumps(result.to_json(), indent=1, ensure_ascii=False)
-            storage.write(join(options.output_dir, "metrics.json"), (metrics + "\n").encode(errors="backslashreplace"))
+            metrics = with_finite_numbers(with_valid_text(result.to_json(), Repairs()), Repairs())
+            text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
+            storage.write(join(options.output_dir, "metrics.json"), f"{text}\n".encode())
     return result
 
 

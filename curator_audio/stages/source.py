@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from curator_audio.stages.base import Out, ProcessingStage, WorkerInfo
 from curator_audio.stages.fields import Fields
-from curator_audio.storage.ledger import LedgerEntry, StageMetrics
+from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.storage import FileInfo, Storage
 from curator_audio.tasks import Partition, Record
 
@@ -81,10 +81,6 @@ class SourceStage(ProcessingStage[Partition, Out]):
         Raises:
             ConfigurationError: what a parameter names is not there.
         """
-        return []
-
-    def remarks_after(self, metrics: StageMetrics) -> list[str]:
-        """Return what a user should know of all that was read, a line each, from what the stage counted."""
         return []
 
     def num_bytes(self) -> int | None:

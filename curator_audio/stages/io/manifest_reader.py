@@ -9,8 +9,9 @@ from itertools import islice
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.stages.base import QuarantinedRecord
+from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
 from curator_audio.stages.fields import Fields
+from curator_audio.stages.io.one_document import advice, kind_of_document
 from curator_audio.stages.source import SourceStage, slug_of, without_bookkeeping
 from curator_audio.storage.byte_ranges import OVERLONG_KEPT_BYTES, Lines, read_blocks, read_lines
 from curator_audio.storage.decompression import CODECS, codec_of, decompressed
@@ -26,6 +27,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BATCH_BYTES = 64 * 1024  # small enough for a batch, its windows and its JSON to stay in the processor's cache
 SAMPLE_BYTES = 256 * 1024
 SAMPLE_RECORDS = 20
+LOOKED_INTO = 100
+"""Manifests of a folder that are looked into before anything runs: on a store each costs a request."""
 
 
 @dataclass
@@ -33,7 +36,8 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
     """Reads a JSONL manifest, or all manifests of a folder or glob, in pieces of some MB.
 
     Plain files are cut into byte ranges that workers read in parallel; gzip and zstd files are decompressed
-    once, in order. A line that is not a JSON object is quarantined.
+    once, in order. A line that is not a JSON object is quarantined; a manifest that is one JSON document over several
+    lines, or a list of records, is refused.
 
     Args:
         manifest_path: a manifest, a folder, or a glob of them; a local path or any fsspec URL.
@@ -41,7 +45,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         max_line_mb: a longer line is quarantined unread.
 
     Raises:
-        ConfigurationError: a size that is not positive.
+        ConfigurationError: a size that is not positive; or, when it is looked into, a manifest that is one document.
 
     Example:
         >>> from curator_audio.storage.storage import Storage
@@ -56,6 +60,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
     max_line_mb: float = 64.0
 
     name = "manifest_reader"
+    _has_lines = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.manifest_path, str) or not self.manifest_path:
@@ -67,6 +72,10 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         self._is_named_folder = self.manifest_path.endswith("/")
         self.manifest_path = absolute(self.manifest_path)
 
+    def setup(self, worker: WorkerInfo) -> None:
+        super().setup(worker)
+        self._has_lines = False  # in an earlier run it had
+
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], []
 
@@ -74,6 +83,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         files = self._files()
         if not any(file.num_bytes for file in files):
             raise ConfigurationError(f"{self.manifest_path} is empty (0 bytes); give a manifest with a record a line")
+        self._check_lines(files)
         for file in files:
             codec = codec_of(file.path)
             yield from self._ranges(file) if codec is None else self._blocks(file, codec)
@@ -106,13 +116,10 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         return self._lines(partition).sha256
 
     def sampled_fields(self) -> Fields:
-        for file in self._files():
-            codec = codec_of(file.path)
-            if codec is None:
-                data = self.storage.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes), file)
-            else:
-                with decompressed(self.storage, file.path, codec) as read:
-                    data = read(SAMPLE_BYTES)
+        files = self._files()
+        self._check_lines(files)
+        for file in files:
+            data = self._start_of(file)
             is_whole = len(data) < SAMPLE_BYTES
             lines = data.split(b"\n") if is_whole else data.split(b"\n")[:-1]
             records = [record for line in lines if (record := _sampled(line))]
@@ -126,6 +133,29 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         found = list(records)
         self.take_observations()  # which are for when they are read to be processed
         return found
+
+    def _start_of(self, file: FileInfo) -> bytes:
+        """The first ``SAMPLE_BYTES`` of a manifest, uncompressed."""
+        codec = codec_of(file.path)
+        if codec is None:
+            return self.storage.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes), file)
+        with decompressed(self.storage, file.path, codec) as read:
+            return read(SAMPLE_BYTES)
+
+    def _check_lines(self, files: list[FileInfo]) -> None:
+        """Check that the first manifests have a record a line; once a run.
+
+        Raises:
+            ConfigurationError: one of them is a single JSON document.
+        """
+        if self._has_lines:
+            return
+        looked_into = {file.path: file for file in files[:LOOKED_INTO]}
+        starts = self.storage.each(lambda path: self._start_of(looked_into[path]), list(looked_into))
+        for path, start in zip(looked_into, starts):
+            if kind := kind_of_document(start, is_whole=len(start) < SAMPLE_BYTES):
+                raise ConfigurationError(advice(path, kind, codec_of(path)))
+        self._has_lines = True
 
     def _files(self) -> list[FileInfo]:
         path = self.manifest_path

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.optional import Ignored, is_number
 from curator_audio.stages.parameters import check_flag
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.stages.references import ReadsReferences, path_of
@@ -17,7 +19,7 @@ from curator_audio.stages.speech.decode import open_recording
 from curator_audio.stages.speech.recording_report import report_recording
 from curator_audio.stages.speech.sound import Samples
 from curator_audio.stages.speech.sound_options import SoundOptions, refuse_each
-from curator_audio.stages.times import is_time
+from curator_audio.stages.times import END_OF_RECORDING, MAX_TIME_SEC, is_time
 from curator_audio.tasks import AudioBatch, Record
 
 
@@ -30,8 +32,10 @@ class EstimateBandwidthStage(ReadsReferences, RecordStage):
     not grow with its length.
 
     A segment is left as it is, and counted in ``segments_without_bandwidth``, where there is nothing to measure: its
-    times are no times, it is shorter than 0.1 s or lies beyond the end of the recording, or its ``metrics`` are no
-    object. Silence has a bandwidth of 0 Hz. A recording that breaks off is measured up to there and counted in
+    times are no times, it is shorter than 0.1 s or lies beyond the end of the recording. One that crosses the end, or
+    has -1 for it, is measured up to there. What is there of another kind (``metrics`` that are no object, a bandwidth,
+    sample rate or duration that is no number) is taken for absent, counted (``optional_fields_ignored``) and replaced.
+    Silence has a bandwidth of 0 Hz. A recording that breaks off is measured up to there and counted in
     ``recordings_broken_off``; one of which nothing can be decoded is quarantined.
 
     Args:
@@ -104,7 +108,9 @@ class EstimateBandwidthStage(ReadsReferences, RecordStage):
         if not isinstance(segments, list):
             raise RecordError("wrong_type", f"segments is {segments!r:.80}; give a list of objects")
         wanted = [index for index, segment in enumerate(segments) if self.reestimate or not _has_bandwidth(segment)]
-        lacking = [name for name in ("audio_sample_rate", "duration") if record.get(name) is None]
+        lacking = [name for name in ("audio_sample_rate", "duration") if not is_number(record.get(name))]
+        num_wrong = sum(record.get(name) is not None for name in lacking) + sum(map(_has_wrong_bandwidth, segments))
+        self.log_metrics(Ignored(num_wrong).as_metrics())
         if not wanted and not lacking:
             return record
         times = {index: times for index in wanted if (times := _times(segments[index])) is not None}
@@ -124,7 +130,10 @@ class EstimateBandwidthStage(ReadsReferences, RecordStage):
         path = references.resolved(path)
         with references.reading(path) as storage, open_recording(storage, path, self._options) as recording:
             rate = recording.sample_rate
-            spans = {index: (round(start * rate), round(end * rate)) for index, (start, end) in times.items()}
+            spans = {
+                index: (round(start * rate), round(min(end, MAX_TIME_SEC) * rate))
+                for index, (start, end) in times.items()
+            }
             found = bandwidths_of_spans(recording.blocks(), rate, spans)
         report_recording(self, path, recording)
         return found, {"audio_sample_rate": rate, "duration": recording.num_samples / rate}
@@ -174,15 +183,27 @@ def bandwidths_of_spans(
 
 
 def _has_bandwidth(segment: Any) -> bool:
+    return is_number(_bandwidth(segment))
+
+
+def _has_wrong_bandwidth(segment: Any) -> bool:
+    bandwidth = _bandwidth(segment)
+    return bandwidth is not None and not is_number(bandwidth)
+
+
+def _bandwidth(segment: Any) -> Any:
+    """What stands in the place of a segment's bandwidth: metrics that are no object do, too."""
     metrics = segment.get("metrics") if isinstance(segment, dict) else None
-    return isinstance(metrics, dict) and metrics.get("bandwidth") is not None
+    return metrics.get("bandwidth") if isinstance(metrics, dict) else metrics if metrics is None else [metrics]
 
 
 def _times(segment: Any) -> tuple[float, float] | None:
-    """Start and end of a segment that can be measured, in seconds."""
-    if not isinstance(segment, dict) or not isinstance(segment.get("metrics"), (dict, type(None))):
+    """Start and end of a segment that can be measured, in seconds; to the end of the recording is infinite."""
+    if not isinstance(segment, dict):
         return None
     start, end = segment.get("start"), segment.get("end")
+    if end == END_OF_RECORDING and _is_time(start):
+        return start, math.inf
     return (start, end) if _is_time(start) and _is_time(end) and start < end else None
 
 
@@ -191,4 +212,5 @@ def _is_time(value: Any) -> TypeGuard[float]:
 
 
 def _with_bandwidth(segment: Record, bandwidth: float) -> Record:
-    return {**segment, "metrics": {**(segment.get("metrics") or {}), "bandwidth": round(bandwidth)}}
+    metrics = segment.get("metrics")
+    return {**segment, "metrics": {**(metrics if isinstance(metrics, dict) else {}), "bandwidth": round(bandwidth)}}

@@ -21,6 +21,7 @@ from curator_audio.stages.speech.foreign_fields import NAMES, Sources, sources_o
 from curator_audio.stages.speech.segments import METADATA_FIELDS, foreign_segment, id_in, name_in, sound_of
 from curator_audio.stages.speech.sound import Samples, audio_field, decode_sound, repaired
 from curator_audio.storage.names import short_name
+from curator_audio.storage.valid_text import decoded_utf8
 from curator_audio.tasks import Record
 
 WHOLE_ID = "whole_segment_id"
@@ -61,7 +62,8 @@ def record_of_npz(
         fields: names of arrays by what they are of a segment.
 
     Raises:
-        RecordError: it is no ``.npz`` file, has no audio that can be read, or codes that are none.
+        RecordError: it is no ``.npz`` file, or has no audio that can be read, codes that are none, or text that is not
+            UTF-8.
     """
     fields = fields or {}
     with _Arrays(data) as arrays:
@@ -328,9 +330,9 @@ def _rate(value: Any) -> int | None:
 
 
 def _text(array: npt.NDArray[Any] | None) -> str | None:
-    if array is None or array.size != 1 or array.dtype.kind not in "USifb":
+    if array is None or array.size != 1 or array.dtype.kind not in "USif":
         return None
     value = array.reshape(-1)[0]
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
+        return decoded_utf8(value, "a text")
     return None if value != value else str(value)  # NaN: what pandas makes of what is missing

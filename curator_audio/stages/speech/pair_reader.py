@@ -14,6 +14,7 @@ from loguru import logger
 
 from curator_audio.errors import ConfigurationError, StorageError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.io.parquet_rows import without_invalid_text
 from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.foreign_fields import is_label, local_speaker
@@ -343,8 +344,11 @@ def _pair(reference: Record, target: Record, speaker_id: str) -> Record:
 
 
 def _as_segments(table: Any) -> Any:
-    """The table with the types that the columns of segments have."""
-    return table.cast(segment_schema(tuple(table.column_names)))
+    """The table with the types that the columns of segments have; text that is not UTF-8 is none."""
+    import pyarrow
+
+    table = table.cast(segment_schema(tuple(table.column_names)))
+    return pyarrow.Table.from_arrays(list(map(without_invalid_text, table.columns)), schema=table.schema)
 
 
 def _changed(path: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
 from curator_audio.stages.io.parquet_errors import as_parquet
+from curator_audio.stages.io.parquet_rows import rows_of
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.foreign_fields import Sources
 from curator_audio.stages.speech.parquet_columns import SegmentColumns
@@ -25,7 +26,9 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
 
     Columns are found by the names they have in known datasets, and by those that ``fields`` gives; those that are no
     fields of a segment are left out and named, fields without a column are None, and a row without a name is named
-    after its shard and its number. A file that is not Parquet, or has neither sound, text nor codes, is quarantined.
+    after its shard and its number. A file that is not Parquet, or has neither sound, text nor codes, is quarantined,
+    and so is a row with text that is not UTF-8. A value of another kind than its field is taken for absent and counted
+    (``optional_fields_ignored``).
 
     Args:
         input_path: the folder or prefix, or a single shard; a local path or any fsspec URL.
@@ -85,12 +88,15 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
                     )
                 own = replace(columns.sources, of={name: name for name in columns.sources.of})
                 for number, row in enumerate(self._rows(shard, columns)):
-                    yield self.segment_of(row, own, f"{stem}_{number}")
+                    if isinstance(row, RecordError):
+                        self.set_aside(path, row, {"row": number})
+                    else:
+                        yield self.segment_of(row, own, f"{stem}_{number}")
         except (RecordError, AccessError) as error:
             self.set_aside(path, error)
 
-    def _rows(self, shard: Any, columns: SegmentColumns) -> Iterator[dict[str, Any]]:
+    def _rows(self, shard: Any, columns: SegmentColumns) -> Iterator[Record | RecordError]:
         names = columns.columns()
         for group in range(shard.num_row_groups):  # one after the other: pre_buffer holds what it was asked for
             for batch in shard.iter_batches(ROWS_AT_ONCE, [group], names, use_threads=False):
-                yield from columns.of(batch).to_pylist()
+                yield from rows_of(columns.of(batch))

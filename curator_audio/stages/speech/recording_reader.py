@@ -15,6 +15,7 @@ from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.manifest_reader import BYTE_ORDER_MARK, ManifestReaderStage
+from curator_audio.stages.optional import Ignored, as_text
 from curator_audio.stages.reference_faults import SameCause
 from curator_audio.stages.references import RULES, ReadsReferences, References
 from curator_audio.stages.source import slug_of
@@ -24,6 +25,7 @@ from curator_audio.stages.speech.nemo import NEMO_FIELDS, with_segments
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.storage import absolute, is_local
+from curator_audio.storage.valid_text import valid_text
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 LOOKED_UP_AT_ONCE = 64
@@ -113,6 +115,8 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
                 except RecordError as error:
                     self.quarantine(batch, index, error)
                     continue
+                given = record.get("channel")
+                self.log_metrics(Ignored(given is not None and as_text(given) is None).as_metrics())
                 name = self._channels.name_of(channel) or channel
                 identified.records.append({**with_segments(record), "audio_id": audio_id, "channel": name})
                 identified.offsets.append(offset)
@@ -126,8 +130,8 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
             raise RecordError("missing_field", f"audio_filepath is {path!r:.80}; give the path of an audio file")
         path = self._references(manifest_path).resolved(path)
         channel = record.get("channel")
-        channel = posixpath.basename(posixpath.dirname(path)) if channel in (None, "") else str(channel)
-        return channel, posixpath.splitext(posixpath.basename(path))[0], path
+        channel = as_text(channel) or posixpath.basename(posixpath.dirname(path))
+        return valid_text(channel), valid_text(posixpath.splitext(posixpath.basename(path))[0]), path
 
     def _references(self, manifest_path: str) -> References:
         return self.references_of(manifest_path, self.audio_dir, self._worker or WorkerInfo(storage=self.storage))

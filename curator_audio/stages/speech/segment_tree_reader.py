@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.io.tree_reader import TreeReaderStage
+from curator_audio.stages.optional import Ignored
 from curator_audio.stages.speech.foreign_fields import Sources, check_fields, is_label, local_speaker, sources_of, taken
+from curator_audio.stages.speech.optional_fields import with_usable_fields
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, foreign_segment
 from curator_audio.storage.ledger import StageMetrics
 from curator_audio.tasks import AudioBatch, Record
@@ -75,8 +77,15 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
 
     def segment_of(self, values: Mapping[str, Any], sources: Sources, segment_id: str) -> Record:
         """Return the record of a segment that a file of others tells of."""
-        record = foreign_segment(taken(values, sources), segment_id)
+        record = self.usable(foreign_segment(taken(values, sources), segment_id))
         return self.checked(record, values, sources, record["audio_id"])
+
+    def usable(self, record: Record) -> Record:
+        """Return a record without values of another kind than their optional fields; they are counted."""
+        ignored = Ignored()
+        record = with_usable_fields(record, ignored)
+        self.log_metrics(ignored.as_metrics())
+        return record
 
     def checked(self, record: Record, values: Mapping[str, Any], sources: Sources, recording: str | None) -> Record:
         """Return a record with its speaker, and count what it lacks, and what was there and is not taken.

@@ -96,7 +96,7 @@ def foreign_segment(values: Mapping[str, Any], segment_id: str) -> Record:
         value = record[name]
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # which a column of whole numbers becomes where one of them is missing
-        if isinstance(value, (int, float)):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
             record[name] = None if value != value else str(value)
     for name in TIME_FIELDS:
         if isinstance(record[name], str):

@@ -17,6 +17,7 @@ from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderSta
 from curator_audio.stages.speech.segments import foreign_segment, id_in, name_in
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.storage import join
+from curator_audio.storage.valid_text import decoded_utf8
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 SOUND = ("flac", "wav", "mp3", "ogg", "opus", "m4a")
@@ -73,7 +74,7 @@ class WebDatasetReaderStage(SegmentTreeReaderStage):
         described = _described(key, files)
         sources = self.sources_in(_kinds(described, files))
         without_sound = {field: other for field, other in sources.of.items() if field != "audio"}
-        record = foreign_segment(taken(described, replace(sources, of=without_sound)), "")
+        record = self.usable(foreign_segment(taken(described, replace(sources, of=without_sound)), ""))
         sound = next((suffix for suffix in SOUND if suffix in files), None)
         if sound is not None:
             record["audio"] = {"bytes": files[sound], "path": f"{name}.{sound}"}
@@ -137,7 +138,7 @@ def _described(key: str, files: dict[str, bytes]) -> dict[str, Any]:
     if not isinstance(described, dict):
         raise RecordError("not_an_object", f"{key}.json holds a {type(described).__name__}, not a JSON object")
     if "txt" in files and not described.get("text"):
-        described["text"] = files["txt"].decode(errors="replace").strip()
+        described["text"] = decoded_utf8(files["txt"], f"{key}.txt").removeprefix("\ufeff").strip()
     return described
 
 

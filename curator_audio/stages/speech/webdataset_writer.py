@@ -14,6 +14,7 @@ from curator_audio.stages.speech.webdataset_reader import SOUND
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.json_codec import encode_record
 from curator_audio.storage.names import short_name
+from curator_audio.storage.valid_text import Repairs, with_valid_text
 from curator_audio.tasks import AudioBatch, Record
 
 LONGEST_SUFFIX_BYTES = len(".json")
@@ -55,15 +56,17 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
 
     def encode(self, task: AudioBatch) -> bytes:
         file = io.BytesIO()
+        repairs = Repairs()
         for index, record in enumerate(task.records):
             try:
-                key, files = self._files(record)
+                key, files = self._files(with_valid_text(record, repairs), repairs)
                 if key in self._taken:
                     raise RecordError("duplicate_segment", f"a second segment would be written to {key}.json")
                 file.write(b"".join(_member(key + suffix, data) for suffix, data in files))
                 self._taken.add(key)
             except RecordError as error:
                 self.quarantine(task, index, error)
+        self.log_metrics(repairs.as_metrics())
         return file.getvalue()
 
     def _encoded(self, tasks: Iterable[AudioBatch]) -> Iterator[tuple[bytes, int]]:
@@ -75,12 +78,13 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
         if not is_empty:
             yield END_OF_ARCHIVE, 0
 
-    def _files(self, record: Record) -> tuple[str, list[tuple[str, bytes]]]:
+    def _files(self, record: Record, repairs: Repairs) -> tuple[str, list[tuple[str, bytes]]]:
         """The key of a record, and what its files end in and hold."""
         *folder, name = file_name_of(record, "", self.id_field)
         # What follows the first dot of a name is its kind to WebDataset; the JSON has the name as it is.
         key = "/".join([*folder, short_name(name.replace(".", "_"), LONGEST_SUFFIX_BYTES)])
-        files = [(".json", encode_record({name: value for name, value in record.items() if name != "audio"}))]
+        fields = {name: value for name, value in record.items() if name != "audio"}
+        files = [(".json", encode_record(fields, repairs))]
         if record.get("audio") is not None:
             sound = sound_of(record)
             files.insert(0, (_suffix(record["audio"], sound), sound))
@@ -98,7 +102,4 @@ def _member(name: str, data: bytes) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = len(data)
     padding = bytes(-len(data) % tarfile.BLOCKSIZE)
-    try:
-        return info.tobuf(tarfile.PAX_FORMAT) + data + padding
-    except UnicodeEncodeError:
-        raise RecordError("invalid_name", f"{name!r} is no text and can be no name in a tar; rename it") from None
+    return info.tobuf(tarfile.PAX_FORMAT) + data + padding

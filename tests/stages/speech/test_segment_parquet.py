@@ -56,9 +56,19 @@ def foreign(path: Path, columns: dict[str, Any], row_group_size: int = 1000) -> 
     pq.write_table(pa.table(columns), path, row_group_size=row_group_size)
 
 
+def test_values_of_another_kind_are_absent_and_counted(tmp_path: Path) -> None:
+    columns = {"text": ["a", "b"], "speaker_id": [["ann"], None], "start": ["soon", "0.5"], "sample_rate": [16000, 0]}
+    foreign(tmp_path / "in" / "a.parquet", columns)
+    reader = SegmentParquetReaderStage(f"{tmp_path}/in")
+    first, second = (record for batch in batches(reader) for record in batch.records)
+    assert (first["text"], first["speaker_id"], first["start"], first["sample_rate"]) == ("a", None, None, 16000)
+    assert (second["text"], second["sample_rate"]) == ("b", None)
+    assert reader.observed.metrics["optional_fields_ignored"] == 2
+
+
 # What is written ---------------------------------------------------------------------------------------------
 
-times = st.none() | st.floats(allow_nan=False)
+times = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 texts = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
 segments = st.builds(
     segment,

@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from hypothesis import given
@@ -16,7 +17,12 @@ from hypothesis import strategies as st
 from curator_audio.errors import ConfigurationError, CuratorError
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.pipeline.pipeline import Pipeline
-from curator_audio.stages.speech import WebDatasetReaderStage, WebDatasetWriterStage, webdataset_reader
+from curator_audio.stages.speech import (
+    SegmentParquetWriterStage,
+    WebDatasetReaderStage,
+    WebDatasetWriterStage,
+    webdataset_reader,
+)
 from curator_audio.stages.speech.segments import id_in
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Part, Record
@@ -126,7 +132,6 @@ def test_what_cannot_be_written_is_set_aside_by_itself(tmp_path: Path) -> None:
         "path_leaves_root": segment("b_seg_0", channel="../.."),
         "missing_audio": segment("c_seg_0", audio={"bytes": None, "path": "c.wav"}),
         "missing_field": segment("", text="nobody"),
-        "invalid_name": segment("d_seg_0") | {"segment_id": "d\ud800"},
         "not_serializable": segment("e_seg_0", codes=[object()]),
     }
     (part,), writer = write(str(tmp_path), [segment("a_seg_0"), *bad.values()], [segment("f_seg_0")])
@@ -250,6 +255,30 @@ def test_values_of_odd_types_do_no_harm_to_others(tmp_path: Path) -> None:
     odd = {"duration_sec": "long", "codes": "none", "text": ["a"], "channel": 5, "start": {}}
     records, aside = read_tar(tmp_path, tar(("a.json", json.dumps(odd).encode()), ("b.txt", b"b")))
     assert [record["segment_id"] for record in records] == ["5/a", "b"] and aside == []
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("text", ["a"]),
+        ("text", True),
+        ("language", ["de"]),
+        ("start", "soon"),
+        ("end", {}),
+        ("duration_sec", float("nan")),
+        ("sample_rate", "16k"),
+        ("sample_rate", 0.5),
+    ],
+)
+def test_an_optional_field_that_is_wrong_is_absent_there(name: str, wrong: object, tmp_path: Path) -> None:
+    described = {"gender": "female", "codes": [1, 2], name: wrong}
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.tar").write_bytes(tar(("a.json", json.dumps(described).encode()), ("a.wav", sound())))
+    stages = [WebDatasetReaderStage(f"{tmp_path}/in"), SegmentParquetWriterStage(f"{tmp_path}/out/data")]
+    result = Pipeline("copy", stages).run(LocalExecutor(), output_dir=f"{tmp_path}/out")
+    (row,) = [row for path in (tmp_path / "out").rglob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert (row[name], row["gender"], row["codes"], result.quarantined) == (None, "female", [1, 2], {})
+    assert result.metrics["webdataset_reader"].custom["optional_fields_ignored"] == 1
 
 
 MEMBERS = [(f"{key}.{kind}", key.encode() * 600) for key in "abc" for kind in ("txt", "wav")]

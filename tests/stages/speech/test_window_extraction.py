@@ -64,7 +64,7 @@ def test_a_window_is_the_slice_from_its_first_segment_to_its_last(windows: list[
     """However its segments and the windows overlap, lie within each other, or reach beyond the recording."""
     path = "memory://windows/a.wav"
     Storage().write(path, recording(DURATION_SEC))
-    stage = WindowExtractionStage(silence_threshold_db=-200)
+    stage = WindowExtractionStage(silence_threshold_db=-200, end_tolerance=0)
 
     records = extracted(stage, entry_of(path, *(window(*segments) for segments in windows)))
 
@@ -207,7 +207,7 @@ def test_names_that_the_reader_gave_are_kept(six_seconds: Path) -> None:
         ("negative", window((2, 3), (1, 1.5))),
         ("empty", window((2, 3), (2, 2))),
         ("empty", window((2, 2.00001))),
-        ("beyond_end", window((5, 6.0002))),
+        ("beyond_end", window((4.5, 6.5001))),
         ("beyond_end", window((6, 7))),
         ("beyond_end", window((0, 1), (1e8, 1e9))),
         ("silent", window((3, 3.5))),
@@ -234,6 +234,41 @@ def test_a_window_that_cannot_be_used_is_counted_and_the_rest_goes_on(reason: st
 def test_an_end_that_rounding_moved_past_the_recording_is_clipped(six_seconds: Path) -> None:
     (record,) = extracted(WindowExtractionStage(), entry_of("a.wav", window((5.0, 6 + 1 / RATE))), folder=six_seconds)
     assert (record["duration_sec"], record["end"]) == (1.0, 6 + 1 / RATE)
+
+
+@pytest.mark.parametrize("end", [6.0, 6.02, 6.5, -1])
+def test_a_window_that_crosses_the_end_is_clipped_and_its_segments_too(end: float, six_seconds: Path) -> None:
+    stage = WindowExtractionStage()
+    made = window((3.0, 4.0), (3.5, 6.3), (5.0, end))
+    (record,) = extracted(stage, entry_of("a.wav", made), folder=six_seconds)
+    assert samples_of(record).tolist() == places(3 * RATE, 6 * RATE).tolist()
+    assert (record["start"], record["end"], record["duration_sec"]) == (3.0, 6.0, 3.0)
+    is_at_end = end != 6.0
+    times = [(one["start"], one["end"]) for one in record["segments"]]
+    assert times == [(0.0, 1.0), (0.5, 3.0 if is_at_end else 3.3), (2.0, 3.0)]
+    counted = metrics(stage)
+    assert counted.get("clipped_at_end", 0) == (end in (6.02, 6.5))
+    assert counted.get("segments_reaching_beyond", 0) == (not is_at_end)
+
+
+def test_a_segment_to_the_end_ends_with_its_window(six_seconds: Path) -> None:
+    windows = [window((1, -1), (2, 3)), window((6, -1)), window((-1, -1))]
+    stage = WindowExtractionStage()
+    (record,) = extracted(stage, entry_of("a.wav", *windows), folder=six_seconds)
+    assert [(one["start"], one["end"]) for one in record["segments"]] == [(0.0, 2.0), (1.0, 2.0)]
+    counted = metrics(stage)
+    assert (counted["skipped_beyond_end"], counted["skipped_negative"]) == (1, 1)
+
+
+@pytest.mark.parametrize("wrong", [["ann"], {}, True, math.nan])
+def test_a_text_that_is_none_is_absent_there(wrong: Any, six_seconds: Path) -> None:
+    made = window((0, 1), (1, 2))
+    made["segments"][0] |= {"speaker": wrong, "text": wrong}
+    stage = WindowExtractionStage()
+    (record,) = extracted(stage, entry_of("a.wav", made, language=wrong), folder=six_seconds)
+    speakers = [one["speaker"] and one["speaker"].rpartition("/")[2] for one in record["segments"]]
+    assert (speakers, record["text"], record["language"]) == ([None, "spk1"], "text 1", None)
+    assert metrics(stage)["optional_fields_ignored"] == 3
 
 
 # Recordings ---------------------------------------------------------------------------------------------------
