@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AGAIN_SEC = 0.05
+ASKED_BY_FINALIZERS = "closed"
+"""A property of files, which `io.IOBase` asks for when one is forgotten; what it raises then is dropped unseen."""
 
 _CALLED_BACK: set[CodeType] = set()
 _holding: list[bool] = []
@@ -81,14 +83,19 @@ def stoppable() -> Iterator[None]:
             _holding[0] = True
         elif frame is not None and frame.f_code in _CALLED_BACK:
             _is_put_off = True
+        elif frame is not None and frame.f_code.co_name == ASKED_BY_FINALIZERS:
+            try_again()
         else:
             raise KeyboardInterrupt
 
     def interrupt_again(dropped: sys.UnraisableHookArgs) -> None:
-        nonlocal again, is_dropping, has_come
-        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            try_again()
+        else:
             hook(dropped)
-            return
+
+    def try_again() -> None:
+        nonlocal again, is_dropping, has_come
         is_dropping = has_come = True  # what comes in here would be dropped as well
         while has_come:
             has_come = False

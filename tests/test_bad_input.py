@@ -367,7 +367,7 @@ def as_anybody() -> list[str]:
         return []
     setpriv = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"]
     if shutil.which("setpriv") is None or subprocess.run([*setpriv, "true"], capture_output=True).returncode != 0:
-        pytest.skip("root may read everything, and cannot give that up here")
+        pytest.skip("needs a machine on which root can give up its right to read everything")
     return setpriv
 
 
@@ -400,7 +400,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("only root may mount a small file system, and not everywhere")
+        pytest.skip("needs a machine on which a small file system can be mounted")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
 

@@ -72,6 +72,10 @@ class Pipeline:
             step.check(plan)
         return plan
 
+    def output_places(self, plan: Plan) -> list[str]:
+        """Where its writer and its steps put what they make, wherever ledger and quarantine are."""
+        return [*plan.writer.output_places, *(place for step in self.after for place in step.output_places(plan))]
+
     def run(
         self,
         executor: Executor | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
@@ -63,6 +64,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise ConfigurationError(f"{name} is {value!r}; give a number of MB above 0")
+        self._is_named_folder = self.manifest_path.endswith("/")
         self.manifest_path = absolute(self.manifest_path)
 
     def outputs(self) -> tuple[list[str], list[str]]:
@@ -107,7 +109,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         for file in self._files():
             codec = codec_of(file.path)
             if codec is None:
-                data = self.storage.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes))
+                data = self.storage.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes), file)
             else:
                 with decompressed(self.storage, file.path, codec) as read:
                     data = read(SAMPLE_BYTES)
@@ -118,6 +120,13 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
                 return Fields(frozenset(name for record in records for name in record))
         return Fields.any()
 
+    def first_records(self, count: int) -> list[tuple[Record, str]]:
+        batches = (batch for partition in self.partitions() for batch in self.process(partition))
+        records = islice(((record, batch.source_path) for batch in batches for record in batch.records), count)
+        found = list(records)
+        self.take_observations()  # which are for when they are read to be processed
+        return found
+
     def _files(self) -> list[FileInfo]:
         path = self.manifest_path
         if any(mark in path for mark in "*?[") and not self.storage.exists(path):
@@ -125,12 +134,13 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             if not files:
                 raise ConfigurationError(f"no file matches {path}; check the pattern")
             return files
-        if path.endswith("/") or self.storage.is_folder(path):
+        if self._is_named_folder or self.storage.is_folder(path):
             files = without_bookkeeping(self.storage.list_files(path))
             files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES)]
             if not files:
                 raise ConfigurationError(
-                    f"no manifest in {path}; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"
+                    f"no manifest in {path}{'/' if self._is_named_folder else ''}; "
+                    "there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"
                 )
             return files
         return [self.storage.info(path)]
@@ -150,9 +160,10 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         if partition.data is not None:
             return Lines(partition.start, partition.data, partition.overlong_num_bytes)
 
+        file = FileInfo(partition.source_path, partition.source_num_bytes, partition.version)
+
         def read(start: int, end: int) -> bytes:
-            end = min(end, partition.source_num_bytes)
-            return self.storage.read_range(partition.source_path, start, end) if start < end else b""
+            return self.storage.read_range(file.path, start, min(end, file.num_bytes), file)
 
         return read_lines(read, partition.start, partition.end, self._max_line_bytes)
 
@@ -183,7 +194,8 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             return None
 
     def _batch(self, task: Partition, records: list[Record], offsets: list[int]) -> AudioBatch:
-        self.log_metric("audio_duration", sum(map(_duration_sec, records)))
+        if duration := sum(map(_duration_sec, records)):  # which not every manifest tells
+            self.log_metric("audio_duration", duration)
         return AudioBatch(records, task.source_path, offsets)
 
 

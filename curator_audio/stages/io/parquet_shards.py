@@ -98,7 +98,7 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
                     num_records += len(table)
                 if writing is not None:
                     writing.result()
-        return [Part(part_path, file.num_bytes, sink.digest.hexdigest(), num_records)]
+        return [Part(part_path, file.num_bytes, sink.digest.hexdigest(), num_records, version=file.version)]
 
     def _tables(self, tasks: Iterable[AudioBatch]) -> Iterator[Any]:
         """The records as a table a row group; none that is empty."""

@@ -24,7 +24,7 @@ from curator_audio.stages.speech.headers import (
     sound_bytes,
 )
 from curator_audio.stages.speech.kinds import what_else, what_text
-from curator_audio.stages.speech.media_file import LookedTooFar, MediaFile
+from curator_audio.stages.speech.media_file import InOrder, LookedTooFar, MediaFile
 from curator_audio.stages.speech.mp3 import MP3_TAGS, is_cut_frame
 from curator_audio.stages.speech.ogg_links import MAGIC, OggLinks
 from curator_audio.stages.speech.packets import num_samples_by_packets
@@ -128,7 +128,7 @@ def _links(file: MediaFile, path: str) -> Generator[Any]:
     has_opened = False
     while True:
         try:
-            container = _opened(links, file, path)
+            container = _opened(InOrder(links, file), file, path)
         except RecordError as error:
             if error.reason != EMPTY or links.tells_of_sound():
                 raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Protocol
 
 from curator_audio.errors import AccessError, CuratorError, RecordError, StorageError
 from curator_audio.stopping import called_back, raise_put_off
@@ -22,6 +22,33 @@ FAR_BYTES = 4 * 2**20
 
 class LookedTooFar(RecordError):
     """FFmpeg did not find the sound in a file within ``MAX_OPENING_BYTES``."""
+
+
+class Source(Protocol):
+    """What reads a file in a way of its own."""
+
+    def read(self, num_bytes: int, /) -> bytes:
+        """Up to as many of the next bytes, none at the end."""
+
+
+class InOrder:
+    """What FFmpeg is given of a source that can be read in order only; what goes wrong is kept as that of its file.
+
+    Args:
+        source: what is read.
+        file: what it reads.
+    """
+
+    def __init__(self, source: Source, file: MediaFile) -> None:
+        self._source, self._file = source, file
+
+    @called_back
+    def read(self, num_bytes: int) -> bytes:
+        try:
+            return self._source.read(num_bytes)
+        except BaseException as error:
+            self._file.error = error
+        return b""
 
 
 class MediaFile:
@@ -48,7 +75,8 @@ class MediaFile:
         self._is_in_order = False
         self._opening_bytes: int | None = None
         self._has_read = False
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
+        """What went wrong in a callback."""
         self._header, self._trailer = b"", b""  # what stands before the bytes from _start to _end, and behind them
         self._start, self._end = 0, self._real_bytes
         self.head = b""
@@ -119,7 +147,7 @@ class MediaFile:
         """
         self._is_in_order = in_order
         self._position = self._opening_bytes = 0
-        self._error = None
+        self.error = None
 
     @contextmanager
     def read_anew(self) -> Iterator[None]:
@@ -139,7 +167,7 @@ class MediaFile:
         """
         self._opening_bytes = None
         raise_put_off()
-        error = self._error
+        error = self.error
         if error is None:
             return
         if isinstance(error, AccessError) and self._has_read:  # what could be read a moment ago can be read again
@@ -155,7 +183,7 @@ class MediaFile:
         try:
             return self._read(num_bytes)
         except BaseException as error:
-            self._error = error
+            self.error = error
         return b""
 
     @called_back
@@ -164,7 +192,7 @@ class MediaFile:
         try:
             return self._seek(offset, whence)
         except BaseException as error:
-            self._error = error
+            self.error = error
         return -1
 
     @called_back
@@ -176,7 +204,7 @@ class MediaFile:
 
     def _read(self, num_bytes: int) -> bytes:
         raise_put_off()
-        if self._error is not None:
+        if self.error is not None:
             return b""
         start = self._position - len(self._header) + self._start
         if start < self._start:
@@ -205,7 +233,7 @@ class MediaFile:
     def _seek(self, offset: int, whence: int) -> int:
         end = len(self._header) + (self._end or 0) - self._start + len(self._trailer)
         target = offset + (end if whence == 2 else 0)
-        if self._error is not None or not 0 <= target <= end:
+        if self.error is not None or not 0 <= target <= end:
             return -1
         self._count(min(abs(target - self._position), FAR_BYTES))
         self._position = target

@@ -20,9 +20,10 @@ WRITTEN_AT_ONCE = 64
 
 @dataclass
 class SegmentFileWriterStage(WriterStage[AudioBatch]):
-    """Writes every segment to ``{output_path}/{channel}/{segment_id}`` and a suffix; a format is its ``file_of``.
+    """Writes every segment to ``{output_path}/{channel}/{name}`` and a suffix; a format is its ``file_of``.
 
-    A segment without sound, or with the name of another of its partition, is quarantined.
+    The name is the segment's id without its channel. A segment without sound, or with the name of another of its
+    partition, is quarantined.
 
     Args:
         output_path: the folder or prefix.
@@ -106,5 +107,5 @@ class SegmentFileWriterStage(WriterStage[AudioBatch]):
             data = self.file_in_place(storage, path, record) if is_in_place else self.file_of(storage, path, record)
         except RecordError as error:
             return error
-        storage.write(path, data)
-        return Part(path, len(data), hashlib.sha256(data).hexdigest(), 1)
+        version = storage.written(path, data)
+        return Part(path, len(data), hashlib.sha256(data).hexdigest(), 1, version=version)

@@ -11,7 +11,7 @@ from curator_audio.stages.alm.windows import NO_SPEAKER
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.parameters import check_flag, check_number
 from curator_audio.stages.speech.cutting import CuttingStage, Span, as_text, sample_index
-from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_FIELDS, segment_record
+from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_FIELDS, id_in, segment_record
 from curator_audio.stages.speech.sound import Samples, audio_field
 from curator_audio.stages.times import is_time
 from curator_audio.tasks import Record
@@ -46,6 +46,9 @@ class SegmenterStage(CuttingStage):
         skip_without_text: whether segments without text are skipped.
         silence_threshold_db: a segment whose peak is below it is silent, in dB of full scale.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
+        allow_outside: whether a manifest may name files outside of that folder.
+        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
         timeline: ``samples`` puts the samples end to end, ``container`` where the timestamps are: gaps and late starts
             become silence, what overlaps is dropped.
         channel: ``mix``, ``left``, ``right`` or a number from 0; ``each`` for all, each as a recording of its own,
@@ -67,7 +70,7 @@ class SegmenterStage(CuttingStage):
         ...     {"start": 0.75, "end": 1.0, "speaker": "no-speaker", "text": ""}]}
         >>> (batch,) = SegmenterStage().process(AudioBatch([entry]))
         >>> [(segment["segment_id"], segment["speaker_id"], segment["duration_sec"]) for segment in batch.records]
-        [('show_seg_0', 'show/a', 0.75)]
+        [('news/show_seg_0', 'news/show/a', 0.75)]
     """
 
     sample_rate: int = 16000
@@ -138,9 +141,10 @@ class SegmenterStage(CuttingStage):
     def piece(self, entry: Record, index: int, samples: Samples) -> Record:
         segment = entry["segments"][index]
         audio_id = entry["audio_id"]
-        segment_id = f"{audio_id}_seg_{index}"
+        recording = id_in(entry["channel"], audio_id)  # also where a segment has a channel of its own
+        segment_id = f"{recording}_seg_{index}"
         metadata = {name: _own(segment, entry, name) for name in METADATA_FIELDS}
-        metadata["speaker_id"] = metadata["speaker_id"] or f"{audio_id}/{segment['speaker']}"
+        metadata["speaker_id"] = metadata["speaker_id"] or f"{recording}/{segment['speaker']}"
         duration = len(samples) / self.sample_rate
         self.log_metric("segments", 1)
         self.log_metric("segment_duration", duration)

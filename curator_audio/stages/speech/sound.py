@@ -82,5 +82,5 @@ def decode_sound(data: bytes) -> tuple[Samples, int]:
 
 
 def audio_field(samples: Samples, sample_rate: int, segment_id: str) -> dict[str, Any]:
-    """The ``audio`` field of a segment's record."""
-    return {"bytes": encode_flac(samples, sample_rate), "path": f"{segment_id}.flac"}
+    """The ``audio`` field of a segment's record; its ``path`` is the id's last part."""
+    return {"bytes": encode_flac(samples, sample_rate), "path": f"{segment_id.rpartition('/')[2]}.flac"}

@@ -9,6 +9,7 @@ from typing import Any
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.speech.cutting import CuttingStage, Span, as_text
+from curator_audio.stages.speech.segments import id_in
 from curator_audio.stages.speech.sound import Samples, audio_field
 from curator_audio.stages.speech.sound_options import refuse_each
 from curator_audio.stages.speech.windows import WINDOW_FIELDS
@@ -46,6 +47,9 @@ class WindowExtractionStage(CuttingStage):
         sample_rate: the rate of the windows, in Hz.
         silence_threshold_db: a window whose peak is below it is silent, in dB of full scale.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
+        allow_outside: whether a manifest may name files outside of that folder.
+        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
         timeline: ``samples`` puts the samples end to end, ``container`` where the timestamps are: gaps and late starts
             become silence, what overlaps is dropped.
         channel: ``mix``, ``left``, ``right`` or a number from 0.
@@ -68,9 +72,9 @@ class WindowExtractionStage(CuttingStage):
         >>> (batch,) = WindowExtractionStage().process(AudioBatch([entry]))
         >>> (record,) = batch.records
         >>> record["window_id"], record["duration_sec"], record["speakers"], record["text"]
-        ('show_win_0', 1.5, ['a', 'b'], 'Good evening Hello')
+        ('news/show_win_0', 1.5, ['news/show/a', 'news/show/b'], 'Good evening Hello')
         >>> record["segments"][1]
-        {'start': 0.75, 'end': 1.5, 'speaker': 'b', 'text': 'Hello'}
+        {'start': 0.75, 'end': 1.5, 'speaker': 'news/show/b', 'text': 'Hello'}
     """
 
     windows_field: str = "filtered_windows"
@@ -143,9 +147,10 @@ class WindowExtractionStage(CuttingStage):
 
     def piece(self, entry: Record, index: int, samples: Samples) -> Record:
         window = entry[self.windows_field][index]
-        window_id = f"{entry['audio_id']}_win_{index}"
+        recording = id_in(entry["channel"], entry["audio_id"])
+        window_id = f"{recording}_win_{index}"
         start, end = _times(window)
-        segments = [_within(segment, start) for segment in window["segments"]]
+        segments = [_within(segment, start, _speaker_id(segment, recording)) for segment in window["segments"]]
         speakers = list(dict.fromkeys(segment["speaker"] for segment in segments if segment["speaker"]))
         duration = len(samples) / self.sample_rate
         self.log_metrics({"windows": 1, "window_duration": duration})
@@ -180,11 +185,17 @@ def _is_timed(segment: Any) -> bool:
     return isinstance(segment, dict) and is_time(segment.get("start")) and is_time(segment.get("end"))
 
 
-def _within(segment: Record, window_start: float) -> Record:
-    """A segment as a window has it; where there is no speaker it is None, and no text is an empty one."""
+def _speaker_id(segment: Record, recording: str) -> str | None:
+    """Who speaks: the segment's own ``speaker_id``, else its label with its recording; None where there is no label."""
+    label = as_text(segment.get("speaker") or None)
+    return (as_text(segment.get("speaker_id") or None) or f"{recording}/{label}") if label else None
+
+
+def _within(segment: Record, window_start: float, speaker: str | None) -> Record:
+    """A segment as a window has it; no text is an empty one."""
     return {
         "start": round(segment["start"] - window_start, _DIGITS),
         "end": round(segment["end"] - window_start, _DIGITS),
-        "speaker": as_text(segment.get("speaker") or None),
+        "speaker": speaker,
         "text": (as_text(segment.get("text")) or "").strip(),
     }

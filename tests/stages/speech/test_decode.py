@@ -409,7 +409,6 @@ def cutting_server() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_a_connection_cut_in_mid_object(cutting_server: tuple[str, dict[str, Any]]) -> None:
-    pytest.importorskip("aiohttp")
     address, state = cutting_server
     state["data"] = written(np.zeros((4 * 2**20, 1)), format="WAV")  # two ranges of 5 MB, fsspec's block
     num_decoded = 0

@@ -56,7 +56,7 @@ def test_each_channel_is_a_recording_of_its_own(tmp_path: Path) -> None:
     records = segmented(stage, path, spans)
 
     assert [(record["audio_id"], record["segment_id"], record["speaker_id"]) for record in records] == [
-        (f"call_ch{channel}", f"call_ch{channel}_seg_{index}", f"call_ch{channel}/a")
+        (f"call_ch{channel}", f"{tmp_path.name}/call_ch{channel}_seg_{index}", f"{tmp_path.name}/call_ch{channel}/a")
         for index in range(3)
         for channel in range(2)
     ]

@@ -89,7 +89,7 @@ def test_a_segment_is_a_slice_of_the_whole_resampled_at_once(
         SegmenterStage(sample_rate=rate), [{"audio_filepath": str(path), "segments": [segment(*t) for t in times]}], ""
     )
 
-    assert [record["segment_id"] for record in records] == [f"a_seg_{k}" for k in range(len(times))]
+    assert [record["segment_id"] for record in records] == [f"{tmp_path.name}/a_seg_{k}" for k in range(len(times))]
     for record, (start, end) in zip(records, times):
         expected = whole[math.floor(start * rate + 0.5) : math.floor(end * rate + 0.5)]
         samples, sample_rate = decode_sound(record["audio"]["bytes"])
@@ -128,20 +128,38 @@ def test_a_segment_has_its_own_metadata_or_that_of_its_entry(tmp_path: Path) -> 
     assert without_audio == [
         {
             **common,
-            **{"segment_id": "show.1_seg_0", "audio": "show.1_seg_0.flac", "text": "hello", "start": 0.0, "end": 1.0},
-            **{"speaker_id": "show.1/spk00", "gender": "female", "dialect": "7", "tone": None},
+            **{
+                "segment_id": "Evening News/show.1_seg_0",
+                "audio": "show.1_seg_0.flac",
+                "text": "hello",
+                "start": 0.0,
+                "end": 1.0,
+            },
+            **{"speaker_id": "Evening News/show.1/spk00", "gender": "female", "dialect": "7", "tone": None},
             "channel": "Evening News",
         },
         {
             **common,
-            **{"segment_id": "show.1_seg_1", "audio": "show.1_seg_1.flac", "text": "1984", "start": 1.0, "end": 2.0},
+            **{
+                "segment_id": "Evening News/show.1_seg_1",
+                "audio": "show.1_seg_1.flac",
+                "text": "1984",
+                "start": 1.0,
+                "end": 2.0,
+            },
             **{"speaker_id": "ann", "gender": "male", "dialect": "7", "tone": "calm"},
             "channel": "radio",
         },
         {
             **common,
-            **{"segment_id": "show.1_seg_2", "audio": "show.1_seg_2.flac", "text": "x", "start": 2.0, "end": 3.0},
-            **{"speaker_id": "show.1/0", "gender": "female", "dialect": "7", "tone": None},
+            **{
+                "segment_id": "Evening News/show.1_seg_2",
+                "audio": "show.1_seg_2.flac",
+                "text": "x",
+                "start": 2.0,
+                "end": 3.0,
+            },
+            **{"speaker_id": "Evening News/show.1/0", "gender": "female", "dialect": "7", "tone": None},
             "channel": "Evening News",
         },
     ]
@@ -152,7 +170,7 @@ def test_names_that_the_reader_gave_are_kept(tmp_path: Path) -> None:
     entry = {"audio_filepath": "a.wav", "audio_id": "b", "channel": "news", "segments": [segment(0, 1)]}
     (record,) = segmented(SegmenterStage(), [entry], tmp_path)
     names = [record[name] for name in ("segment_id", "audio_id", "speaker_id", "channel")]
-    assert names == ["b_seg_0", "b", "b/spk00", "news"]
+    assert names == ["news/b_seg_0", "b", "news/b/spk00", "news"]
 
 
 def test_a_speaker_may_be_known_by_the_entry_alone(tmp_path: Path) -> None:
@@ -207,7 +225,7 @@ def test_a_segment_that_cannot_be_used_is_counted_and_the_rest_goes_on(reason: s
 
     records = segmented(stage, [entry], recording)
 
-    assert [record["segment_id"] for record in records] == ["a_seg_0", "a_seg_2"]
+    assert [record["segment_id"] for record in records] == [f"{recording.name}/a_seg_{k}" for k in (0, 2)]
     assert metrics(stage) == {
         f"skipped_{reason}": 1,
         "segments": 2,
@@ -270,7 +288,7 @@ def test_bad_entries_are_set_aside_and_the_others_go_on(recording: Path) -> None
 
     records = segmented(stage, [*(entry for entry, _ in entries), good], recording, [*range(len(entries)), 99])
 
-    assert [record["segment_id"] for record in records] == ["a_seg_0"]
+    assert [record["segment_id"] for record in records] == [f"{recording.name}/a_seg_0"]
     bad = stage.take_observations().quarantined
     assert [(one.record, one.reason) for one in bad] == entries
     assert [one.offset for one in bad] == list(range(len(entries)))
@@ -286,7 +304,7 @@ def test_a_recording_that_breaks_off_yields_what_was_decoded(tmp_path: Path, war
     records = segmented(stage, [{"audio_filepath": "a.mp3", "segments": segments}], tmp_path)
     whole = segmented(SegmenterStage(), [{"audio_filepath": "whole.mp3", "segments": segments}], tmp_path)
 
-    assert [record["segment_id"] for record in records] == [f"a_seg_{k}" for k in range(len(records))]
+    assert [record["segment_id"] for record in records] == [f"{tmp_path.name}/a_seg_{k}" for k in range(len(records))]
     assert [record["audio"]["bytes"] for record in records] == [w["audio"]["bytes"] for w in whole[: len(records)]]
     observed = stage.take_observations()
     assert 4 <= len(records) <= 5
@@ -384,7 +402,9 @@ def test_each_recording_is_opened_once_in_order_whatever_its_segments(
 
     records = segmented(stage, entries, tmp_path)
 
-    assert [record["segment_id"] for record in records] == [f"{name}_seg_{k}" for name in "ab" for k in range(5)]
+    assert [record["segment_id"] for record in records] == [
+        f"{tmp_path.name}/{name}_seg_{k}" for name in "ab" for k in range(5)
+    ]
     assert storage.opened == ["a.wav", "b.wav"]
     assert len(opened) == 2
     assert metrics(stage)["recordings_decoded"] == 2
