@@ -21,8 +21,10 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 @contextmanager
-def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """A server that answers every request with ``answer``; gives its ``host:port``."""
+def serving(
+    answer: Answer, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1", port: int = 0
+) -> Iterator[str]:
+    """A server that answers every request to ``address`` with ``answer``; gives its ``host:port``."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -42,7 +44,7 @@ def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[str]:
         def handle_error(self, *arguments: object) -> None:
             pass
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server((address, port), Handler)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

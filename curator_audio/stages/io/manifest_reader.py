@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
@@ -118,6 +119,13 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             if len(records) >= SAMPLE_RECORDS or (records and is_whole):
                 return Fields(frozenset(name for record in records for name in record))
         return Fields.any()
+
+    def first_records(self, count: int) -> list[tuple[Record, str]]:
+        batches = (batch for partition in self.partitions() for batch in self.process(partition))
+        records = islice(((record, batch.source_path) for batch in batches for record in batch.records), count)
+        found = list(records)
+        self.take_observations()  # which are for when they are read to be processed
+        return found
 
     def _files(self) -> list[FileInfo]:
         path = self.manifest_path

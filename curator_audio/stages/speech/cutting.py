@@ -7,34 +7,42 @@ import posixpath
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from loguru import logger
 
-from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import WorkerInfo
-from curator_audio.stages.general.audio_duration import resolved
 from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.record_stage import RecordStage
+from curator_audio.stages.references import RULES, ReadsReferences, References, path_of
+from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.decode import open_recording
+from curator_audio.stages.speech.recording_report import report_recording
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.sound import Samples
-from curator_audio.storage.storage import Storage, absolute
+from curator_audio.stages.speech.sound_options import SoundOptions
 from curator_audio.tasks import AudioBatch, Record
 
 Span = tuple[int, int]
 """The first sample, and one past the last."""
 
 
-class CuttingStage(RecordStage):
+class CuttingStage(ReadsReferences, RecordStage):
     """The base of stages that make one record of every piece of a recording; a stage is its spans and its ``piece``.
 
     Args:
         sample_rate: the rate of the pieces, in Hz.
         silence_threshold_db: a piece whose peak is below it is silent, in dB of full scale.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
+        allow_outside: whether a manifest may name files outside of that folder.
+        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
+        timeline: ``samples`` puts the samples end to end, ``container`` where the timestamps are: gaps and late starts
+            become silence, what overlaps is dropped.
+        channel: ``mix``, ``left``, ``right`` or a number from 0; the segmenter takes ``each``.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
 
     Raises:
         ConfigurationError: a parameter is out of its range, or the extra ``audio`` is not installed.
@@ -43,10 +51,16 @@ class CuttingStage(RecordStage):
     sample_rate: int
     silence_threshold_db: float
     audio_dir: str | None
-    _storage: Storage | None = None
-    _folder: str = ""
+    timeline: str
+    channel: str | int
+    audio_track: str | int
+    _worker: WorkerInfo = WorkerInfo()
+    _manifest_path: str = ""
+
+    free_parameters: ClassVar[tuple[str, ...]] = RULES  # what was refused by them is a recording to be done
 
     def __post_init__(self) -> None:
+        self.check_rules()
         check_count("sample_rate", self.sample_rate, "of Hz from 4000 to 192000", 4000, 192000)
         check_number("silence_threshold_db", self.silence_threshold_db, "of dB, from -200 to 0", -200, 0)
         try:
@@ -57,13 +71,17 @@ class CuttingStage(RecordStage):
             raise ConfigurationError(
                 f"{type(self).__name__} needs {error.name}, which is not installed; pip install 'curator-audio[audio]'"
             ) from None
+        self._options = SoundOptions(self.timeline, self.channel, self.audio_track)
         self._silent_peak = 10 ** (self.silence_threshold_db / 20)
 
+    def check_source(self, source: SourceStage[Any]) -> None:
+        self.look_into(source, self.audio_dir, "audio_filepath")
+
     def setup(self, worker: WorkerInfo) -> None:
-        self._storage = worker.storage
+        self._worker = worker
 
     def process(self, task: AudioBatch) -> Iterator[AudioBatch]:  # type: ignore[override]  # a long recording is many
-        self._folder = absolute(self.audio_dir) if self.audio_dir else task.source_path.rpartition("/")[0]
+        self._manifest_path = task.source_path
         yield from segment_batches(self.processed(task), task.source_path)
 
     @abstractmethod
@@ -76,10 +94,7 @@ class CuttingStage(RecordStage):
         Raises:
             RecordError: it has no path.
         """
-        path = record["audio_filepath"]
-        if not isinstance(path, str) or not path:
-            raise RecordError("wrong_type", f"audio_filepath is {path!r:.80}; give a path")
-        path = resolved(path, self._folder)
+        path = self._references().resolved(path_of(record))
         audio_id = as_text(record.get("audio_id")) or posixpath.splitext(posixpath.basename(path))[0]
         channel = as_text(record.get("channel")) or posixpath.basename(posixpath.dirname(path)) or None
         return {**record, "audio_filepath": path, "audio_id": audio_id, "channel": channel}
@@ -91,37 +106,44 @@ class CuttingStage(RecordStage):
         does (``skipped_beyond_end``) and silent ones (``skipped_silent``).
         """
         waiting = deque(spans)
-        done: dict[int, Record | None] = {}
+        done: dict[int, list[Record]] = {}
         for index, samples in self._decoded(entry["audio_filepath"], spans):
-            if np.abs(samples).max() < self._silent_peak:
-                self.log_metric("skipped_silent", 1)
-                done[index] = None
-            else:
-                done[index] = self.piece(entry, index, samples)
+            done[index] = list(self._pieces(entry, index, samples))
             while waiting and waiting[0] in done:
-                if (made := done.pop(waiting.popleft())) is not None:
-                    yield made
+                yield from done.pop(waiting.popleft())
         for index in waiting:
             if index not in done:
                 self.log_metric("skipped_beyond_end", 1)
-            elif (made := done[index]) is not None:
-                yield made
+            yield from done.get(index, ())
+
+    def _pieces(self, entry: Record, index: int, samples: Samples) -> Iterator[Record]:
+        """The record of a piece; where each channel is a recording of its own, one of each."""
+        if samples.ndim == 1:
+            signals = [(entry, samples)]
+        else:
+            audio_id = entry["audio_id"]
+            signals = [({**entry, "audio_id": f"{audio_id}_ch{k}"}, samples[:, k]) for k in range(samples.shape[1])]
+        for recording, signal in signals:
+            if np.abs(signal).max() < self._silent_peak:
+                self.log_metric("skipped_silent", 1)
+            else:
+                yield self.piece(recording, index, signal)
 
     def span(self, start: float, end: float) -> Span:
         """The samples between two times in seconds."""
         return sample_index(start, self.sample_rate), sample_index(end, self.sample_rate)
 
+    def _references(self) -> References:
+        return self.references_of(self._manifest_path, self.audio_dir, self._worker)
+
     def _decoded(self, path: str, spans: Mapping[int, Span]) -> Iterator[tuple[int, Samples]]:
         """Decode the recording, all of it, and give the samples of the spans."""
-        with open_recording(self._storage or Storage(), path) as recording:
+        with (
+            self._references().reading(path) as storage,
+            open_recording(storage, path, self._options) as recording,
+        ):
             yield from cut(resampled(recording.blocks(), recording.sample_rate, self.sample_rate), spans)
-        duration = recording.num_samples / recording.sample_rate
-        self.log_metrics({"recordings_decoded": 1, "audio_duration": duration})
-        if recording.num_bad_samples:
-            self.log_metric("bad_samples", recording.num_bad_samples)
-        if recording.broken_off:
-            self.log_metric("recordings_broken_off", 1)
-            logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used")
+        report_recording(self, path, recording)
 
 
 def sample_index(time_sec: float, sample_rate: int) -> int:
