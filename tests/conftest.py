@@ -9,6 +9,7 @@ import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,8 @@ def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("S3_ENDPOINT_URL", s3_endpoint)
     monkeypatch.setenv("S3_ACCESS_KEY", "test-access-key")
     monkeypatch.setenv("S3_SECRET_KEY", "test-secret-key")
+    # moto says of all uploads that they were begun in 2010
+    monkeypatch.setattr("curator_audio.storage.s3_filesystem.STALE_AFTER", timedelta(days=365 * 100))
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     urllib.request.urlopen(urllib.request.Request(f"{s3_endpoint}/{name}", method="PUT")).close()
     return f"s3://{name}"

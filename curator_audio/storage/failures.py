@@ -23,6 +23,8 @@ from curator_audio.errors import (
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 HOPELESS = {errno.ENAMETOOLONG, errno.EROFS, errno.ELOOP}
+BUSY = frozenset({408, 429, 500, 502, 503, 504})
+"""What servers answer that may do better the next time."""
 CLIENTS = {"aiobotocore", "aiohttp", "asyncio", "botocore", "fsspec", "gcsfs", "google", "s3fs"}
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "TokenRetrievalError"}
 CUT = {"ClientPayloadError", "ContentLengthError", "IncompleteRead", "IncompleteReadError", "ResponseStreamingError"}
@@ -248,7 +250,8 @@ def _first_line(error: BaseException) -> str:
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
         code, message = answer["Error"].get("Code"), answer["Error"].get("Message")
         if code == str(status):  # botocore's, for an answer without a body that says more
-            return f"the store answered {status} and gave no reason; is endpoint_url that of an S3 store?"
+            remedy = "run again" if status in BUSY else "is endpoint_url that of an S3 store?"
+            return f"the store answered {status} and gave no reason; {remedy}"
         return f"the store answered {status} ({code}: {message})"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import TypeVar
 
-from curator_audio.storage.failures import CLOSED, CUT, NO_STORE, NOT_S3, UNREACHABLE, answer_of, chain_of
+from curator_audio.storage.failures import BUSY, CLOSED, CUT, NO_STORE, NOT_S3, UNREACHABLE, answer_of, chain_of
 
 TRIES = 8
 FEW_TRIES = 5
@@ -19,7 +19,6 @@ FIRST_WAIT_SEC = 0.2
 LONGEST_WAIT_SEC = 20.0
 LONGEST_ASKED_WAIT_SEC = 60.0
 
-BUSY = frozenset({408, 429, 500, 502, 503, 504})
 BUSY_CODES = frozenset(
     {
         "BadDigest",
