@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ import pytest
 from loguru import logger
 
 from curator_audio.executors.ray_cluster import start_ray_here
+from tests.storage.servers import serving_moto
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -96,26 +95,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """A moto server over loopback HTTP, started for the session."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(endpoint, timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+    with serving_moto() as endpoint:
         yield endpoint
-    finally:
-        server.terminate()
-        server.wait()
 
 
 @pytest.fixture

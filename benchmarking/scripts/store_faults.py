@@ -12,44 +12,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
-import subprocess
 import sys
-import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from memory_benchmark import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY))
 
 from tests.storage.bad_days import JOBS, BadDays, Outcome
+from tests.storage.servers import serving_moto
 
 BUCKET = "bad-days"
-
-
-@contextmanager
-def moto() -> Iterator[str]:
-    """A store on this machine; gives its endpoint."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT"), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield endpoint
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def main() -> int:
@@ -63,9 +37,10 @@ def main() -> int:
 
     patience.FIRST_WAIT_SEC, base.RETRY_PAUSES_SEC = 0.005, (0.0, 0.0)
     os.environ |= {"S3_ACCESS_KEY": "k", "S3_SECRET_KEY": "s"}
-    jobs = options.job or list(JOBS)
+    jobs = options.job or [name for name, job in JOBS.items() if job.can_run]
     outcomes: list[Outcome] = []
-    with moto() as endpoint:
+    with serving_moto() as endpoint:
+        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")).close()
         days = BadDays(endpoint, f"s3://{BUCKET}")
         for seed in range(options.first, options.first + options.seeds):
             job = jobs[seed % len(jobs)]

@@ -75,6 +75,8 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
         _check_not_in_memory(options.output_dir, plan.writer.output_path)
     with executor:
         plan = plan.fitted(executor.capacity(), executor.num_workers)
+        for stage in plan.stages:
+            stage.check_source(plan.source)
         with RunLock(storage, LedgerPaths(options.output_dir).lock) as lock:
             storage = lock.storage  # which writes only while the lock is this run's
             ledger = Ledger(storage, options.output_dir, pipeline.output_places(plan))

@@ -21,7 +21,7 @@ def written_twice(entries: Iterable[LedgerEntry]) -> dict[str, str]:
         >>> one, other = Part("news/a.wav", 10, "x", 1), Part("news/a.wav", 12, "y", 1)
         >>> parts = {"0": one, "1": other}
         >>> written_twice(LedgerEntry(name, "in", 0, 0, "", "", [part], [], {}, {}) for name, part in parts.items())
-        {'1': "news/a.wav is also what partition 0 has written: two records have one name; rename one"}
+        {'1': 'news/a.wav is also what partition 0 has written: two records have one name; rename one'}
     """
     first: dict[str, tuple[str, str]] = {}
     wrong: dict[str, str] = {}

@@ -132,6 +132,13 @@ class ProcessingStage(ABC, Generic[In, Out]):
         """How many workers to run, or None to let the planner decide."""
         return self._num_workers
 
+    def check_source(self, source: Any) -> None:
+        """Look at the source of the pipeline, in the driver, before anything runs.
+
+        Raises:
+            ConfigurationError: nothing could come of it.
+        """
+
     def setup_on_node(self, worker: WorkerInfo) -> None:
         """Run once on every node before any worker there is set up (downloads, caches)."""
 

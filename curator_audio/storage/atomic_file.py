@@ -11,7 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 from curator_audio.storage.failures import explained
+from curator_audio.storage.names import MAX_NAME_BYTES
 
+TEMPORARY_BYTES = len("..0123456789ab.tmp")
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
@@ -63,7 +65,8 @@ class LocalAtomicFile(AtomicFile):
         super().__init__(path)
         folder, name = os.path.split(path)
         os.makedirs(folder or ".", exist_ok=True)
-        self._temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.tmp")
+        start = os.fsencode(name)[: MAX_NAME_BYTES - TEMPORARY_BYTES].decode(errors="ignore")
+        self._temporary = os.path.join(folder, f".{start}.{uuid.uuid4().hex[:12]}.tmp")
         self._file = open(self._temporary, "wb", buffering=0)  # noqa: SIM115
 
     def _write(self, data: bytes) -> None:

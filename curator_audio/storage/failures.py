@@ -12,7 +12,14 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlsplit
 
-from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageError, StorageFullError
+from curator_audio.errors import (
+    AccessError,
+    ConfigurationError,
+    CuratorError,
+    StorageError,
+    StorageFullError,
+    UnreachableError,
+)
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 HOPELESS = {errno.ENAMETOOLONG, errno.EROFS, errno.ELOOP}
@@ -39,8 +46,10 @@ ANSWERS: dict[str, Meaning] = {
         ConfigurationError,
         "the store does not know the access key; check S3_ACCESS_KEY (or AWS_ACCESS_KEY_ID) and endpoint_url",
     ),
+    "InvalidBucketName": (AccessError, "no bucket can have such a name; check the path"),
     "InvalidObjectState": (AccessError, "the object is archived; restore it first"),
     "InvalidToken": (ConfigurationError, "the session token is not valid; check AWS_SESSION_TOKEN, or get a new one"),
+    "KeyTooLongError": (AccessError, "the key has more than 1,024 bytes; check the path"),
     "NoSuchBucket": (AccessError, "there is no such bucket; check the path"),
     "NoSuchUpload": (StorageError, "the store dropped the upload before it was complete; run again"),
     "PermanentRedirect": REGION,
@@ -129,13 +138,16 @@ def _of_connection(error: Exception, path: str) -> Meaning | None:
     if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
         return _unreachable(f"{where} refuses connections: nothing listens there", remedy)
     if any("Timeout" in name for name in names):
-        return _unreachable(f"{where} does not answer in time", f"{remedy} and the network")
+        meaning = _unreachable(f"{where} does not answer in time", f"{remedy} and the network")
+        is_connected = not any("Connect" in name and "Timeout" in name for name in names)
+        return (StorageError, meaning[1]) if is_connected else meaning
     if names & NOT_S3:
         return NO_STORE
     if names & CUT:
         return StorageError, "the connection was cut before all was there; run again"
     if names & CLOSED:
-        return _unreachable(f"{where} closes connections without an answer", f"{remedy}, and whether it is https://")
+        meaning = _unreachable(f"{where} closes connections without an answer", f"{remedy}, and whether it is https://")
+        return StorageError, meaning[1]
     if names & UNREACHABLE:
         return _unreachable(f"{where}: {_first_line(chain[-1])}", remedy)
     return None
@@ -167,7 +179,7 @@ def _server(chain: list[BaseException], path: str) -> tuple[str, str]:
 
 
 def _unreachable(what: str, check: str) -> Meaning:
-    return StorageError, f"the endpoint cannot be reached ({what}); check {check}"
+    return UnreachableError, f"the endpoint cannot be reached ({what}); check {check}"
 
 
 def _of_file(error: Exception, path: str, verb: str) -> Meaning | None:
@@ -195,7 +207,10 @@ def _of_client(error: Exception) -> Meaning | None:
     kind = type(error).__name__
     if kind in NO_CREDENTIALS:
         detail = "" if kind == "NoCredentialsError" else f" ({_first_line(error)})"
-        return AccessError, f"no credentials{detail}; set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables"
+        return (
+            ConfigurationError,
+            f"no credentials{detail}; set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables",
+        )
     if kind == "ParamValidationError":
         report = str(error).partition("\n")[2].partition(":")[0]
         return AccessError, f"{report}; check the path"

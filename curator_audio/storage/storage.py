@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import re
 from collections import deque
@@ -27,6 +28,7 @@ from curator_audio.storage.atomic_file import (
     version_told,
 )
 from curator_audio.storage.failures import explained
+from curator_audio.storage.hosts import public_client
 from curator_audio.storage.patience import (
     ChangedMeanwhile,
     RangesIgnored,
@@ -100,12 +102,22 @@ class Storage:
         self._source_arguments: dict[str, Any] | None = None
         self._filesystems: dict[str, Any] = {}
         self._permit: Permit | None = None
+        self._public: Storage | None = None
+        self._is_public = False
 
     def __repr__(self) -> str:
         return "Storage()"  # the arguments may hold secrets
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_filesystems": {}}
+        return self.__dict__ | {"_filesystems": {}, "_public": None}
+
+    @property
+    def public(self) -> Storage:
+        """The same, but that ``http://`` and ``https://`` connect to hosts of the open internet only."""
+        if self._public is None:
+            self._public = copy(self)
+            self._public._is_public = True
+        return self._public
 
     def permitted_by(self, permit: Permit) -> Storage:
         """The same files, of which each is written or deleted only after the permit was checked."""
@@ -488,6 +500,10 @@ class Storage:
         if is_s3(protocol + "://"):
             return self._connect_s3(protocol)
         options = {name: value for name, value in self._options.items() if name not in S3_OPTIONS | {"source"}}
+        if protocol in ("gs", "gcs") and not (log := logging.getLogger("gcsfs")).handlers:
+            log.addHandler(logging.NullHandler())  # else it prints a traceback of every failure
+        if self._is_public and protocol in ("http", "https"):
+            options["get_client"] = public_client
         try:
             return fsspec.filesystem(protocol, **options)
         except ValueError:
@@ -496,6 +512,8 @@ class Storage:
         except ImportError as error:
             extra = " (pip install 'curator-audio[gcs]')" if protocol in ("gs", "gcs") else ""
             raise ConfigurationError(f"'{protocol}://' needs a package that is not installed{extra}: {error}") from None
+        except TypeError as error:  # it has to be told more than paths, such as a host
+            raise ConfigurationError(f"'{protocol}://' needs storage_options ({error})") from None
 
     def _connect_s3(self, protocol: str) -> Any:
         from curator_audio.storage.s3_filesystem import PatientS3FileSystem, SourceS3FileSystem

@@ -14,13 +14,17 @@ from typing import Any
 
 import pytest
 
+from curator_audio.errors import StorageError
 from curator_audio.executors.local import LocalExecutor
+from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.pipeline import Pipeline
-from curator_audio.stages.after import JoinParts
+from curator_audio.stages.after import JoinParts, SaveToDisk
 from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
+from curator_audio.stages.speech import SegmentParquetReaderStage, SegmentParquetWriterStage
 from curator_audio.storage import lock
 from curator_audio.storage.storage import Storage
+from curator_audio.tasks import AudioBatch
 from tests.conftest import REPOSITORY
 
 STOPPING = """
@@ -80,6 +84,8 @@ def stopped(
         return wake
 
     monkeypatch.setattr(lock, "HEARTBEAT_SEC", 0.01)
+    # Runs abort uploads that are a day old; to moto all of them are.
+    monkeypatch.setattr(Storage, "abort_stale_uploads", lambda *_: 0)
     return start
 
 
@@ -166,3 +172,37 @@ def test_a_joined_file_that_a_woken_run_has_replaced_is_made_again(
 
     marking(manifest, f"{out}/out.jsonl", "B").run(LocalExecutor(), output_dir=out)
     assert files(out) == right
+
+
+class Woken(AfterStep):
+    """Does what a woken run may do while another puts its parts together: replaces one by one of the same size."""
+
+    name = "woken"
+
+    def run(self, context: AfterContext) -> None:
+        path = context.ledger.absolute(context.entries[0].parts[0].path)
+        with Storage().create(path) as file:
+            file.write(Storage().read(path).replace(b"text", b"Text", 1))
+
+
+def test_a_part_that_is_replaced_before_it_is_joined_gets_nowhere(manifest: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    right, pipeline = marking(manifest, f"{tmp_path}/right/out.jsonl", "B"), marking(manifest, f"{out}/out.jsonl", "B")
+    right.run(LocalExecutor())
+    with pytest.raises(StorageError, match=r"parts/manifest.*\.jsonl has gone or was replaced while the run was going"):
+        Pipeline("test", pipeline.stages, after=[Woken(), JoinParts()]).run(LocalExecutor())
+    assert not (out / "out.jsonl").exists()
+
+    pipeline.run(LocalExecutor())
+    assert files(str(out)) == files(f"{tmp_path}/right")
+
+
+def test_a_shard_that_is_replaced_before_it_is_converted_gets_nowhere(tmp_path: Path) -> None:
+    segments = AudioBatch([{"segment_id": "a", "text": "some text"}])
+    SegmentParquetWriterStage(f"{tmp_path}/in").write(Storage(), f"{tmp_path}/in/a.parquet", [segments])
+    writer = SegmentParquetWriterStage(f"{tmp_path}/out/data", ["segment_id", "text"], compression="none")
+    stages = [SegmentParquetReaderStage(f"{tmp_path}/in"), writer]
+    after = [Woken(), SaveToDisk(f"{tmp_path}/saved")]
+    with pytest.raises(StorageError, match=r"\.parquet has gone or was replaced while the run was going on"):
+        Pipeline("test", stages, after=after).run(LocalExecutor(), output_dir=f"{tmp_path}/out")
+    assert list((tmp_path / "saved").iterdir()) == []

@@ -117,9 +117,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     paths: list[str] = []
     open_recording = cutting.open_recording
 
-    def noted(storage: Storage, path: str) -> Any:
+    def noted(storage: Storage, path: str, *options: Any) -> Any:
         paths.append(path.split("/recordings/")[1])
-        return open_recording(storage, path)
+        return open_recording(storage, path, *options)
 
     monkeypatch.setattr(cutting, "open_recording", noted)
     return paths
@@ -191,7 +191,7 @@ def test_recordings_that_cannot_be_read_are_set_aside(local: Corpus, capsys: Any
 
     assert local.run() == 0
 
-    assert "Quarantined records: 2 (unreadable_file 1, unreadable_audio 1)" in capsys.readouterr().out
+    assert "Quarantined records: 2 (unreadable_file 1, not_audio 1)" in capsys.readouterr().out
     assert local.rows() == {}
     metrics = local.metrics()["stages"]["window_extraction"]
     assert (metrics["recordings_broken_off"], metrics["recordings_without_windows"]) == (1, 1)

@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +25,9 @@ from tests.storage.servers import serving
 SHARES = (0.1, 0.3, 0.6, 0.85)
 """How many requests fail on a bad day; on the worst some are in vain however often they are made."""
 
+TINY = ("stages.1.model=random-tiny", "stages.1.resources={{cpus: 1, gpus: 0}}")
+"""An encoder of little sense that needs neither weights nor a GPU."""
+
 
 @dataclass
 class Job:
@@ -33,6 +37,12 @@ class Job:
     arguments: tuple[str, ...] = ()
     reads: str = "s3"
     writes: str = "s3"
+    needs: str = ""
+
+    @property
+    def can_run(self) -> bool:
+        """Whether the package that it needs is installed."""
+        return not self.needs or find_spec(self.needs) is not None
 
 
 JOBS: dict[str, Job] = {
@@ -43,6 +53,7 @@ JOBS: dict[str, Job] = {
     "segment to npz": Job("segment", ("manifest_path={i}/talks.jsonl", "output=npz")),
     "segment to tars": Job("segment", ("manifest_path={i}/talks.jsonl", "output=webdataset")),
     "alm_shards": Job("alm_shards", ("manifest_path={i}/windows.jsonl",)),
+    "encode": Job("encode", ("input_path={i}/segments", *TINY), needs="neucodec"),
     "dataset": Job("dataset", ("input_path={i}/segments",)),
     "dataset of npz": Job("dataset", ("input=npz", "input_path={i}/npz")),
     "dataset of tars": Job("dataset", ("input=webdataset", "input_path={i}/tars")),

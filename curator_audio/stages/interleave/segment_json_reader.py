@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import posixpath
 import time
 from collections import deque
@@ -19,11 +18,12 @@ from curator_audio.stages.interleave.batch_list import SUFFIX, folders_of, lines
 from curator_audio.stages.source import SourceStage
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.ledger import LedgerEntry
+from curator_audio.storage.names import short_name
 from curator_audio.storage.storage import FileInfo, absolute, join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 JSON_SUFFIX = ".json"
-MAX_NAME_BYTES = 200  # of a list, after which other files are named
+NAMED_AFTER_BYTES = 55  # put around the name of a list in those of other files
 PROGRESS_INTERVAL_SEC = 10.0
 NAMES_SHOWN = 3
 
@@ -82,10 +82,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
             raise ConfigurationError(f"{self.input_path} has no files; give the folder above those of the speakers")
         for file in self._lists():
             data = self.storage.read(file.path)
-            name = posixpath.basename(file.path).removesuffix(SUFFIX)
-            if len(os.fsencode(name)) > MAX_NAME_BYTES:
-                raise ConfigurationError(f"{file.path} has a name of over {MAX_NAME_BYTES} bytes; rename the list")
-            yield Partition(name, self.list_dir, 0, file.num_bytes, file.num_bytes, data=data)
+            yield Partition(_name_of(file.path), self.list_dir, 0, file.num_bytes, file.num_bytes, data=data)
 
     def content_sha256(self, partition: Partition) -> str:
         listing = _Listing(partition)
@@ -175,6 +172,8 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
     def _report(self, task: Partition, listing: _Listing) -> None:
         """Tell what of a list could not be read."""
         path = self.list_dir if self._is_one_list else join(self.list_dir, task.name + SUFFIX)
+        if not self.storage.exists(path):  # its name was shortened
+            path = next((file.path for file in self._lists() if _name_of(file.path) == task.name), path)
         for line in listing.lines:
             if line.error is not None:
                 self.set_aside(path, line.error, line.content, line.offset)
@@ -184,6 +183,11 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
             self.log_metric("folders_missing_or_empty", len(listing.missing))
             shown = ", ".join(listing.missing[:NAMES_SHOWN]) + (" …" if len(listing.missing) > NAMES_SHOWN else "")
             logger.warning(f"{path}: {len(listing.missing)} folder(s) missing or empty: {shown}")
+
+
+def _name_of(path: str) -> str:
+    """What the partition of a list is called, and the files that come of it."""
+    return short_name(posixpath.basename(path).removesuffix(SUFFIX), NAMED_AFTER_BYTES)
 
 
 @dataclass

@@ -7,23 +7,25 @@ import posixpath
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
-from loguru import logger
 
-from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import WorkerInfo
-from curator_audio.stages.general.audio_duration import resolved
 from curator_audio.stages.optional import Ignored, as_text
 from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.record_stage import RecordStage
+from curator_audio.stages.references import RULES, ReadsReferences, References, path_of
+from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.decode import open_recording
+from curator_audio.stages.speech.recording_report import report_recording
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.segments import METADATA_FIELDS
 from curator_audio.stages.speech.sound import Samples
+from curator_audio.stages.speech.sound_options import SoundOptions
 from curator_audio.storage.ledger import StageMetrics
-from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import AudioBatch, Record
 
 Span = tuple[int, int]
@@ -33,7 +35,7 @@ ENTRY_TEXTS = ("audio_id", "channel", *METADATA_FIELDS)
 """What an entry may say in texts; a number is one, too."""
 
 
-class CuttingStage(RecordStage):
+class CuttingStage(ReadsReferences, RecordStage):
     """The base of stages that make one record of every piece of a recording; a stage is its spans and its ``piece``.
 
     Args:
@@ -41,6 +43,13 @@ class CuttingStage(RecordStage):
         silence_threshold_db: a piece whose peak is below it is silent, in dB of full scale.
         end_tolerance: by how much a piece may end after the recording does, in seconds; it is clipped then.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
+        allow_outside: whether a manifest may name files outside of that folder.
+        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
+        timeline: ``samples`` puts the samples end to end, ``container`` where the timestamps are: gaps and late starts
+            become silence, what overlaps is dropped.
+        channel: ``mix``, ``left``, ``right`` or a number from 0; the segmenter takes ``each``.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
 
     Raises:
         ConfigurationError: a parameter is out of its range, or the extra ``audio`` is not installed.
@@ -50,10 +59,16 @@ class CuttingStage(RecordStage):
     silence_threshold_db: float
     end_tolerance: float
     audio_dir: str | None
-    _storage: Storage | None = None
-    _folder: str = ""
+    timeline: str
+    channel: str | int
+    audio_track: str | int
+    _worker: WorkerInfo = WorkerInfo()
+    _manifest_path: str = ""
+
+    free_parameters: ClassVar[tuple[str, ...]] = RULES  # what was refused by them is a recording to be done
 
     def __post_init__(self) -> None:
+        self.check_rules()
         check_count("sample_rate", self.sample_rate, "of Hz from 4000 to 192000", 4000, 192000)
         check_number("silence_threshold_db", self.silence_threshold_db, "of dB, from -200 to 0", -200, 0)
         check_number("end_tolerance", self.end_tolerance, "of seconds, from 0 to 60", 0, 60)
@@ -65,13 +80,17 @@ class CuttingStage(RecordStage):
             raise ConfigurationError(
                 f"{type(self).__name__} needs {error.name}, which is not installed; pip install 'curator-audio[audio]'"
             ) from None
+        self._options = SoundOptions(self.timeline, self.channel, self.audio_track)
         self._silent_peak = 10 ** (self.silence_threshold_db / 20)
 
+    def check_source(self, source: SourceStage[Any]) -> None:
+        self.look_into(source, self.audio_dir, "audio_filepath")
+
     def setup(self, worker: WorkerInfo) -> None:
-        self._storage = worker.storage
+        self._worker = worker
 
     def process(self, task: AudioBatch) -> Iterator[AudioBatch]:  # type: ignore[override]  # a long recording is many
-        self._folder = absolute(self.audio_dir) if self.audio_dir else task.source_path.rpartition("/")[0]
+        self._manifest_path = task.source_path
         yield from segment_batches(self.processed(task), task.source_path)
 
     @abstractmethod
@@ -96,10 +115,7 @@ class CuttingStage(RecordStage):
             RecordError: it has no path.
         """
         record = self.readable(record, ENTRY_TEXTS)
-        path = record["audio_filepath"]
-        if not isinstance(path, str) or not path:
-            raise RecordError("wrong_type", f"audio_filepath is {path!r:.80}; give a path")
-        path = resolved(path, self._folder)
+        path = self._references().resolved(path_of(record))
         audio_id = as_text(record.get("audio_id")) or posixpath.splitext(posixpath.basename(path))[0]
         channel = as_text(record.get("channel")) or posixpath.basename(posixpath.dirname(path)) or None
         return {**record, "audio_filepath": path, "audio_id": audio_id, "channel": channel}
@@ -123,33 +139,38 @@ class CuttingStage(RecordStage):
             open_ended: the pieces that end where the recording does, if that is before their span does.
         """
         waiting = deque(spans)
-        done: dict[int, Record | None] = {}
+        done: dict[int, list[Record]] = {}
         for index, samples in self._decoded(entry["audio_filepath"], spans, open_ended):
-            done[index] = self._made(entry, index, samples, spans[index], index in open_ended)
+            done[index] = list(self._made(entry, index, samples, spans[index], index in open_ended))
             while waiting and waiting[0] in done:
-                if (made := done.pop(waiting.popleft())) is not None:
-                    yield made
+                yield from done.pop(waiting.popleft())
         for index in waiting:
             if index not in done:
                 first, end = spans[index]
                 reason = "" if index in open_ended else self.misfit(end - first)
                 self.log_metric(f"skipped_{reason or 'beyond_end'}", 1)
-            elif (made := done[index]) is not None:
-                yield made
+            yield from done.get(index, ())
 
-    def _made(self, entry: Record, index: int, samples: Samples, span: Span, is_open: bool) -> Record | None:
-        """The record of a piece, or None where it is skipped."""
+    def _made(self, entry: Record, index: int, samples: Samples, span: Span, is_open: bool) -> Iterator[Record]:
+        """The record of a piece that is not skipped; where each channel is a recording of its own, one of each."""
         is_clipped = not is_open and _is_clipped(samples, span)
         at_end = is_open or is_clipped
         if reason := self.misfit(len(samples) if at_end else span[1] - span[0]):
             self.log_metric(f"skipped_{reason}", 1)
-            return None
-        if np.abs(samples).max() < self._silent_peak:
-            self.log_metric("skipped_silent", 1)
-            return None
-        if is_clipped:
-            self.log_metric("clipped_at_end", 1)
-        return self.piece(entry, index, samples, (span[0] + len(samples)) / self.sample_rate if at_end else None)
+            return
+        if samples.ndim == 1:
+            signals = [(entry, samples)]
+        else:
+            audio_id = entry["audio_id"]
+            signals = [({**entry, "audio_id": f"{audio_id}_ch{k}"}, samples[:, k]) for k in range(samples.shape[1])]
+        end = (span[0] + len(samples)) / self.sample_rate if at_end else None
+        for recording, signal in signals:
+            if np.abs(signal).max() < self._silent_peak:
+                self.log_metric("skipped_silent", 1)
+                continue
+            if is_clipped:
+                self.log_metric("clipped_at_end", 1)
+            yield self.piece(recording, index, signal, end)
 
     def remarks_after(self, metrics: StageMetrics) -> list[str]:
         totals = metrics.custom
@@ -165,24 +186,24 @@ class CuttingStage(RecordStage):
         """The samples between two times in seconds."""
         return sample_index(start, self.sample_rate), sample_index(end, self.sample_rate)
 
+    def _references(self) -> References:
+        return self.references_of(self._manifest_path, self.audio_dir, self._worker)
+
     def _decoded(
         self, path: str, spans: Mapping[int, Span], open_ended: Container[int]
     ) -> Iterator[tuple[int, Samples]]:
         """Decode the recording, all of it, and give the samples of the spans."""
         tolerance = max(1, sample_index(self.end_tolerance, self.sample_rate))
-        with open_recording(self._storage or Storage(), path) as recording:
+        with (
+            self._references().reading(path) as storage,
+            open_recording(storage, path, self._options) as recording,
+        ):
             blocks = resampled(recording.blocks(), recording.sample_rate, self.sample_rate)
             for index, samples in cut(blocks, spans, tolerance, open_ended):
                 # Where a recording breaks off it does not end: what would be clipped there has more text than sound.
                 if not (recording.broken_off and _is_clipped(samples, spans[index])):
                     yield index, samples
-        duration = recording.num_samples / recording.sample_rate
-        self.log_metrics({"recordings_decoded": 1, "audio_duration": duration})
-        if recording.num_bad_samples:
-            self.log_metric("bad_samples", recording.num_bad_samples)
-        if recording.broken_off:
-            self.log_metric("recordings_broken_off", 1)
-            logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used")
+        report_recording(self, path, recording)
 
 
 def sample_index(time_sec: float, sample_rate: int) -> int:

@@ -7,24 +7,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from loguru import logger
-
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
-from curator_audio.stages.general.audio_duration import resolved
 from curator_audio.stages.optional import Ignored, is_number
 from curator_audio.stages.parameters import check_flag
 from curator_audio.stages.record_stage import RecordStage
+from curator_audio.stages.references import ReadsReferences, path_of
+from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.bandwidth import SpectrumAverage
 from curator_audio.stages.speech.decode import open_recording
+from curator_audio.stages.speech.recording_report import report_recording
 from curator_audio.stages.speech.sound import Samples
+from curator_audio.stages.speech.sound_options import SoundOptions, refuse_each
 from curator_audio.stages.times import END_OF_RECORDING, MAX_TIME_SEC, is_time
-from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import AudioBatch, Record
 
 
 @dataclass
-class EstimateBandwidthStage(RecordStage):
+class EstimateBandwidthStage(ReadsReferences, RecordStage):
     """Adds ``metrics.bandwidth``, in whole Hz, to every segment of a recording; needs the extra ``audio``.
 
     What ALM stages need of a raw recording is there afterwards: an entry without ``audio_sample_rate`` or ``duration``
@@ -41,14 +41,22 @@ class EstimateBandwidthStage(RecordStage):
     Args:
         reestimate: whether bandwidths that are there already are replaced; else they are kept.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
+        allow_outside: whether a manifest may name files outside of that folder.
+        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
+        timeline: ``samples`` puts the samples end to end, ``container`` where the timestamps are: gaps and late starts
+            become silence, what overlaps is dropped.
+        channel: ``mix``, ``left``, ``right`` or a number from 0.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
 
     Raises:
-        ConfigurationError: ``reestimate`` is neither true nor false.
+        ConfigurationError: a parameter has a value that it cannot have.
 
     Example:
         >>> import numpy as np
         >>> from curator_audio.stages.speech.sound import encode_flac
         >>> noise = np.random.default_rng(0).normal(0, 0.1, 32000).astype(np.float32)
+        >>> from curator_audio.storage.storage import Storage
         >>> Storage().write("memory://doc/noise.flac", encode_flac(noise, 16000))
         >>> entry = {"audio_filepath": "memory://doc/noise.flac", "segments": [{"start": 0.5, "end": 1.5}]}
         >>> EstimateBandwidthStage().process_record(entry)["segments"]
@@ -57,14 +65,20 @@ class EstimateBandwidthStage(RecordStage):
 
     reestimate: bool = False
     audio_dir: str | None = None
+    timeline: str = "samples"
+    channel: str | int = "mix"
+    audio_track: str | int = "default"
 
     name = "estimate_bandwidth"
     version = 2
-    _storage: Storage | None = field(default=None, init=False, repr=False)
-    _folder: str = field(default="", init=False, repr=False)
+    _worker: WorkerInfo = field(default_factory=WorkerInfo, init=False, repr=False)
+    _manifest_path: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_flag("reestimate", self.reestimate)
+        self.check_rules()
+        refuse_each(type(self).__name__, self.channel)
+        self._options = SoundOptions(self.timeline, self.channel, self.audio_track)
         try:
             import av  # noqa: F401
             import soxr  # noqa: F401
@@ -79,17 +93,18 @@ class EstimateBandwidthStage(RecordStage):
     def outputs(self) -> tuple[list[str], list[str]]:
         return [], ["segments", "audio_sample_rate", "duration"]
 
+    def check_source(self, source: SourceStage[Any]) -> None:
+        self.look_into(source, self.audio_dir, "audio_filepath")
+
     def setup(self, worker: WorkerInfo) -> None:
-        self._storage = worker.storage
+        self._worker = worker
 
     def process(self, task: AudioBatch) -> AudioBatch:
-        self._folder = absolute(self.audio_dir) if self.audio_dir else task.source_path.rpartition("/")[0]
+        self._manifest_path = task.source_path
         return super().process(task)
 
     def process_record(self, record: Record) -> Record:
-        path, segments = record["audio_filepath"], record["segments"]
-        if not isinstance(path, str) or not path:
-            raise RecordError("wrong_type", f"audio_filepath is {path!r:.80}; give a path")
+        path, segments = path_of(record), record["segments"]
         if not isinstance(segments, list):
             raise RecordError("wrong_type", f"segments is {segments!r:.80}; give a list of objects")
         wanted = [index for index, segment in enumerate(segments) if self.reestimate or not _has_bandwidth(segment)]
@@ -99,7 +114,7 @@ class EstimateBandwidthStage(RecordStage):
         if not wanted and not lacking:
             return record
         times = {index: times for index in wanted if (times := _times(segments[index])) is not None}
-        found, measured = self._measured(resolved(path, self._folder), times)
+        found, measured = self._measured(path, times)
         self.log_metrics({"segments_estimated": len(found), "segments_without_bandwidth": len(wanted) - len(found)})
         segments = [
             _with_bandwidth(segment, found[index]) if index in found else segment
@@ -111,19 +126,17 @@ class EstimateBandwidthStage(RecordStage):
         self, path: str, times: Mapping[int, tuple[float, float]]
     ) -> tuple[dict[int, float], dict[str, float]]:
         """The bandwidths of those of the segments that have one, and the rate and length of the recording."""
-        with open_recording(self._storage or Storage(), path) as recording:
+        references = self.references_of(self._manifest_path, self.audio_dir, self._worker)
+        path = references.resolved(path)
+        with references.reading(path) as storage, open_recording(storage, path, self._options) as recording:
             rate = recording.sample_rate
             spans = {
                 index: (round(start * rate), round(min(end, MAX_TIME_SEC) * rate))
                 for index, (start, end) in times.items()
             }
             found = bandwidths_of_spans(recording.blocks(), rate, spans)
-        duration = recording.num_samples / rate
-        self.log_metrics({"recordings_decoded": 1, "audio_duration": duration})
-        if recording.broken_off:
-            self.log_metric("recordings_broken_off", 1)
-            logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used")
-        return found, {"audio_sample_rate": rate, "duration": duration}
+        report_recording(self, path, recording)
+        return found, {"audio_sample_rate": rate, "duration": recording.num_samples / rate}
 
 
 def bandwidths_of_spans(

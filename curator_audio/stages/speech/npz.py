@@ -18,11 +18,14 @@ import numpy.typing as npt
 
 from curator_audio.errors import RecordError
 from curator_audio.stages.speech.foreign_fields import NAMES, Sources, sources_of, taken
-from curator_audio.stages.speech.segments import METADATA_FIELDS, foreign_segment, id_in, sound_of
+from curator_audio.stages.speech.segments import METADATA_FIELDS, foreign_segment, id_in, name_in, sound_of
 from curator_audio.stages.speech.sound import Samples, audio_field, decode_sound, repaired
+from curator_audio.storage.names import short_name
 from curator_audio.storage.valid_text import decoded_utf8
 from curator_audio.tasks import Record
 
+WHOLE_ID = "whole_segment_id"
+"""The array with a segment's id in files whose name had to be shortened, which no file of others has."""
 MAX_BYTES = 2**30  # of the arrays of one segment, unpacked
 _INDEX = re.compile(r"_seg_(\d+)\Z")
 
@@ -53,7 +56,7 @@ def record_of_npz(
 
     Args:
         data: the file.
-        name: its stem.
+        name: its stem; a longer one, which the stem was made of, goes before it.
         channel: its folder.
         sample_rate: of the audio in Hz, where the file does not tell.
         fields: names of arrays by what they are of a segment.
@@ -68,6 +71,7 @@ def record_of_npz(
         sources = npz_sources(_kinds(arrays, values), fields)
         samples, num_bad = _samples(arrays.needed(fields.get("audio", "audio")))
         codes = _codes(arrays.get(fields.get("codes", "codes")))
+        name = _whole_name(_text(arrays.get(WHOLE_ID)), channel, name) or name
     found = taken(values, replace(sources, of={f: other for f, other in sources.of.items() if other in values}))
     rate = _rate(found.get("sample_rate")) or sample_rate
     found |= {"channel": channel, "duration_sec": len(samples) / rate, "sample_rate": rate, "codes": codes}
@@ -96,7 +100,7 @@ def _values(arrays: _Arrays, fields: Mapping[str, str]) -> dict[str, str | None]
 
 def _kinds(arrays: _Arrays, values: Mapping[str, str | None]) -> dict[str, str]:
     kinds = {other: "none" if value is None else "text" for other, value in values.items()}
-    others = {other: arrays.kind(other) for other in arrays.names if other not in kinds}
+    others = {other: arrays.kind(other) for other in arrays.names if other not in kinds and other != WHOLE_ID}
     return kinds | others | ({"audio": "sound"} if "audio" in others else {})
 
 
@@ -122,6 +126,9 @@ def npz_of_record(record: Record) -> bytes:
     for name in ("text", "audio_id", *METADATA_FIELDS):
         if record.get(name) is not None:
             arrays[name] = np.str_(record[name])
+    file_name = f"{_name_of(record)}.npz"
+    if short_name(file_name) != file_name:
+        arrays[WHOLE_ID] = np.str_(record["segment_id"])  # which the file's name no longer tells
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, value in arrays.items():
@@ -187,6 +194,17 @@ def index_of(segment_id: str) -> int:
     """
     found = _INDEX.search(segment_id)
     return int(found[1]) if found else -1
+
+
+def _whole_name(stored: str | None, channel: str | None, name: str) -> str:
+    """The name of a segment in its channel from which its file's was shortened, empty where it was not."""
+    whole = _name_of({"channel": channel, "segment_id": stored})
+    return whole if whole != name and short_name(f"{whole}.npz") == f"{name}.npz" else ""
+
+
+def _name_of(record: Record) -> str:
+    """The name of a segment in its channel, as a file has it."""
+    return name_in(record.get("channel"), str(record.get("segment_id") or "")).replace("/", "_")
 
 
 class _Arrays:

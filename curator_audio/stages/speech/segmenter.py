@@ -25,7 +25,7 @@ SEGMENT_TEXTS = ("text", "speaker", "channel", *METADATA_FIELDS)
 class SegmenterStage(CuttingStage):
     """Makes one record of every segment of a recording, with its sound; needs the extra ``audio``.
 
-    A recording is decoded once, mixed to mono, resampled, and cut at sample precision: a segment is the samples from
+    A recording is decoded once, made one signal, resampled, and cut at sample precision: a segment is the samples from
     ``sample_index(start, sample_rate)`` up to ``sample_index(end, sample_rate)``. It may overlap others or lie
     inside them. Memory does not grow with the recording. The records come in the order of the entry's ``segments``;
     one that ends early waits, as FLAC, for those before it.
@@ -42,7 +42,11 @@ class SegmenterStage(CuttingStage):
     absent and counted (``optional_fields_ignored``).
 
     A recording of which nothing can be decoded is quarantined. Of one that breaks off half-way the segments up to
-    there are made; it is counted in ``recordings_broken_off``, and a warning names it.
+    there are made; it is counted in ``recordings_broken_off``, and a warning names it. Warnings and counts also tell of
+    recordings that hold more than their header tells (``recordings_with_wrong_headers``), whose timestamps and samples
+    disagree (``recordings_with_gaps``, ``gap_duration``, ``overlap_duration``), that have several audio tracks
+    (``recordings_of_several_tracks``), or channels that cancel each other in a mix, of which one is taken
+    (``recordings_of_opposite_phase``).
 
     Args:
         sample_rate: the rate of the segments, in Hz.
@@ -52,6 +56,14 @@ class SegmenterStage(CuttingStage):
         silence_threshold_db: a segment whose peak is below it is silent, in dB of full scale.
         end_tolerance: by how much a segment may end after the recording does, in seconds; it is clipped then.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
+        allow_outside: whether a manifest may name files outside of that folder.
+        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
+        timeline: ``samples`` puts the samples end to end, ``container`` where the timestamps are: gaps and late starts
+            become silence, what overlaps is dropped.
+        channel: ``mix``, ``left``, ``right`` or a number from 0; ``each`` for all, each as a recording of its own,
+            whose ``audio_id`` ends in ``_ch0``, ``_ch1`` and so on.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
 
     Raises:
         ConfigurationError: a parameter is out of its range.
@@ -78,6 +90,9 @@ class SegmenterStage(CuttingStage):
     silence_threshold_db: float = -60.0
     end_tolerance: float = 0.5
     audio_dir: str | None = None
+    timeline: str = "samples"
+    channel: str | int = "mix"
+    audio_track: str | int = "default"
 
     name = "segmenter"
     version = 2

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.storage.names import short_name
 from curator_audio.tasks import Record
 
 SEGMENT_FIELDS = (
@@ -152,12 +154,13 @@ def sound_of(record: Record) -> bytes:
 
 
 def file_name_of(record: Record, suffix: str, id_field: str = "segment_id") -> list[str]:
-    """Folder and name of a record's own file, below the folder of all of them.
+    """Folder and name of a record's own file, below the folder of all of them, shortened where a file system would not
+    take them.
 
     The folder is the channel, the name is the id without it; where another ``/`` is in the id, the name has ``_``.
 
     Raises:
-        RecordError: the names in the record would lead elsewhere.
+        RecordError: the names in the record would lead elsewhere, or are no text.
 
     Example:
         >>> file_name_of({"channel": "news", "segment_id": "news/show_seg_3"}, ".npz")
@@ -172,5 +175,9 @@ def file_name_of(record: Record, suffix: str, id_field: str = "segment_id") -> l
     names = [channel, name] if channel else [name]
     for part in names:
         if part in (".", "..") or "/" in part or "\0" in part:
-            raise RecordError("path_leaves_root", f"{part!r} is no name of a file or folder; rename it")
-    return [*names[:-1], name + suffix]
+            raise RecordError("path_leaves_root", f"{part!r:.200} is no name of a file or folder; rename it")
+        try:
+            os.fsencode(part)
+        except UnicodeEncodeError:
+            raise RecordError("invalid_name", f"{part!r:.200} has half of a character in it; rename it") from None
+    return [short_name(part) for part in (*names[:-1], name + suffix)]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curator_audio.errors import RecordError
+from curator_audio.stopping import held_back
 
 Samples = npt.NDArray[np.float32]
 """Mono samples between -1 and 1, of shape (num_samples,)."""
@@ -53,7 +54,8 @@ def _encoded(samples: Samples, sample_rate: int, file_format: str) -> bytes:
     import soundfile
 
     file = io.BytesIO()
-    soundfile.write(file, samples, sample_rate, format=file_format, subtype="PCM_16")
+    with held_back():
+        soundfile.write(file, samples, sample_rate, format=file_format, subtype="PCM_16")
     return file.getvalue()
 
 
@@ -71,7 +73,8 @@ def decode_sound(data: bytes) -> tuple[Samples, int]:
     import soundfile
 
     try:
-        samples, sample_rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+        with held_back():
+            samples, sample_rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise RecordError("unreadable_audio", f"the audio cannot be decoded: {error}") from None
     mono: Samples = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)

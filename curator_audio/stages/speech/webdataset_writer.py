@@ -13,9 +13,11 @@ from curator_audio.stages.speech.segments import file_name_of, sound_of
 from curator_audio.stages.speech.webdataset_reader import SOUND
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.json_codec import encode_record
+from curator_audio.storage.names import short_name
 from curator_audio.storage.valid_text import Repairs, with_valid_text
 from curator_audio.tasks import AudioBatch, Record
 
+LONGEST_SUFFIX_BYTES = len(".json")
 END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
 SUFFIXES = {b"fLaC": "flac", b"RIFF": "wav", b"OggS": "ogg", b"ID3": "mp3"}
 """Of sound files, by how they begin."""
@@ -80,7 +82,7 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
         """The key of a record, and what its files end in and hold."""
         *folder, name = file_name_of(record, "", self.id_field)
         # What follows the first dot of a name is its kind to WebDataset; the JSON has the name as it is.
-        key = "/".join([*folder, name.replace(".", "_")])
+        key = "/".join([*folder, short_name(name.replace(".", "_"), LONGEST_SUFFIX_BYTES)])
         fields = {name: value for name, value in record.items() if name != "audio"}
         files = [(".json", encode_record(fields, repairs))]
         if record.get("audio") is not None:

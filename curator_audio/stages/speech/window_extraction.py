@@ -13,6 +13,7 @@ from curator_audio.stages.optional import as_text
 from curator_audio.stages.speech.cutting import CuttingStage, Span
 from curator_audio.stages.speech.segments import id_in
 from curator_audio.stages.speech.sound import Samples, audio_field
+from curator_audio.stages.speech.sound_options import refuse_each
 from curator_audio.stages.speech.windows import WINDOW_FIELDS
 from curator_audio.stages.times import END_OF_RECORDING, MAX_TIME_SEC, is_time
 from curator_audio.tasks import Record
@@ -30,8 +31,8 @@ class WindowExtractionStage(CuttingStage):
 
     A window lasts from the start of its first segment to the end of its last one, as for the ALM stages, and its sound
     is the samples from ``sample_index(start, sample_rate)`` up to ``sample_index(end, sample_rate)``. A recording is
-    decoded once, mixed to mono and resampled; memory does not grow with it. Windows may overlap; they come in the order
-    of the entry. A recording without windows is not decoded (``recordings_without_windows``).
+    decoded once, made one signal and resampled; memory does not grow with it. Windows may overlap; they come in the
+    order of the entry. A recording without windows is not decoded (``recordings_without_windows``).
 
     Where segments overlap, one may reach beyond the window: its times within the window, which count from the window's
     start, are then below 0 or above ``duration_sec``, and it is counted in ``segments_reaching_beyond``.
@@ -46,7 +47,8 @@ class WindowExtractionStage(CuttingStage):
     a language, that is neither a text nor a number is taken for absent and counted (``optional_fields_ignored``).
 
     A recording of which nothing can be decoded is quarantined. Of one that breaks off half-way the windows up to there
-    are made; it is counted in ``recordings_broken_off``, and a warning names it.
+    are made; it is counted in ``recordings_broken_off``, and a warning names it. Wrong headers, gaps, tracks and
+    channels of opposite phase are told as by ``SegmenterStage``.
 
     Args:
         windows_field: the field with the windows: ``filtered_windows``, or ``windows`` for those before the overlap
@@ -55,6 +57,13 @@ class WindowExtractionStage(CuttingStage):
         silence_threshold_db: a window whose peak is below it is silent, in dB of full scale.
         end_tolerance: by how much a window may end after the recording does, in seconds; it is clipped then.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
+        allow_outside: whether a manifest may name files outside of that folder.
+        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
+        timeline: ``samples`` puts the samples end to end, ``container`` where the timestamps are: gaps and late starts
+            become silence, what overlaps is dropped.
+        channel: ``mix``, ``left``, ``right`` or a number from 0.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
 
     Raises:
         ConfigurationError: a parameter is out of its range; or, while running, an entry has no field of that name: the
@@ -83,12 +92,16 @@ class WindowExtractionStage(CuttingStage):
     silence_threshold_db: float = -60.0
     end_tolerance: float = 0.5
     audio_dir: str | None = None
+    timeline: str = "samples"
+    channel: str | int = "mix"
+    audio_track: str | int = "default"
 
     name = "window_extraction"
     version = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_each(type(self).__name__, self.channel)
         if not isinstance(self.windows_field, str) or not self.windows_field:
             raise ConfigurationError(
                 f"windows_field is {self.windows_field!r}; give the name of a field such as filtered_windows"

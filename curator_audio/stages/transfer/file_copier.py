@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from curator_audio.stages.transfer.copying import Copying
 from curator_audio.stages.transfer.file_batch import FileBatch
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import LedgerPaths, relative_to
+from curator_audio.storage.names import MAX_KEY_BYTES, MAX_PATH_BYTES, short_key
 from curator_audio.storage.storage import FileInfo, Storage, is_local, join
 from curator_audio.tasks import Part
 
@@ -39,7 +41,9 @@ class FileCopierStage(WriterStage[FileBatch]):
 
     Many small files are copied at the same time, and a few large ones, block by block. What is copied is contents and
     names, not times, permissions or empty folders. A file that is no regular one, or a link to something outside of its
-    root, or whose name is no path below a folder, is quarantined.
+    root, or whose name is no path below a folder, is quarantined. A path that is too long where it is copied to (names
+    of 255 bytes on a disk, keys of 1024 in a store) is shortened, the same way each time, and counted in
+    ``names_shortened``.
 
     Args:
         output_path: the folder or prefix.
@@ -121,6 +125,7 @@ class FileCopierStage(WriterStage[FileBatch]):
     def _targets(self, batch: FileBatch) -> Iterator[tuple[str, FileInfo]]:
         """Where each file goes; those that may go nowhere are set aside."""
         has_objects = not (is_local(batch.root) and is_local(self.output_path))
+        taken: set[str] = set()
         for file in batch.files:
             key = relative_to(batch.root, file.path)
             try:
@@ -130,13 +135,31 @@ class FileCopierStage(WriterStage[FileBatch]):
             except RecordError as error:
                 self.set_aside(file.path, error, {"file": key})
                 continue
-            target = join(self.output_path, key)
+            target = self._target(key)
+            if target in taken:  # a file that an earlier copy has given the name of this one
+                taken_name = RecordError("same_name", f"another file is copied to {target}; rename one of them")
+                self.set_aside(file.path, taken_name, {"file": key})
+                continue
+            taken.add(target)
             if _is_of_run(target, self._output_dir):
                 raise ConfigurationError(
                     f"{file.path} would be copied to where this run keeps its own; give another output_dir, "
                     f"and output_path={self.output_path}"
                 )
             yield target, file
+
+    def _target(self, key: str) -> str:
+        """Where a file goes: its path below the root, shortened where its new place takes none so long."""
+        if is_local(self.output_path):
+            short = short_key(key, len(os.fsencode(join(self.output_path, ""))), MAX_PATH_BYTES)
+        elif self.output_path.startswith("memory://"):
+            short = key
+        else:
+            folder = self.output_path.split("://", 1)[-1].partition("/")[2]
+            short = short_key(key, len(join(folder, "").encode()), MAX_KEY_BYTES, None)
+        if short != key:
+            self.log_metric("names_shortened", 1)
+        return join(self.output_path, short)
 
 
 def _copy(storage: Storage, copying: Copying, file: FileInfo, target: str) -> Copy:

@@ -223,7 +223,7 @@ def test_a_recording_that_breaks_off_is_measured_up_to_there(suffix: str, tmp_pa
     ("fields", "reason"),
     [
         ({"audio_filepath": "gone.flac"}, "unreadable_file"),
-        ({"audio_filepath": "text.wav"}, "unreadable_audio"),
+        ({"audio_filepath": "text.wav"}, "not_audio"),
         ({"audio_filepath": "../show.flac"}, "path_leaves_root"),
         ({"audio_filepath": None}, "wrong_type"),
         ({"segments": {"start": 0.0}}, "wrong_type"),

@@ -25,6 +25,7 @@ from curator_audio.report.result import RunResult
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.stages.speech import NpzReaderStage, NpzWriterStage, SelectChannelsStage
 from curator_audio.stages.speech.npz import record_of_npz
+from curator_audio.storage.names import short_name
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
 from tests.conftest import REPOSITORY
@@ -67,6 +68,35 @@ def expected_codes(data: bytes) -> list[int]:
 def write_batch(out: str, *records: Record) -> tuple[list[Any], NpzWriterStage]:
     writer = NpzWriterStage(out)
     return writer.write(Storage(), f"{out}/unused.npz", [AudioBatch(list(records), "somewhere")]), writer
+
+
+# Long names ------
+
+LONG = ["あ" * 82, "x" * 250, "🎙" * 60, "x" * 249 + "é"]
+"""Names of recordings that are too long for files of segments; the last two differ behind the cut."""
+
+
+def ids_with_codes(root: str) -> list[str]:
+    """Give the segments of a tree codes in place; returns which there are."""
+    stages = [NpzReaderStage(root), FakeCodecStage(os.devnull), NpzWriterStage(root)]
+    Pipeline("encode", stages).run(LocalExecutor())
+    reader = NpzReaderStage(root)
+    batches = (batch for partition in reader.partitions() for batch in reader.process(partition))
+    return [record["segment_id"] for batch in batches for record in batch.records if record["codes"]]
+
+
+def test_names_too_long_for_a_file_are_shortened(tmp_path: Path) -> None:
+    out = f"{tmp_path}/npz"
+    ids = [f"{name}_seg_{number}" for name in [*LONG, "short"] for number in (0, 10)]
+    records = [segment(segment_id, channel="ب" * 200) for segment_id in ids]
+    parts, writer = write_batch(out, *records)
+    assert not writer.observed.quarantined and len({part.path for part in parts}) == len(ids)
+    assert all(len(name.encode()) <= 255 for part in parts for name in part.path.split("/"))
+    assert [part.path for part in write_batch(out, *records)[0]] == [part.path for part in parts], "the same each time"
+
+    folder = short_name("ب" * 200)
+    assert sorted(ids_with_codes(out)) == sorted(f"{folder}/{name}" for name in ids), "whole names again"
+    assert {f"{out}/{key}" for key in files(out)} == {part.path for part in parts}, "they got codes in place"
 
 
 # Elsewhere ---------------------------------------------------------------------------------------------------

@@ -360,7 +360,7 @@ def test_bad_entries_are_set_aside_and_the_others_go_on(recording: Path) -> None
     (recording / "text.wav").write_text("Dear reader, this is no recording.")
     soundfile.write(recording / "nothing.wav", np.zeros(0), RATE)
     entries: list[tuple[Record, str]] = [
-        ({"audio_filepath": "text.wav", "segments": []}, "unreadable_audio"),
+        ({"audio_filepath": "text.wav", "segments": []}, "not_audio"),
         ({"audio_filepath": "nothing.wav", "segments": [segment(0, 1)]}, "empty_audio"),
         ({"audio_filepath": "missing.wav", "segments": [segment(0, 1)]}, "unreadable_file"),
         ({"audio_filepath": "../a.wav", "segments": []}, "path_leaves_root"),
@@ -378,7 +378,7 @@ def test_bad_entries_are_set_aside_and_the_others_go_on(recording: Path) -> None
     bad = stage.take_observations().quarantined
     assert [(one.record, one.reason) for one in bad] == entries
     assert [one.offset for one in bad] == list(range(len(entries)))
-    assert bad[0].message.startswith(f"{recording}/text.wav: Invalid data found when processing input")
+    assert bad[0].message.startswith(f"{recording}/text.wav: it is a text, not audio")
 
 
 def test_a_recording_that_breaks_off_yields_what_was_decoded(tmp_path: Path, warned: list[str]) -> None:

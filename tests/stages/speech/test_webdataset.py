@@ -351,3 +351,17 @@ def test_shards_on_a_store_through_a_pipeline(s3_bucket: str) -> None:
     before, after = (Storage().list_files(f"{s3_bucket}/{folder}", max_depth=1) for folder in ("in", "out"))
     shards = [file.path for file in after if file.path.endswith(".tar")]
     assert [Storage().read(path) for path in shards] == [Storage().read(file.path) for file in before]
+
+
+@pytest.mark.parametrize("suffix", ["flac", "mp3"])
+def test_the_files_of_a_record_with_a_long_name_share_what_is_left_of_it(suffix: str, tmp_path: Path) -> None:
+    ids = [f"{'あ' * 80}{end}_seg_3" for end in ("", "!", "!!", "!" * 30)]
+    records = [segment(name, audio={"bytes": sound(), "path": f"a.{suffix}"}) for name in ids]
+
+    write(f"{tmp_path}/out", records)
+
+    with tarfile.open(tmp_path / "out" / "a.tar") as archive:
+        names = [Path(name).name for name in archive.getnames()]
+    assert [Path(name).stem for name in names[::2]] == [Path(name).stem for name in names[1::2]]
+    assert len(set(names)) == 8 and all(len(name.encode()) <= 255 for name in names)
+    assert [record["segment_id"] for record in read(f"{tmp_path}/out")[0]] == ids

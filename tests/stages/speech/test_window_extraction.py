@@ -316,7 +316,7 @@ def test_each_recording_is_opened_once_and_one_without_windows_not_at_all(tmp_pa
 def test_bad_entries_are_set_aside_and_the_others_go_on(six_seconds: Path) -> None:
     (six_seconds / "text.wav").write_text("Dear reader, this is no recording.")
     entries = [
-        (entry_of("text.wav", window((0, 1))), "unreadable_audio"),
+        (entry_of("text.wav", window((0, 1))), "not_audio"),
         (entry_of("missing.wav", window((0, 1))), "unreadable_file"),
         (entry_of("../a.wav", window((0, 1))), "path_leaves_root"),
         ({"audio_filepath": 7, "filtered_windows": []}, "wrong_type"),
