@@ -148,7 +148,7 @@ class CuttingStage(ReadsReferences, RecordStage):
             if index not in done:
                 first, end = spans[index]
                 reason = "" if index in open_ended else self.misfit(end - first)
-                self.log_metric(f"skipped_{reason or 'beyond_end'}", 1)
+                self.log_skipped(entry["audio_filepath"], reason or "beyond_end")
             yield from done.get(index, ())
 
     def _made(self, entry: Record, index: int, samples: Samples, span: Span, is_open: bool) -> Iterator[Record]:
@@ -156,7 +156,7 @@ class CuttingStage(ReadsReferences, RecordStage):
         is_clipped = not is_open and _is_clipped(samples, span)
         at_end = is_open or is_clipped
         if reason := self.misfit(len(samples) if at_end else span[1] - span[0]):
-            self.log_metric(f"skipped_{reason}", 1)
+            self.log_skipped(entry["audio_filepath"], reason)
             return
         if samples.ndim == 1:
             signals = [(entry, samples)]
@@ -166,7 +166,7 @@ class CuttingStage(ReadsReferences, RecordStage):
         end = (span[0] + len(samples)) / self.sample_rate if at_end else None
         for recording, signal in signals:
             if np.abs(signal).max() < self._silent_peak:
-                self.log_metric("skipped_silent", 1)
+                self.log_skipped(entry["audio_filepath"], "silent")
                 continue
             if is_clipped:
                 self.log_metric("clipped_at_end", 1)
