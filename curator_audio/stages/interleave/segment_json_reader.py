@@ -180,9 +180,9 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         if listing.num_repeated:
             self.log_metric("folders_repeated", listing.num_repeated)
         if listing.missing:
-            self.log_metric("folders_missing_or_empty", len(listing.missing))
             shown = ", ".join(listing.missing[:NAMES_SHOWN]) + (" …" if len(listing.missing) > NAMES_SHOWN else "")
-            logger.warning(f"{path}: {len(listing.missing)} folder(s) missing or empty: {shown}")
+            message = f"{path}: {len(listing.missing)} folder(s) missing or empty: {shown}"
+            self.warn_and_count("folders_missing_or_empty", message, len(listing.missing))
 
 
 def _name_of(path: str) -> str:
