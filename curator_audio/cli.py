@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from curator_audio.errors import ConfigurationError, CuratorError
+from curator_audio.report.ascii import print_in_ascii_where_needed
 from curator_audio.report.log import log_plainly
 from curator_audio.stopping import ignore_signals, stoppable
 
@@ -31,7 +32,7 @@ LIST_PARAMETERS = ("channels", "columns", "tags")
 
 def command() -> NoReturn:
     """``main`` as a process of its own, which ends with its status whatever signals come by then."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an ASCII terminal is no failure
+    print_in_ascii_where_needed()
     try:
         status = main()
     except KeyboardInterrupt:  # while it told that it was stopped

@@ -217,6 +217,7 @@ def test_a_terminal_of_few_letters_is_no_failure(manifest: Path, tmp_path: Path,
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
     done = run_cli("executor=local", f"manifest_path={manifest}", f"output_dir={tmp_path}/out", env=environment)
     assert (done.returncode, done.stdout.splitlines()[1]) == (0, "  Output entries: 40")
+    assert "s | items_processed: 40" in done.stdout and "\\x" not in done.stdout
 
 
 def test_the_package_tells_what_it_has() -> None:

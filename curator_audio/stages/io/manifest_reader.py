@@ -11,7 +11,7 @@ from typing import Any
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
 from curator_audio.stages.fields import Fields
-from curator_audio.stages.io.one_document import advice, kind_of_document
+from curator_audio.stages.io.one_document import advice, kind_of_document, why_not_text
 from curator_audio.stages.source import SourceStage, slug_of, without_bookkeeping
 from curator_audio.storage.byte_ranges import OVERLONG_KEPT_BYTES, Lines, read_blocks, read_lines
 from curator_audio.storage.decompression import CODECS, codec_of, decompressed
@@ -139,13 +139,15 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         """Check that the first manifests have a record a line; once a run.
 
         Raises:
-            ConfigurationError: one of them is a single JSON document.
+            ConfigurationError: one of them is a single JSON document, or no text in UTF-8.
         """
         if self._has_lines:
             return
         looked_into = {file.path: file for file in files[:LOOKED_INTO]}
         starts = self.storage.each(lambda path: self._start_of(looked_into[path]), list(looked_into))
         for path, start in zip(looked_into, starts):
+            if (why := why_not_text(path, start)) and not any(map(_sampled, start.split(b"\n"))):
+                raise ConfigurationError(why)
             if kind := kind_of_document(start, is_whole=len(start) < SAMPLE_BYTES):
                 raise ConfigurationError(advice(path, kind, codec_of(path)))
         self._has_lines = True
@@ -170,7 +172,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             if not files:
                 raise ConfigurationError(
                     f"no manifest in {path}{'/' if self._is_named_folder else ''}; "
-                    "there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"
+                    "there is no file named *.jsonl, *.json or *.ndjson, nor one of these with .gz or .zst"
                 )
             return files
         return [self.storage.info(path)]
