@@ -355,8 +355,8 @@ NONE_THERE = "there is no file named *.jsonl, *.json or *.ndjson, nor one of the
         ("folder", f"no manifest in {{}}/folder; {NONE_THERE}"),
         ("a.wav", "{}/a.wav is not a manifest, but binary data; give a text file with one JSON object a line"),
         (
-            "utf16.jsonl",
-            "{0}/utf16.jsonl is text in UTF-16; write iconv -f UTF-16 -t UTF-8 {0}/utf16.jsonl > manifest.jsonl",
+            "utf16",
+            "{0}/utf16 is text in UTF-16; write iconv -f UTF-16 -t UTF-8 {0}/utf16 > manifest.jsonl",
         ),
         ("empty.jsonl/x", "cannot read {}/empty.jsonl/x: a part of the path is a file, not a folder"),
     ],
