@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import os
@@ -24,6 +25,7 @@ from curator_audio.storage.atomic_file import (
     create_local_file,
 )
 from curator_audio.storage.failures import explained
+from curator_audio.storage.links import Tree
 from curator_audio.storage.s3 import OPTIONS as S3_OPTIONS
 from curator_audio.storage.s3 import (
     SOURCE_PROTOCOL,
@@ -40,6 +42,7 @@ REQUESTS_AHEAD = 3 * REQUESTS_AT_ONCE  # so that one that takes long does not ho
 _GLOB = re.compile(r"[*?[]")
 
 Out = TypeVar("Out")
+Place = TypeVar("Place", str, "FileInfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Storage:
         self._s3_arguments: dict[str, Any] | None = None
         self._source_arguments: dict[str, Any] | None = None
         self._filesystems: dict[str, Any] = {}
+        self._tree: Tree | None = None
 
     def __repr__(self) -> str:
         return "Storage()"  # the arguments may hold secrets
@@ -91,6 +95,15 @@ class Storage:
         """Check the options for these paths and take the credentials from the environment, once."""
         for path in paths:
             self._filesystem(path)
+
+    def within(self, folder: str) -> Storage:
+        """The same files, of which links in a local folder are read as ``curator_audio.storage.links`` has it.
+
+        What is read of a link that leads out of the folder, or of a folder in it that is a link, is a ``RecordError``.
+        """
+        storage = copy.copy(self)
+        storage._tree = Tree(local_path(folder)) if is_local(folder) else None
+        return storage
 
     def info(self, path: str) -> FileInfo:
         """Size and version of one file.
@@ -142,6 +155,8 @@ class Storage:
         filesystem = self._filesystem(folder)
         with explained(folder, "list"):
             try:
+                if self._tree is not None and local_path(folder) in self._tree:
+                    self._tree.check_folder(local_path(folder).rstrip("/"))
                 if max_depth == 1 and is_local(folder) and os.path.isdir(local_path(folder)):
                     return _files_in(folder)
                 # Looking through folder by folder, fsspec passes over those it may not list, unless told not to.
@@ -163,7 +178,7 @@ class Storage:
         """The whole file."""
         with explained(path, "read"):
             if is_local(path):
-                with open(local_path(path), "rb", buffering=0) as file:
+                with open(local_path(path), "rb", buffering=0, opener=self._opener(path)) as file:
                     return file.readall()
             data: bytes = self._filesystem(path).cat_file(path)
             return data
@@ -172,7 +187,7 @@ class Storage:
         """The bytes from ``start`` up to ``end``; object stores refuse a range that starts beyond the file's end."""
         with explained(path, "read"):
             if is_local(path):
-                with open(local_path(path), "rb") as file:
+                with open(local_path(path), "rb", opener=self._opener(path)) as file:
                     file.seek(start)
                     return file.read(max(0, end - start))
             data: bytes = self._filesystem(path).cat_file(path, start=start, end=end)
@@ -194,6 +209,10 @@ class Storage:
             reads_ahead: whether more is fetched from a store than is asked for; False for readers that know what they
                 want and ask for all of it at once.
         """
+        if opener := self._opener(path):
+            with explained(path, "read"), open(local_path(path), "rb", opener=opener) as local:
+                yield local
+            return
         filesystem = self._filesystem(path)
         options = {} if reads_ahead or is_local(path) else {"cache_type": "none"}
         with explained(path, "read"), filesystem.open(path, "rb", **options) as file:
@@ -282,22 +301,23 @@ class Storage:
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             return list(pool.map(do, paths))
 
-    def ahead(self, do: Callable[[str], Out], paths: Iterable[str]) -> Iterator[Out]:
-        """What ``do`` gives for every path, in order; requests to a store run ahead of what is asked for.
+    def ahead(self, do: Callable[[Place], Out], places: Iterable[Place]) -> Iterator[Out]:
+        """What ``do`` gives for every path (or file), in order; requests to a store run ahead of what is asked for.
 
         Example:
             >>> list(Storage().ahead(os.path.basename, ["a/b.txt", "a/c.txt"]))
             ['b.txt', 'c.txt']
         """
-        to_do = iter(paths)
+        to_do = iter(places)
         first = next(to_do, None)
         if first is None:
             return
         to_do = chain([first], to_do)
-        if is_local(first):
+        path = first if isinstance(first, str) else first.path
+        if is_local(path):
             yield from map(do, to_do)
             return
-        self._filesystem(first)  # connected once, not once a thread
+        self._filesystem(path)  # connected once, not once a thread
         pool = ThreadPoolExecutor(REQUESTS_AT_ONCE)
         try:
             results = deque(pool.submit(do, path) for path in islice(to_do, REQUESTS_AHEAD))
@@ -313,6 +333,11 @@ class Storage:
         if is_local(folder):
             with suppress(OSError):
                 os.rmdir(local_path(folder))
+
+    def _opener(self, path: str) -> Callable[[str, int], int] | None:
+        """How a local file is opened, if not by its path alone."""
+        tree = self._tree
+        return tree.opener if tree is not None and is_local(path) and local_path(path) in tree else None
 
     def _listed(self, filesystem: Any, folder: str, found: Mapping[str, Any]) -> list[FileInfo]:
         """The files found below ``folder``, each path beginning as ``folder`` is written."""

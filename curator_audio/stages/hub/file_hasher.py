@@ -8,10 +8,11 @@ from typing import ClassVar
 
 from curator_audio.errors import RecordError, StorageError
 from curator_audio.stages.hub.contents import contents_of
-from curator_audio.stages.transfer.checks import check_name, check_regular
+from curator_audio.stages.transfer.checks import check_name
 from curator_audio.stages.transfer.file_batch import FileBatch
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import relative_to
+from curator_audio.storage.links import check_regular
 from curator_audio.storage.storage import FileInfo, Storage, is_local, join
 from curator_audio.tasks import Part
 

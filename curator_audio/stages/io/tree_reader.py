@@ -12,7 +12,7 @@ from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import Out, WorkerInfo
 from curator_audio.stages.source import SourceStage, stem_of, without_bookkeeping
 from curator_audio.storage.ledger import LedgerEntry, relative_to
-from curator_audio.storage.storage import FileInfo, absolute
+from curator_audio.storage.storage import FileInfo, Storage, absolute
 from curator_audio.tasks import Partition
 
 MAX_FILES = 5000  # of a partition, however small they are
@@ -40,6 +40,7 @@ class TreeReaderStage(SourceStage[Out]):
     suffixes: ClassVar[tuple[str, ...]]
     _is_single_file: bool | None = field(default=None, init=False, repr=False, compare=False)
     _listed: list[FileInfo] | None = field(default=None, init=False, repr=False, compare=False)
+    _tree: Storage | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.input_path, str) or not self.input_path:
@@ -50,11 +51,11 @@ class TreeReaderStage(SourceStage[Out]):
         self.input_path = absolute(self.input_path).rstrip("/")
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_listed": None}  # workers are told which files to read
+        return self.__dict__ | {"_listed": None, "_tree": None}  # workers are told which files to read
 
     def setup(self, worker: WorkerInfo) -> None:
         super().setup(worker)
-        self._is_single_file, self._listed = None, None  # of an earlier run
+        self._is_single_file, self._listed, self._tree = None, None, None  # of an earlier run
 
     @property
     def is_single_file(self) -> bool:
@@ -66,6 +67,13 @@ class TreeReaderStage(SourceStage[Out]):
     @property
     def reads_whole_folder(self) -> bool:  # type: ignore[override]
         return not self.is_single_file
+
+    @property
+    def tree(self) -> Storage:
+        """The files below ``input_path``: a link that leads elsewhere is a ``RecordError``."""
+        if self._tree is None:
+            self._tree = self.storage if self.is_single_file else self.storage.within(self._root)
+        return self._tree
 
     @property
     def _root(self) -> str:
@@ -86,7 +94,7 @@ class TreeReaderStage(SourceStage[Out]):
 
     @abstractmethod
     def process(self, task: Partition) -> Iterator[Out]:
-        """Read the files ``task.keys`` below ``task.source_path``."""
+        """Read the files ``task.keys`` below ``task.source_path``, by way of ``tree``."""
 
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         root = self._root

@@ -83,9 +83,9 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
         """The record of each file that has one, with the file's number."""
         for begin in range(0, len(keys), READ_AT_ONCE):
             paths = [join(folder, key) for key in keys[begin : begin + READ_AT_ONCE]]
-            for number, (path, data) in enumerate(zip(paths, self.storage.each(self._read, paths)), begin):
+            for number, (path, data) in enumerate(zip(paths, self.tree.each(self._read, paths)), begin):
                 try:
-                    if isinstance(data, AccessError):
+                    if not isinstance(data, bytes):
                         raise data
                     channel = self._channels.name_of(_folder_name(keys[number])) or None
                     record, num_bad = record_of_npz(data, _segment_id(keys[number]), channel, self.sample_rate)
@@ -96,10 +96,10 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
                     self.log_metric("bad_samples", num_bad)
                 yield record, number
 
-    def _read(self, path: str) -> bytes | AccessError:
+    def _read(self, path: str) -> bytes | AccessError | RecordError:
         try:
-            return self.storage.read(path)
-        except AccessError as error:  # it has gone since the folder was listed
+            return self.tree.read(path)
+        except (AccessError, RecordError) as error:  # it has gone since the folder was listed, or is a link
             return error
 
     def _check_names(self, keys: Iterable[str]) -> None:

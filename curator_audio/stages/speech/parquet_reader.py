@@ -55,7 +55,7 @@ class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
 
     def _records(self, path: str, stem: str) -> Iterator[Record]:
         try:
-            with self.storage.open(path, reads_ahead=False) as file, as_parquet():
+            with self.tree.open(path, reads_ahead=False) as file, as_parquet():
                 for number, row in enumerate(self._rows(file)):
                     yield foreign_segment(row, f"{stem}_{number}")
         except (RecordError, AccessError) as error:

@@ -48,7 +48,7 @@ class WebDatasetReaderStage(TreeReaderStage[AudioBatch]):
 
     def _records(self, path: str) -> Iterator[Record]:
         try:
-            with self.storage.open(path) as file:
+            with self.tree.open(path) as file:
                 for key, files in _samples(file):
                     try:
                         yield _record(key, files)
