@@ -22,6 +22,12 @@ def is_below(root: str, path: str) -> bool:
     return path.startswith(root.rstrip("/") + "/")
 
 
+def is_link_to_folder(path: str) -> bool:
+    """Whether a path or URL is that of a link to a folder of this machine."""
+    path = path.removeprefix("file://")
+    return "://" not in path and os.path.islink(path) and os.path.isdir(path)
+
+
 def check_regular(path: str, root: str) -> None:
     """Check that a local file is a regular one, or a link to one below ``root``; one that has gone passes.
 

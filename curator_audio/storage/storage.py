@@ -171,8 +171,7 @@ class Storage:
         """All files that match a pattern with ``*``, ``?`` and ``[…]``, in order of their paths."""
         filesystem = self._filesystem(pattern)
         with explained(pattern, "list"):
-            fixed = _GLOB.split(pattern, maxsplit=1)[0].rpartition("/")[0]
-            return self._listed(filesystem, fixed, filesystem.glob(pattern, detail=True))
+            return self._listed(filesystem, fixed_folder(pattern), filesystem.glob(pattern, detail=True))
 
     def read(self, path: str) -> bytes:
         """The whole file."""
@@ -419,6 +418,16 @@ def absolute(path: str) -> str:
         raise ConfigurationError(f"{path} is no URL; write {slip[1]}://{path[slip.end() :]}")
     path = os.path.expanduser(local_path(path))
     return os.path.abspath(path) + ("/" if path.endswith("/") and path != "/" else "")
+
+
+def fixed_folder(pattern: str) -> str:
+    """The folder that all files which match a pattern lie below.
+
+    Example:
+        >>> fixed_folder("/data/2024-*/in.jsonl")
+        '/data'
+    """
+    return _GLOB.split(pattern, maxsplit=1)[0].rpartition("/")[0]
 
 
 def join(folder: str, *names: str) -> str:

@@ -53,9 +53,10 @@ class FileHasherStage(WriterStage[FileBatch]):
     def write(self, storage: Storage, part_path: str, tasks: Iterable[FileBatch]) -> list[Part]:
         hashed: list[tuple[FileInfo, Part]] = []
         for batch in tasks:
+            tree = storage.within(batch.root)
             for file in batch.files:
                 try:
-                    hashed.append((file, _hashed(storage, file, batch.root)))
+                    hashed.append((file, _hashed(tree, file, batch.root)))
                 except RecordError as error:
                     self.set_aside(file.path, error, {"file": relative_to(batch.root, file.path)})
         for file, part in hashed:  # the ledger has them in the version they have after this

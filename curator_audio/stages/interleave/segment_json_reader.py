@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Union
+from typing import TypeAlias
 
 import orjson
 from loguru import logger
@@ -33,7 +33,7 @@ NAMES_SHOWN = 3
 _Folder = tuple[str, list[FileInfo]]
 """A folder below the root, and its files."""
 
-_Content = Union[bytes, AccessError, RecordError]
+_Content: TypeAlias = "bytes | AccessError | RecordError"
 """What is in a file, or why it could not be read."""
 
 

@@ -29,9 +29,9 @@ _Folder = tuple[str, str]
 class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
     """Finds ``{input_path}/{speaker_id}/{book_id}/*.json`` and puts the folders together, some speakers a batch.
 
-    A folder that is a link is quarantined. Speakers and books are in order of their names, so that the same tree gives the same batches. A batch is a partition
-    and named ``{split}-0000-of-0042``. A store is asked for all names below ``input_path``, a thousand a request, and
-    not folder by folder.
+    A folder that is a link is quarantined. Speakers and books are in order of their names, so that the same tree gives
+    the same batches. A batch is a partition and named ``{split}-0000-of-0042``. A store is asked for all names below
+    ``input_path``, a thousand a request, and not folder by folder.
 
     Args:
         input_path: the folder or prefix of the tree; a local path or any fsspec URL.

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.stages.base import QuarantinedRecord
+from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.source import SourceStage, slug_of, without_bookkeeping
 from curator_audio.storage.byte_ranges import OVERLONG_KEPT_BYTES, Lines, read_blocks, read_lines
 from curator_audio.storage.decompression import CODECS, codec_of, decompressed
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.ledger import LedgerEntry
-from curator_audio.storage.storage import FileInfo, absolute
+from curator_audio.storage.links import is_link_to_folder
+from curator_audio.storage.storage import FileInfo, Storage, absolute, fixed_folder, is_local, local_path
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 MANIFEST_SUFFIXES = tuple(
@@ -55,6 +57,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
     max_line_mb: float = 64.0
 
     name = "manifest_reader"
+    _tree: Storage | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.manifest_path, str) or not self.manifest_path:
@@ -65,8 +68,24 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
                 raise ConfigurationError(f"{name} is {value!r}; give a number of MB above 0")
         self.manifest_path = absolute(self.manifest_path)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_tree": None}
+
+    def setup(self, worker: WorkerInfo) -> None:
+        super().setup(worker)
+        self._tree = None  # of an earlier run
+
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], []
+
+    @property
+    def tree(self) -> Storage:
+        """The manifests of a folder or glob, of which a link that leads elsewhere is a ``RecordError``; or the one."""
+        if self._tree is None:
+            path, self._tree = self.manifest_path, self.storage
+            if is_local(path) and (self._is_glob or self._is_folder):
+                self._tree = self.storage.within(fixed_folder(path) if self._is_glob else path)
+        return self._tree
 
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         files = self._files()
@@ -74,10 +93,17 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             raise ConfigurationError(f"{self.manifest_path} is empty (0 bytes); give a manifest with a record a line")
         for file in files:
             codec = codec_of(file.path)
+            if self._refusal(file.path):
+                yield _partition(file, 0, file.num_bytes)  # for a worker to tell of
+                continue
             yield from self._ranges(file) if codec is None else self._blocks(file, codec)
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
-        lines = self._lines(task)
+        try:
+            lines = self._lines(task)
+        except RecordError as error:  # it is a link that leads elsewhere
+            self.set_aside(task.source_path, error)
+            return
         self.observed.content_sha256 = lines.sha256
         records: list[Record] = []
         offsets: list[int] = []
@@ -101,15 +127,20 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         return None if any(codec_of(file.path) for file in files) else sum(file.num_bytes for file in files)
 
     def content_sha256(self, partition: Partition) -> str:
-        return self._lines(partition).sha256
+        try:
+            return self._lines(partition).sha256
+        except RecordError:
+            return ""
 
     def sampled_fields(self) -> Fields:
         for file in self._files():
             codec = codec_of(file.path)
+            if self._refusal(file.path):
+                continue
             if codec is None:
-                data = self.storage.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes))
+                data = self.tree.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes))
             else:
-                with decompressed(self.storage, file.path, codec) as read:
+                with decompressed(self.tree, file.path, codec) as read:
                     data = read(SAMPLE_BYTES)
             is_whole = len(data) < SAMPLE_BYTES
             lines = data.split(b"\n") if is_whole else data.split(b"\n")[:-1]
@@ -118,16 +149,34 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
                 return Fields(frozenset(name for record in records for name in record))
         return Fields.any()
 
+    @property
+    def _is_glob(self) -> bool:
+        return any(mark in self.manifest_path for mark in "*?[") and not self.storage.exists(self.manifest_path)
+
+    @property
+    def _is_folder(self) -> bool:
+        return self.manifest_path.endswith("/") or self.storage.is_folder(self.manifest_path)
+
+    def _refusal(self, path: str) -> RecordError | None:
+        """Why a file is not read, if it is a link that may not be followed."""
+        if is_local(path) and self.tree is not self.storage and os.path.islink(local_path(path)):
+            try:
+                self.tree.read_range(path, 0, 0)
+            except RecordError as error:
+                return error
+        return None
+
     def _files(self) -> list[FileInfo]:
         path = self.manifest_path
-        if any(mark in path for mark in "*?[") and not self.storage.exists(path):
+        if self._is_glob:
             files = self.storage.glob(path)
             if not files:
                 raise ConfigurationError(f"no file matches {path}; check the pattern")
             return files
-        if path.endswith("/") or self.storage.is_folder(path):
+        if self._is_folder:
             files = without_bookkeeping(self.storage.list_files(path))
-            files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES)]
+            # A link to a folder is not followed, and whoever would read it tells so.
+            files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES) or is_link_to_folder(file.path)]
             if not files:
                 raise ConfigurationError(
                     f"no manifest in {path}; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"
@@ -142,17 +191,19 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             yield _partition(file, start, end)
 
     def _blocks(self, file: FileInfo, codec: str) -> Iterator[Partition]:
-        with decompressed(self.storage, file.path, codec) as read:
+        with decompressed(self.tree, file.path, codec) as read:
             for block in read_blocks(read, int(self.partition_size_mb * 2**20), self._max_line_bytes):
                 yield _block_partition(file, block)
 
     def _lines(self, partition: Partition) -> Lines:
         if partition.data is not None:
             return Lines(partition.start, partition.data, partition.overlong_num_bytes)
+        if error := self._refusal(partition.source_path):
+            raise error
 
         def read(start: int, end: int) -> bytes:
             end = min(end, partition.source_num_bytes)
-            return self.storage.read_range(partition.source_path, start, end) if start < end else b""
+            return self.tree.read_range(partition.source_path, start, end) if start < end else b""
 
         return read_lines(read, partition.start, partition.end, self._max_line_bytes)
 

@@ -12,6 +12,7 @@ from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import Out, WorkerInfo
 from curator_audio.stages.source import SourceStage, stem_of, without_bookkeeping
 from curator_audio.storage.ledger import LedgerEntry, relative_to
+from curator_audio.storage.links import is_link_to_folder
 from curator_audio.storage.storage import FileInfo, Storage, absolute
 from curator_audio.tasks import Partition
 
@@ -126,7 +127,12 @@ class TreeReaderStage(SourceStage[Out]):
                 self._listed = [self.storage.info(self.input_path)]
                 return self._listed
             found = without_bookkeeping(self.storage.list_files(self.input_path))
-            files = [file for file in found if self.is_selected(relative_to(self._root, file.path))]
+            files = [
+                file
+                for file in found
+                # A link to a folder is not followed, and whoever would read it tells so.
+                if self.is_selected(relative_to(self._root, file.path)) or is_link_to_folder(file.path)
+            ]
             if not files:
                 wanted = " or ".join(f"*{suffix}" for suffix in self.suffixes if suffix)
                 looked = f"none of the {len(found)} files there is read" if found else "there are no files"

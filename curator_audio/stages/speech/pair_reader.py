@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from curator_audio.errors import ConfigurationError, StorageError
+from curator_audio.errors import ConfigurationError, RecordError, StorageError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.source import SourceStage
@@ -138,7 +138,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
         import pyarrow.parquet
 
         try:
-            with self.storage.open(path, reads_ahead=False) as file:
+            with self._shards.tree.open(path, reads_ahead=False) as file:
                 shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
                 names = shard.schema_arrow.names
                 for column in NEEDED_COLUMNS:
@@ -150,8 +150,9 @@ class PairReaderStage(SourceStage[AudioBatch]):
                 _as_segments(shard.schema_arrow.empty_table().select(NEEDED_COLUMNS))
                 batches = shard.iter_batches(columns=["speaker_id"], use_threads=False)
                 return [batch.column(0).cast(pyarrow.string()).dictionary_encode() for batch in batches]
-        except pyarrow.ArrowException as error:
-            raise ConfigurationError(f"{path} cannot be read as a shard of segments: {error}; remove it") from None
+        except (pyarrow.ArrowException, RecordError) as error:
+            reason = error.message if isinstance(error, RecordError) else str(error)
+            raise ConfigurationError(f"{path} cannot be read as a shard of segments: {reason}; remove it") from None
 
     def _batches(self, speakers: Iterable[str], index: SpeakerIndex) -> Iterator[list[str]]:
         batch: list[str] = []
@@ -233,7 +234,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
 
     def _pieces(self, path: str, rows: list[int], columns: Iterable[str]) -> Iterator[tuple[list[int], Any]]:
         """Rows of a shard, some at a time, with their numbers; columns that it lacks are left out."""
-        with self.storage.open(path, reads_ahead=False) as file:
+        with self._shards.tree.open(path, reads_ahead=False) as file:
             num_read = 0
             for numbers, table in _rows_of(file, rows, columns):
                 num_read += len(numbers)
