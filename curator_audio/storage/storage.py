@@ -177,7 +177,10 @@ class Storage:
         """The whole file."""
         with explained(path, "read"):
             if is_local(path):
-                with open(local_path(path), "rb", buffering=0, opener=self._opener(path)) as file:
+                local, tree = local_path(path), self._tree
+                if tree is not None and local in tree:
+                    return tree.read(local)
+                with open(local, "rb", buffering=0) as file:
                     return file.readall()
             data: bytes = self._filesystem(path).cat_file(path)
             return data
