@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from curator_audio.errors import RecordError
 from curator_audio.stages.io.parquet_errors import as_parquet
+from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.storage.storage import Storage
 
 BLOCK_BYTES = 8 * 2**20
@@ -95,12 +96,10 @@ def _num_samples(file: _Hashing) -> int:
 
 
 def _num_rows(storage: Storage, path: str) -> int:
-    import pyarrow.parquet
-
     with storage.open(path, reads_ahead=False) as opened:
         try:
             with as_parquet():
-                return int(pyarrow.parquet.read_metadata(opened).num_rows)
+                return int(ParquetShard(opened).metadata.num_rows)
         except RecordError as error:
             message = f"it is no whole Parquet file ({error.message}); make it again"
             raise RecordError("unreadable_file", message) from None

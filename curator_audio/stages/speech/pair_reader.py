@@ -12,6 +12,7 @@ import numpy as np
 
 from curator_audio.errors import ConfigurationError, RecordError, StorageError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.pairs import PAIR_FIELDS, SHARED_FIELDS, SIDE_FIELDS, drawn_pairs
@@ -24,6 +25,7 @@ from curator_audio.tasks import AudioBatch, Partition, Record
 
 NEEDED_COLUMNS = ("speaker_id", *SIDE_FIELDS)
 ROWS_AT_ONCE = 1024
+SPEAKERS_AT_ONCE = 2**16
 PAIRS_AT_ONCE = 500
 
 
@@ -135,21 +137,24 @@ class PairReaderStage(SourceStage[AudioBatch]):
 
     def _speakers(self, path: str) -> list[Any]:
         """The ``speaker_id`` column of a shard, in pieces."""
-        import pyarrow.parquet
+        import pyarrow
 
         try:
             with self._shards.tree.open(path, reads_ahead=False) as file:
-                shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
-                names = shard.schema_arrow.names
+                shard = ParquetShard(file)
+                names = shard.schema.names
                 for column in NEEDED_COLUMNS:
                     if column not in names:
                         raise ConfigurationError(
                             f"{path} has no column '{column}', only {', '.join(names)}; pairs need "
                             f"{', '.join(NEEDED_COLUMNS)}"
                         )
-                _as_segments(shard.schema_arrow.empty_table().select(NEEDED_COLUMNS))
-                batches = shard.iter_batches(columns=["speaker_id"], use_threads=False)
-                return [batch.column(0).cast(pyarrow.string()).dictionary_encode() for batch in batches]
+                _as_segments(shard.schema.empty_table().select(NEEDED_COLUMNS))
+                return [
+                    batch.column(0).cast(pyarrow.string()).dictionary_encode()
+                    for group in range(shard.metadata.num_row_groups)
+                    for batch in shard.batches(group, ["speaker_id"], SPEAKERS_AT_ONCE)
+                ]
         except (pyarrow.ArrowException, RecordError) as error:
             reason = error.message if isinstance(error, RecordError) else str(error)
             raise ConfigurationError(f"{path} cannot be read as a shard of segments: {reason}; remove it") from None
@@ -254,17 +259,17 @@ def _partition(name: str, root: str, speakers: list[str], index: SpeakerIndex) -
 
 def _rows_of(file: IO[bytes], rows: list[int], columns: Iterable[str]) -> Iterator[tuple[list[int], Any]]:
     """The rows of a Parquet file with these numbers, which are in order; other row groups are not read."""
-    import pyarrow.parquet
+    import pyarrow
 
-    shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
-    there = [name for name in columns if name in shard.schema_arrow.names]
+    shard = ParquetShard(file)
+    there = [name for name in columns if name in shard.schema.names]
     wanted = np.array(rows)
     first = 0
-    for index in range(shard.num_row_groups):
+    for index in range(shard.metadata.num_row_groups):
         after = first + shard.metadata.row_group(index).num_rows
         if np.searchsorted(wanted, first) < np.searchsorted(wanted, after):
             position = first
-            for batch in shard.iter_batches(ROWS_AT_ONCE, [index], columns=there, use_threads=False):
+            for batch in shard.batches(index, there, ROWS_AT_ONCE):
                 chosen = wanted[np.searchsorted(wanted, position) : np.searchsorted(wanted, position + len(batch))]
                 if len(chosen):
                     yield chosen.tolist(), pyarrow.Table.from_batches([batch]).take(chosen - position)

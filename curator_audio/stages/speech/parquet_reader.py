@@ -8,6 +8,7 @@ from typing import IO, Any, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
 from curator_audio.stages.io.parquet_errors import as_parquet
+from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, check_columns, foreign_segment
@@ -22,8 +23,8 @@ class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
     """Reads segments from the Parquet shards below a folder or prefix.
 
     Columns that are no fields of a segment are left out, fields without a column are None, and a row without a name is
-    named after its shard and its number. A file that is not Parquet, or has neither sound, text nor codes, is
-    quarantined.
+    named after its shard and its number. A file that is not Parquet, has neither sound, text nor codes, or unpacks to
+    more than memory should hold (``ParquetShard``), is quarantined.
 
     Args:
         input_path: the folder or prefix, or a single shard; a local path or any fsspec URL.
@@ -57,18 +58,18 @@ class SegmentParquetReaderStage(TreeReaderStage[AudioBatch]):
         try:
             with self.tree.open(path, reads_ahead=False) as file, as_parquet():
                 for number, row in enumerate(self._rows(file)):
-                    yield foreign_segment(row, f"{stem}_{number}")
+                    if isinstance(row, RecordError):
+                        self.set_aside(f"{path}#{number}", row)
+                    else:
+                        yield foreign_segment(row, f"{stem}_{number}")
         except (RecordError, AccessError) as error:
             self.set_aside(path, error)
 
-    def _rows(self, file: IO[bytes]) -> Iterator[dict[str, Any]]:
-        import pyarrow.parquet
-
-        shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
-        columns = [name for name in shard.schema_arrow.names if name in (self.columns or SEGMENT_FIELDS)]
+    def _rows(self, file: IO[bytes]) -> Iterator[dict[str, Any] | RecordError]:
+        shard = ParquetShard(file)
+        columns = [name for name in shard.schema.names if name in (self.columns or SEGMENT_FIELDS)]
         if not {"audio", "text", "codes"}.intersection(columns):
-            there = ", ".join(shard.schema_arrow.names)
+            there = ", ".join(shard.schema.names)
             raise RecordError("missing_field", f"it has none of the columns audio, text and codes, only {there}")
-        for group in range(shard.num_row_groups):  # one after the other: pre_buffer holds what it was asked for
-            for batch in shard.iter_batches(ROWS_AT_ONCE, [group], columns, use_threads=False):
-                yield from batch.to_pylist()
+        for group in range(shard.metadata.num_row_groups):
+            yield from shard.rows(group, columns, ROWS_AT_ONCE)
