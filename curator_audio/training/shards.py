@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.io.parquet_shard import ParquetShard
-from curator_audio.stages.speech.webdataset_reader import SOUND, TarMember
+from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_size
+from curator_audio.stages.speech.webdataset_reader import SOUND
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.storage import FileInfo, Storage
 
@@ -141,7 +142,7 @@ class TarShards(Shards):
                             return
                         if offset >= piece.start:
                             yield offset, self._sample(archive, piece.path, (member for _, member in members))
-            except (tarfile.TarError, EOFError, RecordError) as error:
+            except (*UNREADABLE, RecordError) as error:
                 raise _damaged(piece.path, "tar", str(error)) from None
 
     def _sample(self, archive: tarfile.TarFile, path: str, members: Iterator[tarfile.TarInfo]) -> Sample:
@@ -189,6 +190,7 @@ def _suffix(name: str) -> str:
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    check_size(member)
     content = archive.extractfile(member)
     return content.read() if content is not None else b""
 

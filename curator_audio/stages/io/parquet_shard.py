@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from curator_audio.errors import RecordError
 from curator_audio.stages.io.thrift import Thrift
@@ -34,6 +33,9 @@ BYTES_OF_ITEM = 40
 
 HEADER_BYTES = (2**8, 2**13, 2**18, 2**24)
 """How much is read for the header of a page, and how much if that is not all; pyarrow reads no more either."""
+
+HARMLESS_BYTES = 2**12
+"""No compression makes much of so few, if they are numbers of which a row has one."""
 
 _MAGIC = b"PAR1"
 _DATA_PAGE, _INDEX_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = range(4)
@@ -82,6 +84,7 @@ class ParquetShard:
         self._file = pyarrow.parquet.ParquetFile(source, metadata=self.metadata, pre_buffer=True)
         self.schema = self._file.schema_arrow
         self._num_unpacked = 0
+        self._known_leaves: dict[tuple[str, ...] | None, list[tuple[int, str, bool, bool]]] = {}
 
     def batches(self, group: int, columns: Sequence[str] | None, rows_at_once: int) -> Iterator[Any]:
         """The rows of a row group as record batches of at most so many rows.
@@ -99,7 +102,7 @@ class ParquetShard:
         chunks = list(self._chunks(group, columns))
         if self._local is not None:
             read = partial(_read_at, self._local)
-            rows_at_once = min(rows_at_once, *(_num_rows(chunk.check(read)) for chunk in chunks))
+            rows_at_once = min([rows_at_once, *(_num_rows(chunk.check(read)) for chunk in chunks)])
             chunks = []
         has_dictionaries = any(pyarrow.types.is_dictionary(kind) for kind in self.schema.types)
         has_begun = False
@@ -164,16 +167,27 @@ class ParquetShard:
 
     def _chunks(self, group: int, columns: Sequence[str] | None) -> Iterator[_Chunk]:
         row_group = self.metadata.row_group(group)
-        for index in range(row_group.num_columns):
+        for index, path, is_number, has_lists in self._leaves(columns):
             chunk = row_group.column(index)
-            path = chunk.path_in_schema
-            if columns is None or any(path == name or path.startswith(f"{name}.") for name in columns):
-                start = chunk.data_page_offset
-                if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < start:
-                    start = chunk.dictionary_page_offset
-                has_lists = self.metadata.schema.column(index).max_repetition_level > 0
-                end = start + max(0, chunk.total_compressed_size)
-                yield _Chunk(path, start, min(end, self._num_bytes), chunk.num_values, has_lists)
+            start, num_bytes = chunk.data_page_offset, max(0, chunk.total_compressed_size)
+            if is_number and num_bytes < HARMLESS_BYTES:
+                continue
+            if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < start:
+                start = chunk.dictionary_page_offset
+            yield _Chunk(path, start, min(start + num_bytes, self._num_bytes), chunk.num_values, has_lists)
+
+    def _leaves(self, columns: Sequence[str] | None) -> list[tuple[int, str, bool, bool]]:
+        """Number and path of the columns in Parquet's sense, whether one is of plain numbers, and whether of lists."""
+        wanted = None if columns is None else tuple(columns)
+        if wanted not in self._known_leaves:
+            leaves = self._known_leaves[wanted] = []
+            for index in range(len(self.metadata.schema)):
+                column = self.metadata.schema.column(index)
+                path, has_lists = column.path, column.max_repetition_level > 0
+                if wanted is None or any(path == name or path.startswith(f"{name}.") for name in wanted):
+                    is_number = not has_lists and not column.physical_type.endswith("BYTE_ARRAY")
+                    leaves.append((index, path, is_number, has_lists))
+        return self._known_leaves[wanted]
 
     def _count(self, num_bytes: int) -> None:
         self._num_unpacked += num_bytes
@@ -204,8 +218,7 @@ def _bytes_of_item(kind: Any) -> float:
         return 1.0
 
 
-@dataclass
-class _Chunk:
+class _Chunk(NamedTuple):
     """The pages of a column in a row group, from where to where they lie, and how many values they are to have."""
 
     path: str

@@ -96,5 +96,9 @@ class Thrift:
                 raise ValueError("a number has more than 64 bits")
 
     def _zigzag(self) -> int:
-        value = self._varint()
+        value = self._data[self.position]
+        if value < 0x80:
+            self.position += 1
+        else:
+            value = self._varint()
         return (value >> 1) ^ -(value & 1)

@@ -14,6 +14,7 @@ from curator_audio.stages.speech.channels import Channels
 from curator_audio.stages.speech.npz import index_of, record_of_npz, recording_of
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS
 from curator_audio.storage.ledger import LedgerEntry, relative_to
+from curator_audio.storage.limits import MAX_RECORD_BYTES
 from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
@@ -44,6 +45,7 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
 
     name = "npz_reader"
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
+    _has_large: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,6 +77,7 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
         keys = sorted(task.keys, key=self.order_of)
+        self._has_large = task.end > MAX_RECORD_BYTES  # of which each file need not be asked otherwise
         for batch in segment_batches(self._records(task.source_path, keys), task.source_path):
             paths = [join(task.source_path, keys[number]) for number in batch.offsets]
             yield AudioBatch(batch.records, batch.source_path, paths=paths)
@@ -98,6 +101,8 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
 
     def _read(self, path: str) -> bytes | AccessError | RecordError:
         try:
+            if self._has_large and (num_bytes := self.storage.info(path).num_bytes) > MAX_RECORD_BYTES:
+                raise RecordError("too_large", f"it has {num_bytes} bytes, more than {MAX_RECORD_BYTES}")
             return self.tree.read(path)
         except (AccessError, RecordError) as error:  # it has gone since the folder was listed, or is a link
             return error

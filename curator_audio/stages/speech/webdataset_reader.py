@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import IO, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
+from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_size
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.npz import recording_of
@@ -18,7 +19,6 @@ from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 SOUND = ("flac", "wav", "mp3", "ogg", "opus", "m4a")
-MAX_MEMBER_BYTES = 2**30
 
 
 @dataclass
@@ -51,6 +51,8 @@ class WebDatasetReaderStage(TreeReaderStage[AudioBatch]):
             with self.tree.open(path) as file:
                 for key, files in _samples(file):
                     try:
+                        if isinstance(files, RecordError):
+                            raise files
                         yield _record(key, files)
                     except RecordError as error:
                         self.set_aside(f"{path}/{key}", error)
@@ -58,44 +60,38 @@ class WebDatasetReaderStage(TreeReaderStage[AudioBatch]):
             self.set_aside(path, error)
 
 
-class TarMember(tarfile.TarInfo):
-    """A file in a tar."""
+def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes] | RecordError]]:
+    """The files of a tar by key: the path up to the first dot of the name, as WebDataset has it.
 
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> TarMember:
-        """The next one; where there is none, but no end either, that is an error: tarfile takes it for the end."""
-        try:
-            return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(str(error)) from None
-
-
-def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """The files of a tar by key: the path up to the first dot of the name, as WebDataset has it."""
+    Of a key with more than memory should hold there is the error.
+    """
     current = ""
     files: dict[str, bytes] = {}
+    error: RecordError | None = None
     try:
         with tarfile.open(fileobj=file, mode="r|", tarinfo=TarMember) as archive:
             for member in archive:
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is None:
+                archive.members.clear()  # type: ignore[attr-defined]  # which would grow with the shard
+                if not member.isfile():
                     continue
                 folder, _, name = member.name.rpartition("/")
                 stem, _, suffix = name.partition(".")
                 key, suffix = posixpath.join(folder, stem), suffix.lower()
-                if files and (key != current or suffix in files):
-                    yield current, files
-                    files = {}
+                if (files or error) and (key != current or suffix in files):
+                    yield current, error or files
+                    files, error = {}, None
                 current = key
-                if member.size > MAX_MEMBER_BYTES:
-                    raise RecordError("too_large", f"{member.name} has {member.size} bytes, more than a segment has")
-                files[suffix] = content.read()
-    except (tarfile.TarError, EOFError) as error:
-        raise RecordError("not_tar", f"it is no tar file, or breaks off at '{current}': {error}") from None
-    if files:
-        yield current, files
+                try:
+                    check_size(member, sum(map(len, files.values())))
+                except RecordError as found:
+                    error, files = error or found, {}
+                content = archive.extractfile(member) if error is None else None
+                if content is not None:
+                    files[suffix] = content.read()
+    except UNREADABLE as failure:
+        raise RecordError("not_tar", f"it is no tar file, or breaks off at '{current}': {failure}") from None
+    if files or error:
+        yield current, error or files
 
 
 def _record(key: str, files: dict[str, bytes]) -> Record:
