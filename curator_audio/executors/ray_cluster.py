@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,8 @@ class RayCluster:
         else:
             _check_reachable(self._address)
             arguments["address"] = self._address
+        if not str(self._address).startswith("ray://"):  # through which Ray adds nothing
+            arguments["job_config"] = _job_config()
         try:
             with _own_signal_handlers():
                 ray.init(**arguments)
@@ -131,6 +134,39 @@ class RayCluster:
             with _own_signal_handlers():
                 ray.shutdown()
             self._started = False
+
+
+def _job_config() -> Any:
+    """A job whose workers find modules as this process does.
+
+    Ray would put the current folder, and that of the script, in front of all that is installed: a file ``av.py`` there
+    would be run. A worker is told of the folders of this process when it is made, and puts them behind.
+    """
+    from ray.job_config import JobConfig
+
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    is_found = any(os.path.abspath(folder) == os.path.dirname(package) for folder in sys.path)
+    config = JobConfig()
+    # A checkout that is not installed has to be found before anything can be told.
+    config._py_driver_sys_path = _Fixed([] if is_found or _is_installed() else [os.path.dirname(package)])
+    return config
+
+
+class _Fixed(list[str]):
+    """A list that does not grow."""
+
+    def extend(self, _: Any) -> None:
+        """Leave it as it is."""
+
+
+def _is_installed() -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        distribution("curator-audio")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 @contextmanager
@@ -195,6 +231,4 @@ def _has_shared_memory() -> bool:
 
 
 def _is_connected() -> bool:
-    import sys
-
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())

@@ -239,7 +239,7 @@ def _samples(array: npt.NDArray[Any]) -> tuple[Samples, int]:
     if mono.dtype.kind == "i":
         mono = mono / -float(np.iinfo(mono.dtype).min)
     with np.errstate(over="ignore"):
-        samples, num_bad = repaired(mono.astype(np.float32))
+        samples, num_bad = repaired(mono.astype(np.float32, copy=False))
     if num_bad == samples.size:
         raise RecordError("no_audio", f"none of the {num_bad} samples of 'audio' is a number that sound has")
     return samples, num_bad

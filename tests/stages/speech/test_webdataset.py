@@ -296,7 +296,7 @@ def test_a_file_too_large_for_a_segment(tmp_path: Path, monkeypatch: pytest.Monk
     members = [("a.txt", b"a"), ("b.txt", b"b"), ("b.wav", bytes(1001)), ("b.x", b""), ("c.txt", b"c"), *many]
     records, aside = read_tar(tmp_path, tar(*members, ("e.txt", bytes(501)), ("f.txt", b"f"), ("g.json", bytes(501))))
     assert [record["segment_id"] for record in records] == ["a", "c", "f"]
-    assert aside == [(key, "too_large") for key in "bdeg"]
+    assert aside == [(f"a.tar/{key}", "too_large") for key in "bdeg"]
 
 
 def test_links_and_folders_are_passed_over(tmp_path: Path) -> None:
