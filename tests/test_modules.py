@@ -25,7 +25,7 @@ overwrite: true
 stages:
   - {_target_: curator_audio.stages.io.ManifestReaderStage, manifest_path: "${manifest_path}"}
   - {_target_: TARGET}
-  - {_target_: curator_audio.stages.io.ManifestWriterStage, output_path: "${output_dir}/out.jsonl"}
+  - {_target_: curator_audio.stages.io.ManifestWriterStage, output_path: "${output_dir}/parts"}
 """
 
 

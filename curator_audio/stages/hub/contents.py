@@ -10,7 +10,7 @@ from typing import IO, Any
 from curator_audio.errors import RecordError
 from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.io.parquet_shard import ParquetShard
-from curator_audio.stages.io.tar_member import UNREADABLE, TarMember
+from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_end
 from curator_audio.storage.storage import Storage
 
 BLOCK_BYTES = 8 * 2**20
@@ -34,7 +34,9 @@ def contents_of(storage: Storage, path: str) -> tuple[str, int, int]:
     with storage.open(path) as opened:
         file = _Hashing(opened)
         if path.endswith(".tar"):
-            num_examples = _num_samples(file)
+            num_bytes = opened.seek(0, 2)
+            opened.seek(0)
+            num_examples = _num_samples(file, num_bytes)
         elif path.endswith(".jsonl"):
             num_examples = _num_lines(file)
         else:
@@ -84,11 +86,12 @@ def _num_lines(file: _Hashing) -> int:
     return num_lines + has_begun
 
 
-def _num_samples(file: _Hashing) -> int:
+def _num_samples(file: _Hashing, num_bytes: int) -> int:
     num_samples, before = 0, None
     try:
         with tarfile.open(fileobj=file, mode="r|", tarinfo=TarMember, bufsize=BLOCK_BYTES) as archive:  # type: ignore[call-overload]
             for member in archive:
+                check_end(archive, num_bytes)
                 archive.members.clear()  # else all of them are kept
                 sample = _SAMPLE.fullmatch(member.name)
                 is_hidden = member.name.rpartition("/")[2].startswith((".", "__"))

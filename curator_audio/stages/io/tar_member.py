@@ -44,6 +44,20 @@ class TarMember(tarfile.TarInfo):
         return super()._proc_member(archive)  # type: ignore[misc]
 
 
+def check_end(archive: tarfile.TarFile, num_bytes: int) -> None:
+    """Check that the member that was just met ends in the file; tarfile would look for its end for hours.
+
+    Args:
+        archive: the tar, read as a stream.
+        num_bytes: the size of its file.
+
+    Raises:
+        tarfile.ReadError: it does not.
+    """
+    if archive.offset - num_bytes >= tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("unexpected end of data")
+
+
 def check_size(member: tarfile.TarInfo, num_bytes_before: int = 0) -> None:
     """Check that a member may be read into memory.
 

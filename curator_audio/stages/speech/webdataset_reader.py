@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
-from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_size
+from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_end, check_size
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.npz import recording_of
@@ -69,8 +69,11 @@ def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes] | RecordEr
     files: dict[str, bytes] = {}
     error: RecordError | None = None
     try:
+        num_bytes = file.seek(0, 2)
+        file.seek(0)
         with tarfile.open(fileobj=file, mode="r|", tarinfo=TarMember) as archive:
             for member in archive:
+                check_end(archive, num_bytes)
                 archive.members.clear()  # type: ignore[attr-defined]  # which would grow with the shard
                 if not member.isfile():
                     continue
