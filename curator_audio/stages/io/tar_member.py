@@ -69,7 +69,7 @@ def check_size(member: tarfile.TarInfo, num_bytes_before: int = 0) -> None:
         RecordError: ``too_large``.
     """
     limit = MAX_UNPACKED_BYTES if member.issparse() else MAX_RECORD_BYTES  # holes are unpacked to zeros
-    limit = MAX_JSON_BYTES if member.name.lower().endswith((".json", ".txt")) else limit
+    limit = min(limit, MAX_JSON_BYTES) if member.name.lower().endswith((".json", ".txt")) else limit
     if num_bytes_before + member.size > limit:
         message = f"{member.name} and what else is of its key have {num_bytes_before + member.size} bytes"
         raise RecordError("too_large", f"{message}, more than {limit}")
