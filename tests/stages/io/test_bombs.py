@@ -6,6 +6,7 @@ took before.
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import struct
@@ -22,12 +23,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curator_audio.errors import RecordError
+from curator_audio.errors import RecordError, StorageError
 from curator_audio.stages.hub.contents import contents_of
-from curator_audio.stages.io import parquet_shard
+from curator_audio.stages.io import ManifestReaderStage, parquet_shard
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.speech import npz, sound
+from curator_audio.stages.speech.decode import open_recording
+from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.sound import decode_sound, encode_flac
+from curator_audio.storage.decompression import decompressed
 from curator_audio.storage.limits import MAX_UNPACKED_BYTES
 from curator_audio.storage.storage import Storage
 from tests.segments import npz as good_npz
@@ -60,7 +64,7 @@ def audio(value: bytes) -> pa.Table:
 
 
 PARQUET: dict[str, tuple[Callable[[], pa.Table], dict[str, Any], int]] = {
-    "a-cell": (lambda: column("audio", [bytes(100_000_000)]), {}, 0),
+    "a-cell": (lambda: column("audio", [bytes(30_000_000)]), {}, 0),
     "a-cell-in-a-struct": (lambda: audio(bytes(LARGE)), {"compression": "gzip"}, 0),
     "a-cell-of-text": (lambda: column("text", ["x" * LARGE]), {"use_dictionary": False}, 0),
     "one-value-in-all-rows": (lambda: same_value(bytes(2**18), 10_000), {}, 255),
@@ -323,3 +327,44 @@ def test_npz_arrays_come_back_as_they_were() -> None:
     for samples in (np.arange(6, dtype=np.int16), np.asfortranarray(np.full((1, 5), 0.5)), np.float32([0.25] * 3)):
         record, _ = npz.record_of_npz(good_npz(audio=samples), "a", None, 16000)
         assert record["duration_sec"] == samples.size / 16000
+
+
+@pytest.mark.parametrize(
+    ("num_channels", "sample_rate", "width"), [(1, 1, 2), (65535, 48000, 2), (1, 2**31 - 1, 4), (0, 0, 0)]
+)
+def test_a_recording_whose_header_is_a_lie(tmp_path: Path, num_channels: int, sample_rate: int, width: int) -> None:
+    pytest.importorskip("av", reason="needs the extra audio")
+    form = struct.pack("<HHIIHH", 1, num_channels, sample_rate, 0, num_channels * width % 65536, 8 * width)
+    data = b"RIFF\xff\xff\xff\x7fWAVEfmt \x10\0\0\0" + form + b"data\xff\xff\xff\x7f" + bytes(100_000)
+    (tmp_path / "a.wav").write_bytes(data)
+    num_samples = 0
+    try:
+        with open_recording(Storage(), str(tmp_path / "a.wav")) as recording:
+            for block in resampled(recording.blocks(), recording.sample_rate, 16000):
+                num_samples += len(block)
+    except RecordError as error:
+        assert error.reason in ("unreadable_audio", "empty_audio", "no_audio_stream")
+    assert num_samples < 100_000
+
+
+# Compressed manifests ----------------------------------------------------------------------------------------
+
+
+def test_a_window_of_two_gigabytes(tmp_path: Path) -> None:
+    """Which a decoder would have to hold: the format allows it, in 10 bytes."""
+    (tmp_path / "a.jsonl.zst").write_bytes(b"\x28\xb5\x2f\xfd\0\xa8\x0b\0\0a")
+    with (
+        pytest.raises(StorageError, match="cannot decompress"),
+        decompressed(Storage(), str(tmp_path / "a.jsonl.zst"), "zstd") as read,
+    ):
+        read(10)
+
+
+def test_a_line_that_unpacks_to_much_more(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"id": 1}\n"' + b"x" * 20_000_000 + b'"\n{"id": 2}\n'))
+    reader = ManifestReaderStage(str(tmp_path / "a.jsonl.gz"), max_line_mb=1.0)
+    partitions = list(reader.partitions())
+    assert sum(len(partition.data or b"") for partition in partitions) < 200_000
+    assert [batch.records for part in partitions for batch in reader.process(part)] == [[{"id": 1}], [{"id": 2}]]
+    (bad,) = reader.observed.quarantined
+    assert (bad.reason, bad.num_bytes) == ("line_too_long", 20_000_002)
