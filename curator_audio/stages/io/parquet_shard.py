@@ -278,7 +278,7 @@ class _Chunk(NamedTuple):
 
 def _num_rows(largest: int) -> int:
     """How many rows may be read at once where each may have a value that large, of which there are some copies."""
-    return max(1, MAX_UNPACKED_BYTES // max(1, 4 * largest))
+    return max(1, MAX_UNPACKED_BYTES // max(1, 2 * largest))
 
 
 def _number_of(file: IO[bytes]) -> int | None:
