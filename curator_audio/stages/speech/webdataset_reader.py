@@ -73,9 +73,9 @@ def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes] | RecordEr
         file.seek(0)
         with tarfile.open(fileobj=file, mode="r|", tarinfo=TarMember) as archive:
             for member in archive:
-                check_end(archive, num_bytes)
                 archive.members.clear()  # type: ignore[attr-defined]  # which would grow with the shard
                 if not member.isfile():
+                    check_end(archive, num_bytes)
                     continue
                 folder, _, name = member.name.rpartition("/")
                 stem, _, suffix = name.partition(".")
@@ -84,6 +84,7 @@ def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes] | RecordEr
                     yield current, error or files
                     files, error = {}, None
                 current = key
+                check_end(archive, num_bytes)
                 try:
                     check_size(member, sum(map(len, files.values())))
                 except RecordError as found:

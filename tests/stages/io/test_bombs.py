@@ -232,7 +232,14 @@ def test_the_process_lives_and_what_is_good_is_read(folder: Path) -> None:
     }
 
     num_read, bad = told["tar"]
-    assert num_read == {"0-good.tar": 1, "z-good.tar": 1, "holes.tar": 2, "no-number.tar": 1}
+    assert num_read == {
+        "0-good.tar": 1,
+        "z-good.tar": 1,
+        "holes.tar": 2,
+        "no-number.tar": 1,
+        "lying.tar": 1,
+        "no-such-size.tar": 1,
+    }
     assert {path.removesuffix(".tar"): reason for path, reason in bad} == {
         **dict.fromkeys([*TAR, "name"], "not_tar"),
         "holes": "too_large",
