@@ -15,6 +15,10 @@ __version__ = "0.1.0"
 __all__ = ["Pipeline", "__version__"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """``Pipeline`` is imported when it is asked for, so that importing the package costs nothing."""
     if name == "Pipeline":

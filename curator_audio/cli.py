@@ -20,11 +20,18 @@ examples:
   %(prog)s --config-name pipeline manifest_path=manifest.jsonl stages.1.min_speakers=3 dry_run=true
   %(prog)s --config-path my/pipelines --config-name mine manifest_path=manifest.jsonl
   %(prog)s --check s3://bucket/out storage_options.endpoint_url=https://host:9000
+  %(prog)s --list
+  %(prog)s --show segment
 """
+
+
+DEFAULT_PIPELINE = "pipeline"
+LIST_PARAMETERS = ("channels", "columns", "tags")
 
 
 def command() -> NoReturn:
     """``main`` as a process of its own, which ends with its status whatever signals come by then."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an ASCII terminal is no failure
     try:
         status = main()
     except KeyboardInterrupt:  # while it told that it was stopped
@@ -35,19 +42,62 @@ def command() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a pipeline; returns the exit status: 0 done, 1 something failed, 2 the command is wrong."""
-    options, overrides = _parse(arguments)
     log_plainly()
+    options = argparse.Namespace(overwrite=False)
     try:
+        options, overrides = _parse(arguments)
         with stoppable():
             if options.check is not None:
                 return _check(options.check, overrides)
-            return _run(options.config_name, options.config_path, overrides)
+            if options.list or options.show:
+                return _tell(options.show, options.config_path, overrides)
+            if options.cfg:
+                return _print_config(options.config_name or DEFAULT_PIPELINE, options.config_path, overrides)
+            if options.config_name is None and not overrides:
+                return _tell_what_can_be_run()
+            return _run(options, overrides)
     except CuratorError as error:
-        print(f"error: {error}", file=sys.stderr)
+        may_go_on = options.overwrite and error.exit_status == 1
+        hint = "; to keep what is done, leave out overwrite=true" if may_go_on else ""
+        print(f"error: {error}{hint}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("stopped; run the same command again to go on where it was", file=sys.stderr)
+        print(f"stopped; {_again(options)} to go on where it was", file=sys.stderr)
         return 1
+
+
+def _tell(name: str | None, config_path: str | None, overrides: Sequence[str]) -> int:
+    """Print the pipelines, or the parameters of one."""
+    from curator_audio.pipeline.config import pipelines_folder, pipelines_in
+    from curator_audio.report.catalogue import parameter_list, pipeline_list
+
+    if overrides:
+        raise ConfigurationError(f"'{overrides[0]}' is not for --list or --show; leave it out")
+    if name is None:
+        print(pipeline_list(pipelines_in(config_path)))
+    else:
+        print(parameter_list(pipelines_in(config_path, name), name, pipelines_folder()))
+    return 0
+
+
+def _tell_what_can_be_run() -> int:
+    from curator_audio.pipeline.config import pipelines_folder
+    from curator_audio.report.catalogue import pipeline_list
+
+    print(
+        f"{DESCRIPTION}\n\n{pipeline_list(pipelines_folder())}\n\n"
+        "Run one with --config-name NAME key=value …, see its parameters with --show NAME, and all options with --help."
+    )
+    return 0
+
+
+def _print_config(name: str, config_path: str | None, overrides: Sequence[str]) -> int:
+    from omegaconf import OmegaConf
+
+    from curator_audio.pipeline.config import composed
+
+    print(OmegaConf.to_yaml(composed(name, config_path, overrides)), end="")
+    return 0
 
 
 def _check(path: str, overrides: Sequence[str]) -> int:
@@ -62,13 +112,21 @@ def _check(path: str, overrides: Sequence[str]) -> int:
     return 0
 
 
-def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) -> int:
+def _again(options: argparse.Namespace) -> str:
+    """How to run once more, so that what is done stays."""
+    if options.overwrite:
+        return "leave out overwrite=true (which begins from nothing) and run the same command"
+    return "run the same command again"
+
+
+def _run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from curator_audio.pipeline.config import build_executor, build_pipeline, load_config
 
     # A stage of one's own is found beside its YAML and in the current folder, where nothing of its name is installed.
-    look_in(*(folder for folder in (config_path, ".") if folder))
-    config = load_config(config_name, config_path, overrides)
+    look_in(*(folder for folder in (options.config_path, ".") if folder))
+    config = load_config(options.config_name or DEFAULT_PIPELINE, options.config_path, overrides)
     flags = {name: _flag(config, name) for name in ("overwrite", "dry_run")}
+    options.overwrite = flags["overwrite"]
     executor = build_executor(config)
     pipeline = build_pipeline(config)
     run_options: dict[str, Any] = {
@@ -91,7 +149,7 @@ def _run(config_name: str, config_path: str | None, overrides: Sequence[str]) ->
     result = pipeline.run(executor, progress=True, **run_options)
     print(summary(result))
     if result.failures:
-        again = "run the same command again to try them again"
+        again = f"{_again(options)} to try them again"
         print(f"error: {len(result.failures)} partition(s) failed; {again}", file=sys.stderr)
     if not (result.num_output_records or result.failures or result.quarantined):
         print("warning: the output is empty; what the stages counted tells why", file=sys.stderr)
@@ -106,15 +164,33 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     parser = argparse.ArgumentParser(
         description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-name", "-cn", default="pipeline", help="the pipeline's name (default: pipeline)")
+    parser.add_argument("--config-name", "-cn", help=f"the pipeline's name (default: {DEFAULT_PIPELINE})")
     parser.add_argument("--config-path", "-cp", help="the folder of a pipeline of your own")
     parser.add_argument(
         "--check", metavar="URL", help="only say whether a folder can be listed, read and written, or a file read"
     )
+    parser.add_argument("--list", action="store_true", help="print the pipelines there are, a line each")
+    parser.add_argument("--show", metavar="NAME", help="print a pipeline's parameters, with defaults and meanings")
+    parser.add_argument("--cfg", choices=["job"], help="print the composed configuration as YAML, and run nothing")
     parser.add_argument("--version", action="version", version=f"curator_audio {__version__}")
+    parser.set_defaults(overwrite=False)  # which the configuration tells
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to change")
-    options = parser.parse_intermixed_args(arguments)
+    options, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        raise ConfigurationError(_not_an_option(unknown[0]))
     return options, options.overrides
+
+
+def _not_an_option(argument: str) -> str:
+    """What to write in place of an option that there is not."""
+    from curator_audio.pipeline.old_names import INSTEAD
+
+    name, _, value = argument.lstrip("-").partition("=")
+    name = name.replace("-", "_")
+    if name in INSTEAD:
+        return f"there is no option {argument}; use {INSTEAD[name]}"
+    values = f"[{value}]" if name in LIST_PARAMETERS and not value.startswith("[") else value or "…"
+    return f"there is no option {argument}; parameters are written without dashes: {name}={values}"
 
 
 def _flag(config: dict[str, Any], name: str) -> bool:

@@ -19,6 +19,10 @@ class StorageError(CuratorError):
     """Something could not be read or written this time; a later try may succeed."""
 
 
+class UnreachableError(StorageError):
+    """There is no connection to a server; others may have one."""
+
+
 class AccessError(StorageError):
     """A path does not exist, or may not be read or written: trying again cannot help."""
 
@@ -27,6 +31,10 @@ class AccessError(StorageError):
 
 class StorageFullError(StorageError):
     """There is no room left where the output goes; every further write would fail too."""
+
+
+class LockLostError(CuratorError):
+    """Another run holds the output folder by now: this one must write nothing more."""
 
 
 class RecordError(CuratorError):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import random
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from loguru import logger
+
+from curator_audio.executors.ray_cluster import start_ray_here
+from tests.storage.servers import serving_moto
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -78,39 +80,24 @@ def warned() -> Iterator[list[str]]:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One Ray with four logical CPUs for all tests; executors find it running and leave it running."""
-    import os
-
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
-    ray.init(address="local", num_cpus=4, num_gpus=0, include_dashboard=False, logging_level="ERROR")
+    start_ray_here(num_cpus=4, num_gpus=0, include_dashboard=False)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two tries of a request there is hardly a pause."""
+    monkeypatch.setattr("curator_audio.storage.patience.FIRST_WAIT_SEC", 0.002)
 
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """A moto server over loopback HTTP, started for the session."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(endpoint, timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+    with serving_moto() as endpoint:
         yield endpoint
-    finally:
-        server.terminate()
-        server.wait()
 
 
 @pytest.fixture
@@ -119,6 +106,8 @@ def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("S3_ENDPOINT_URL", s3_endpoint)
     monkeypatch.setenv("S3_ACCESS_KEY", "test-access-key")
     monkeypatch.setenv("S3_SECRET_KEY", "test-secret-key")
+    # moto says of all uploads that they were begun in 2010
+    monkeypatch.setattr("curator_audio.storage.s3_filesystem.STALE_AFTER", timedelta(days=365 * 100))
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     urllib.request.urlopen(urllib.request.Request(f"{s3_endpoint}/{name}", method="PUT")).close()
     return f"s3://{name}"

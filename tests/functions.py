@@ -39,6 +39,25 @@ def failing(record: Record, victim: str) -> Record:
     return record
 
 
+def marked(record: Record, mark: str, stops_before: str = "", pid_path: str = "") -> Record:
+    """Marks a record; the process it is in stops itself later, see ``stop_before``."""
+    if stops_before:
+        from curator_audio.storage import lock
+        from tests.killing import stop_before
+
+        lock.FRESH_SEC = 0.0  # what was checked before it stops may not count when it wakes
+        stop_before(stops_before, pid_path)
+    return {**record, "mark": mark}
+
+
+def interrupted(record: Record, victim: str, marker_path: str) -> Record:
+    """Is as if Ctrl-C were pressed on one certain record, the first time."""
+    if record["audio_filepath"] == victim and not Path(marker_path).exists():
+        Path(marker_path).touch()
+        raise KeyboardInterrupt
+    return record
+
+
 def held(record: Record, gate_path: str) -> Record:
     """Waits until a file appears."""
     import time

@@ -155,14 +155,22 @@ class HubServer:
             return _drop(handler)
         if fault and isinstance(fault.answer, int):
             return _reply(handler, fault.answer, {"error": "not now"}, fault.headers)
-        if kind not in ("put", "part", "complete") and handler.headers.get("Authorization") != f"Bearer {TOKEN}":
-            said = {"X-Error-Message": "Invalid credentials in Authorization header"}
+        if not self._is_allowed(kind, url.path, headers.get("authorization")):
+            is_wrong = "authorization" in headers
+            said = {"X-Error-Message": "Invalid credentials in Authorization header"} if is_wrong else {}
             return _reply(handler, 401, {"error": "Invalid username or password."}, said)
         with self.lock:
             status, answer, headers = getattr(self, f"_{kind.replace('-', '_')}")(url.path, parse_qs(url.query), body)
         if fault and fault.answer == "lose":
             return _drop(handler)
         return _reply(handler, status, answer, headers)
+
+    def _is_allowed(self, kind: str, path: str, authorization: str | None) -> bool:
+        """Whether the token is right, or nobody asks for one: of what is public, anybody may look at all."""
+        if kind in ("put", "part", "complete") or authorization == f"Bearer {TOKEN}":
+            return True
+        repo = self._repo(path)[0] if kind in ("info", "tree", "resolve") else None
+        return authorization is None and repo is not None and not repo.private
 
     def _fault(self, kind: str) -> Fault | None:
         fault = self._faults.get(kind)

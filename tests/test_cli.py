@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from curator_audio import __version__
 from curator_audio.cli import main
@@ -169,6 +171,113 @@ def test_a_check_takes_options_of_storage_only(override: str, tmp_path: Path, ca
     assert capsys.readouterr().err == f"error: '{override}' is not for --check; give it storage_options.… only\n"
 
 
+def test_alone_it_tells_what_can_be_run(capsys: Any) -> None:
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert "\nsegment              Segments of recordings, cut to 16 kHz mono, with their texts\n" in printed
+    assert "--config-name NAME key=value" in printed
+
+
+def test_the_composed_configuration(capsys: Any) -> None:
+    assert main(["--cfg", "job", "--config-name", "pairs", "stages.0.seed=3", "executor=local"]) == 0
+    composed = yaml.safe_load(capsys.readouterr().out)
+    assert (composed["stages"][0]["seed"], composed["input_path"]) == (3, "???")
+    assert composed["executor"] == {"_target_": "curator_audio.executors.local.LocalExecutor"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--channels=a,b"],
+            "there is no option --channels=a,b; parameters are written without dashes: channels=[a,b]",
+        ),
+        (["--foo-bar", "3"], "there is no option --foo-bar; parameters are written without dashes: foo_bar=…"),
+        (["--max-workers", "4"], "there is no option --max-workers; use executor.num_workers"),
+        (["manifest_path=a.jsonl", "max_workers=4"], "there is no 'max_workers' here; use executor.num_workers"),
+        (
+            ["--config-name", "publish", "hf_repo=me/a"],
+            "there is no 'hf_repo' here; use repo_id, with --config-name publ",
+        ),
+        (
+            ["--config-name", "encode", "codec_device=cpu"],
+            "there is no 'codec_device' here; use 'stages.1.resources={cp",
+        ),
+        (["--list", "a=1"], "'a=1' is not for --list or --show; leave it out"),
+        (["--show", "segmnt"], "did you mean 'segment'?"),
+    ],
+)
+def test_what_is_meant_for_another_tool(arguments: list[str], said: str, capsys: Any) -> None:
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and said in line
+
+
+def test_a_terminal_of_few_letters_is_no_failure(manifest: Path, tmp_path: Path, run_cli: Any) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = run_cli("executor=local", f"manifest_path={manifest}", f"output_dir={tmp_path}/out", env=environment)
+    assert (done.returncode, done.stdout.splitlines()[1]) == (0, "  Output entries: 40")
+
+
+def test_the_package_tells_what_it_has() -> None:
+    import curator_audio
+
+    assert {"Pipeline", "__version__"} <= set(dir(curator_audio))
+
+
 def test_importing_the_package_brings_no_heavy_library() -> None:
     code = "import sys, curator_audio; print(sorted({'ray', 'pyarrow', 'hydra', 's3fs', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+# Stopped -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_advice_after_a_stop_keeps_what_is_done(
+    overwrite: bool, manifest: Path, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "test.yaml").write_text(
+        f"""
+overwrite: false
+output_dir: {tmp_path}/out
+stages:
+  - {{_target_: curator_audio.stages.io.ManifestReaderStage, manifest_path: {manifest}, partition_size_mb: 0.02}}
+  - _target_: curator_audio.stages.general.CallFunctionStage
+    function: tests.functions.interrupted
+    arguments: {{victim: audio/0030.wav, marker_path: {tmp_path}/marker}}
+  - {{_target_: curator_audio.stages.io.ManifestWriterStage, output_path: {tmp_path}/out/out.jsonl}}
+after: [{{_target_: curator_audio.stages.after.JoinParts}}]
+executor: {{_target_: curator_audio.executors.local.LocalExecutor}}
+"""
+    )
+    command = ["--config-path", f"{tmp_path}/conf", "--config-name", "test"]
+    assert main([*command, *(["overwrite=true"] if overwrite else [])]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == (
+        "stopped; leave out overwrite=true (which begins from nothing) and run the same command to go on where it was"
+        if overwrite
+        else "stopped; run the same command again to go on where it was"
+    )
+    assert main(command) == 0
+    assert "of them by an earlier run" in capsys.readouterr().out
+
+
+# Folders of others -------------------------------------------------------------------------------------------
+
+
+def test_overwrite_deletes_nothing_that_a_foreign_ledger_names_elsewhere(
+    manifest: Path, tmp_path: Path, capsys: Any
+) -> None:
+    out, mine = tmp_path / "out", tmp_path / "mine.txt"
+    arguments = ["executor=local", f"manifest_path={manifest}", f"output_dir={out}"]
+    assert main(arguments) == 0
+    mine.write_text("mine")
+    entries = out / "_ledger" / "entries.jsonl"
+    entries.write_text(entries.read_text().replace('"quarantine":[]', '"quarantine":[{"path":"../mine.txt",'
+        '"num_bytes":4,"sha256":"","num_records":1}]'))  # fmt: skip
+    assert main([*arguments, "overwrite=true"]) == 0
+    assert mine.read_text() == "mine"
+    told = capsys.readouterr().err
+    assert f"the ledger names 1 file(s) that lie neither in {out} nor where this run writes: {out}/../mine.txt" in told

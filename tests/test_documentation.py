@@ -17,7 +17,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
     path.relative_to(REPOSITORY).as_posix()
-    for pattern in ("*.md", "tutorials/*/*.md", "benchmarking/*.md", "benchmarking/*/*.md")
+    for pattern in ("*.md", "docs/*.md", "tutorials/*/*.md", "benchmarking/*.md", "benchmarking/*/*.md")
     for path in REPOSITORY.glob(pattern)
 )
 EXAMPLES = ["README.md", "tutorials/alm_windows/README.md"]
@@ -113,5 +113,12 @@ def test_anchors_are_headings(document: str) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_commands_of_the_readme_are_marked_for_the_build() -> None:
-    assert re.findall(r"<!-- command: (\w+) -->\n```bash\n", text_of("README.md")) == ["sample", "tests", "codec"]
+def test_the_commands_of_the_readme_are_marked_for_the_build(checkout: Path) -> None:
+    (checkout / "README.md").symlink_to(REPOSITORY / "README.md")
+    listed = run(checkout, str(REPOSITORY / ".ci" / "readme.py"), "list")
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.split()[:2] == ["sample", "tests"]
+    text = text_of("README.md")
+    assert len(listed.stdout.split()) + text.count("<!-- elsewhere: ") == len(
+        re.findall("^```bash$", text, re.MULTILINE)
+    )

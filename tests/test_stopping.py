@@ -32,6 +32,58 @@ with stoppable():
     time.sleep(30)
 """
 
+IN_A_FORGOTTEN_FILE = """
+import io
+class File(io.IOBase):
+    @property
+    def closed(self):
+        os.kill(os.getpid(), {signal})
+        for _ in range(1000): pass
+        return True
+with stoppable():
+    File()
+    time.sleep(30)
+"""
+
+IN_WHAT_C_CALLS = """
+from curator_audio.stopping import called_back, raise_put_off
+@called_back
+def called():
+    os.kill(os.getpid(), {signal})
+    for _ in range(1000): pass
+    return "at its end"
+with stoppable():
+    assert called() == "at its end"
+    raise_put_off()
+    assert False
+"""
+
+IN_A_CALL_OF_IT = """
+from curator_audio.stopping import called_back
+def reading():
+    os.kill(os.getpid(), {signal})
+    time.sleep(30)
+@called_back
+def called():
+    try:
+        reading()
+    except KeyboardInterrupt as error:
+        return error
+with stoppable():
+    raise called()
+"""
+
+WHILE_HELD_BACK = """
+from curator_audio.stopping import held_back
+with stoppable():
+    done = []
+    with held_back(), held_back():
+        os.kill(os.getpid(), {signal})
+        for _ in range(1000): pass
+        done.append(1)
+    assert False
+"""
+
 ANYWHERE_ELSE = """
 with stoppable():
     os.kill(os.getpid(), {signal})
@@ -39,8 +91,19 @@ with stoppable():
 """
 
 
+PLACES = {
+    "destructor": IN_A_DESTRUCTOR,
+    "callback": IN_A_CALLBACK,
+    "forgotten file": IN_A_FORGOTTEN_FILE,
+    "what C calls": IN_WHAT_C_CALLS,
+    "a call of it": IN_A_CALL_OF_IT,
+    "held back": WHILE_HELD_BACK,
+    "elsewhere": ANYWHERE_ELSE,
+}
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("place", [IN_A_DESTRUCTOR, IN_A_CALLBACK, ANYWHERE_ELSE])
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_a_signal_is_heard_wherever_it_comes(place: str, name: str) -> None:
     run = f"try:\n{_indented(place.format(signal=f'signal.{name}'))}\nexcept KeyboardInterrupt:\n    print('stopped')"
     stopped = subprocess.run([sys.executable, "-c", HEARD + run], capture_output=True, text=True)

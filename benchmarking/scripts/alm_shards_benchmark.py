@@ -99,7 +99,8 @@ def spans(output: Path) -> dict[str, tuple[int, int]]:
         for index, window in enumerate(entry["filtered_windows"]):
             times = window["segments"][0]["start"], window["segments"][-1]["end"]
             first, end = (sample_index(time_sec, SAMPLE_RATE) for time_sec in times)
-            found[f"{Path(entry['audio_filepath']).stem}_win_{index}"] = first, end
+            audio = Path(entry["audio_filepath"])
+            found[f"{audio.parent.name}/{audio.stem}_win_{index}"] = first, end
     return found
 
 

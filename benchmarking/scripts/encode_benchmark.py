@@ -176,9 +176,9 @@ def times_encoded(output_dir: str) -> tuple[Counter[int], int, int]:
         if not info.path.endswith(".parquet"):
             continue
         with storage.open(info.path) as file:
-            table = pyarrow.parquet.read_table(file, columns=["segment_id", "channel", "duration_sec", "codes"])
+            table = pyarrow.parquet.read_table(file, columns=["segment_id", "duration_sec", "codes"])
         for row in table.to_pylist():
-            seen[f"{row['channel']}/{row['segment_id']}"] += 1
+            seen[row["segment_id"]] += 1
             num_samples = round(row["duration_sec"] * SAMPLE_RATE)
             num_right += len(row["codes"]) == num_samples // 320
             distinct.update(row["codes"])

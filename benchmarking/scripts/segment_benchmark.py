@@ -28,7 +28,7 @@ import numpy as np
 import soundfile
 
 from curator_audio.stages.base import WorkerInfo
-from curator_audio.stages.general.audio_duration import resolved
+from curator_audio.stages.references import resolved
 from curator_audio.stages.speech.segmenter import SegmenterStage
 from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import AudioBatch

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar
 
-from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageFullError, describe
+from curator_audio.errors import (
+    AccessError,
+    ConfigurationError,
+    CuratorError,
+    LockLostError,
+    StorageFullError,
+    describe,
+)
 from curator_audio.executors.context import Failure, Outcome, RunContext, WorkItem
 from curator_audio.executors.worker import BadRecord, SetupError, Worker
 from curator_audio.pipeline.plan import Capacity, Plan
@@ -51,7 +58,7 @@ class Executor(ABC):
 
 def is_fatal(error: BaseException) -> bool:
     """Whether an error would meet every other partition too, so that going on is pointless."""
-    return isinstance(error, (StorageFullError, AccessError, ConfigurationError, BadRecord, SetupError))
+    return isinstance(error, (StorageFullError, AccessError, ConfigurationError, LockLostError, BadRecord, SetupError))
 
 
 @dataclass

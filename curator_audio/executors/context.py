@@ -17,11 +17,13 @@ class RunContext:
         worker: what stages are told.
         on_error: ``quarantine`` or ``raise``.
         scratch_budget_gb: how much of the local disk the engine may use in GB (10**9 bytes); None for no limit.
+        fingerprint: that of the configuration, which ledger entries carry.
     """
 
     worker: WorkerInfo
     on_error: str = "quarantine"
     scratch_budget_gb: float | None = None
+    fingerprint: str = ""
 
     @property
     def paths(self) -> LedgerPaths:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -13,11 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from loguru import logger
+
 from curator_audio.errors import ConfigurationError, CuratorError
 from curator_audio.executors.base import machine_capacity
 from curator_audio.pipeline.plan import Capacity
 
 MIN_OBJECT_STORE_BYTES = 80 * 10**6  # Ray refuses less
+PATIENCE_SEC = 120
+"""How long Ray's first process may take to be up; by itself Ray waits for 30 s."""
 
 
 class RayCluster:
@@ -72,36 +77,23 @@ class RayCluster:
 
         Raises:
             ConfigurationError: the cluster cannot be reached.
+            CuratorError: this machine is too busy for Ray to start.
         """
         if _is_connected():
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        import ray
-
-        arguments: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": True}
         if self._address is None:
             here = self.capacity()
-            arguments |= {
-                "address": "local",  # never some other Ray that happens to run here
+            arguments: dict[str, Any] = {
                 "num_cpus": max(1, here.cpus, -(-num_cpus // 1)),
                 "num_gpus": here.gpus,
                 "include_dashboard": self._dashboard,
             }
             if scratch_budget_gb is not None and not _has_shared_memory():
                 arguments["object_store_memory"] = max(MIN_OBJECT_STORE_BYTES, int(scratch_budget_gb * 1e9))
+            start_ray_here(**arguments)
         else:
-            _check_reachable(self._address)
-            arguments["address"] = self._address
-        if not str(self._address).startswith("ray://"):  # through which Ray adds nothing
-            arguments["job_config"] = _job_config()
-        try:
-            with _own_signal_handlers():
-                ray.init(**arguments)
-        except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-            if self._address is None:
-                raise
-            raise _unreachable(self._address, error) from None
+            _connect(self._address)
         self._started = True
 
     def object_store_bytes(self, scratch_budget_gb: float | None) -> float:
@@ -129,10 +121,7 @@ class RayCluster:
     def stop(self) -> None:
         """Disconnect, and stop Ray if it was started here."""
         if self._started:
-            import ray
-
-            with _own_signal_handlers():
-                ray.shutdown()
+            _shut_down()
             self._started = False
 
 
@@ -167,6 +156,63 @@ def _is_installed() -> bool:
     except PackageNotFoundError:
         return False
     return True
+
+
+def start_ray_here(**arguments: Any) -> None:
+    """Start Ray on this machine; try once more where the machine is too busy for Ray to be up in time.
+
+    Args:
+        arguments: those of ``ray.init``.
+
+    Raises:
+        CuratorError: Ray was not up in time twice.
+    """
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(PATIENCE_SEC))
+    try:
+        _init(address="local", **arguments)  # never some other Ray that happens to run here
+    except Exception as error:
+        if not _is_late(error):
+            raise
+        logger.warning("Ray was not up in time, as on a busy machine; it is started once more")
+        _shut_down()
+        try:
+            _init(address="local", **arguments)
+        except Exception as again:
+            if not _is_late(again):
+                raise
+            raise CuratorError(
+                f"Ray was not up in time, twice ({cause_of(again)}); run again when this machine is less busy, "
+                "or with executor=local"
+            ) from again
+
+
+def _is_late(error: Exception) -> bool:
+    return re.search("timed? ?out", str(error), re.IGNORECASE) is not None
+
+
+def _connect(address: str) -> None:
+    _check_reachable(address)
+    try:
+        _init(address=address)
+    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+        raise _unreachable(address, error) from None
+
+
+def _init(**arguments: Any) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if not arguments["address"].startswith("ray://"):  # through which Ray adds nothing
+        arguments["job_config"] = _job_config()
+    with _own_signal_handlers():
+        ray.init(**{"logging_level": logging.ERROR, "log_to_driver": True, **arguments})
+
+
+def _shut_down() -> None:
+    import ray
+
+    with _own_signal_handlers():
+        ray.shutdown()
 
 
 @contextmanager

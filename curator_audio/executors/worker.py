@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import tempfile
 import time
@@ -18,6 +19,7 @@ from curator_audio.executors.context import RunContext, WorkItem
 from curator_audio.executors.quarantine import one_line, quarantine_lines
 from curator_audio.pipeline.plan import StageGroup
 from curator_audio.stages.base import ProcessingStage, QuarantinedRecord, as_tasks
+from curator_audio.stages.pace import Pace
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import LedgerEntry, StageMetrics, relative_to, sha256_of
 from curator_audio.tasks import Part, Partition, Task
@@ -113,6 +115,7 @@ class Worker:
                 yield task
 
         results = iter(stage.process_partition(given()))
+        pace = Pace(f"partition {item.partition.name}")
         while True:
             started, waiting_time = time.perf_counter(), 0.0
             result: Any = next(results, END)
@@ -123,6 +126,8 @@ class Worker:
             if result is not None:
                 self._check_task(stage, result)
                 metrics.items_out += result.num_items
+                if stage is self._stages[-1]:
+                    pace.at(f"{metrics.items_out} records of '{stage.name}'")
                 yield result
 
     # Several partitions at once -------------------------------------------------------------------------------
@@ -177,7 +182,10 @@ class Worker:
     # The end of a partition -----------------------------------------------------------------------------------
 
     def _commit(self, item: WorkItem, tasks: Iterator[Task]) -> LedgerEntry:
-        """Write part, quarantine and ledger entry, in this order: an entry never names what is not there."""
+        """Write part, quarantine and ledger entry, in this order: an entry never names what is not there.
+
+        The storage checks before each that the run still holds its lock.
+        """
         assert self._writer is not None
         partition, paths, storage = item.partition, self._context.paths, self._context.worker.storage
         metrics = StageMetrics(num_tasks=1)
@@ -197,11 +205,12 @@ class Worker:
             end=partition.end,
             version=partition.version,
             content_sha256=item.content_sha256,
-            parts=[self._relative(part) for part in parts],
+            parts=[self._relative(part) for part in self._with_versions(parts)],
             quarantine=[self._relative(part) for part in self._write_quarantine(item)],
             quarantined=dict(Counter(record.reason for record in item.quarantined)),
             metrics=item.metrics,
             keys=keys,
+            made_with=self._context.fingerprint,
         )
         storage.write(paths.entry(partition.name), entry.to_json())
         return entry
@@ -218,6 +227,15 @@ class Worker:
         marks = storage.each(lambda path: storage.info(path).mark, list(replaced.values()))
         return partition.keys | dict(zip(replaced, marks))
 
+    def _with_versions(self, parts: list[Part]) -> list[Part]:
+        """The parts with what tells each from another of its name, where their writer has not told."""
+        storage = self._context.worker.storage
+        unknown = {part.path: part for part in parts if not (part.version or part.replaces_source)}
+        for info in storage.each(storage.find, list(unknown)):
+            if info is not None:
+                unknown[info.path].version = info.version
+        return parts
+
     def _write_quarantine(self, item: WorkItem) -> list[Part]:
         path = self._context.paths.quarantine(item.partition.name)
         storage = self._context.worker.storage
@@ -225,8 +243,9 @@ class Worker:
             storage.delete([path])  # of an earlier version of the source, or of a run killed before its entry
             return []
         data = quarantine_lines(item.quarantined)
-        storage.write(path, data)
-        return [Part(path, len(data), "", len(item.quarantined))]
+        version = storage.written(path, data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return self._with_versions([Part(path, len(data), sha256, len(item.quarantined), version=version)])
 
     def _relative(self, part: Part) -> Part:
         part.path = relative_to(self._context.worker.output_dir, part.path)

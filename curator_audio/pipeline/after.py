@@ -40,6 +40,16 @@ class AfterStep(ABC):
     def check(self, plan: Plan) -> None:  # noqa: B027 most steps can follow any plan
         """Raise ConfigurationError if the step cannot follow this plan."""
 
+    def output_places(self, plan: Plan) -> list[str]:
+        """The files, and folders with all below them, that it writes outside of the run's output.
+
+        What a ledger names elsewhere is never deleted.
+        """
+        return []
+
+    def check_ready(self) -> None:  # noqa: B027 most steps need nothing more
+        """Raise ConfigurationError if something is missing that the step needs to run, and a dry run does not."""
+
     def preview(self, context: AfterContext, pending: Sequence[Partition]) -> str:
         """What it would do, in some lines, without doing it; nothing where that is plain.
 

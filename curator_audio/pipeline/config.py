@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, CuratorError, describe
 from curator_audio.executors.base import Executor
 from curator_audio.pipeline.after import AfterStep
+from curator_audio.pipeline.old_names import check_not_old
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.general.call_function import imported
@@ -38,6 +41,20 @@ def available(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
+def pipelines_in(config_path: str | None, name: str | None = None) -> Path:
+    """The folder of pipelines that ``--config-path`` names, that of the package for None.
+
+    Raises:
+        ConfigurationError: it is no folder, or has no pipeline of that name.
+    """
+    folder = Path(os.path.abspath(os.path.expanduser(config_path))) if config_path else pipelines_folder()
+    if not folder.is_dir():
+        raise ConfigurationError(f"--config-path {folder} is not a folder; check it")
+    if name is not None and not (folder / f"{name}.yaml").is_file():
+        raise ConfigurationError(f"there is no pipeline '{name}' in {folder}{nearest(name, available(folder))}")
+    return folder
+
+
 def load_config(name: str, config_path: str | None, overrides: Sequence[str]) -> Config:
     """Compose a pipeline's configuration.
 
@@ -49,27 +66,60 @@ def load_config(name: str, config_path: str | None, overrides: Sequence[str]) ->
     Raises:
         ConfigurationError: there is no such pipeline or key, or a value is missing or cannot be read.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
+
+    with _explained_errors(name):
+        config = composed(name, config_path, overrides)
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def composed(name: str, config_path: str | None, overrides: Sequence[str]) -> Any:
+    """Compose a configuration, in which values may still be missing or refer to others; see ``load_config``."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    name = name.removesuffix(".yaml").removesuffix(".yml")
+    folder = pipelines_in(config_path, name)
+    search = f"hydra.searchpath=[{_quoted('file://' + str(pipelines_folder()))}]"
+    with _explained_errors(name), initialize_config_dir(str(folder), version_base=None):
+        groups, values = _split(overrides, folder)
+        base = compose(name, overrides=[search, *groups])
+        for value in values:
+            check_not_old(base, value)
+        pasted = {value: found for value in values if (found := _json_value(value)) is not None}
+        plain = [_checked(base, value) for value in values if value not in pasted]
+        config = compose(name, overrides=[search, *groups, *plain])
+        for override, found in pasted.items():
+            key = override.partition("=")[0].lstrip("+")
+            _exists(base, key, override)
+            OmegaConf.update(config, key, found, merge=False, force_add=True)
+        return config
+
+
+@contextmanager
+def _explained_errors(name: str) -> Iterator[None]:
+    from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    folder = Path(os.path.abspath(os.path.expanduser(config_path))) if config_path else pipelines_folder()
-    name = name.removesuffix(".yaml").removesuffix(".yml")
-    _check_there(folder, name)
-    search = f"hydra.searchpath=[{_quoted('file://' + str(pipelines_folder()))}]"
     try:
-        with initialize_config_dir(str(folder), version_base=None):
-            groups, values = _split(overrides, folder)
-            base = compose(name, overrides=[search, *groups])
-            return OmegaConf.to_container(  # type: ignore[return-value]
-                compose(name, overrides=[search, *groups, *(_checked(base, value) for value in values)]),
-                resolve=True,
-                throw_on_missing=True,
-            )
+        yield
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise ConfigurationError(_explained(error, name)) from None
+
+
+def _json_value(override: str) -> Any:
+    """The mapping or list of an override that is written as JSON; None where it is not.
+
+    Hydra's own grammar has no quoted keys, and few letters that are not ASCII.
+    """
+    key, _, value = override.partition("=")
+    if key.startswith("~") or not value.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None
 
 
 def build_pipeline(config: Config) -> Pipeline:
@@ -164,14 +214,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     close = difflib.get_close_matches(name, known, 1)
     return f"; did you mean '{close[0]}'?" if close else f"; there are {', '.join(known)}" if known else ""
-
-
-def _check_there(folder: Path, name: str) -> None:
-    if not folder.is_dir():
-        raise ConfigurationError(f"--config-path {folder} is not a folder; check it")
-    if not (folder / f"{name}.yaml").is_file():
-        names = available(folder)
-        raise ConfigurationError(f"there is no pipeline '{name}' in {folder}{nearest(name, names)}")
 
 
 def _split(overrides: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:

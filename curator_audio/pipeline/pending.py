@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ from curator_audio.errors import ConfigurationError
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import Ledger, LedgerEntry
-from curator_audio.storage.storage import is_local, join
+from curator_audio.storage.places import place_of
+from curator_audio.storage.storage import join
 from curator_audio.tasks import Partition
 
 CHECKS_AT_ONCE = 16
@@ -81,11 +81,11 @@ class Pending:
             if self._is_output[partition.source_path]:
                 continue
             entry = self.ledger.entries.get(partition.name)
-            if entry is None or not self.ledger.is_there(entry):
+            if entry is None:
                 window.append((partition, None))
-            elif _same(entry, partition):
+            elif _same(entry, partition) and self.ledger.is_there(entry, may_read=False):
                 window.append((partition, True))
-            else:  # the file was written again: does this piece of it still hold the same?
+            else:  # a file was written again: does it, or this piece of it, still hold the same?
                 window.append((partition, pool.submit(self._unchanged, entry, partition)))
             if len(window) >= 2 * CHECKS_AT_ONCE or partition.data is not None:
                 yield from ((p, _result(check)) for p, check in window)
@@ -95,7 +95,7 @@ class Pending:
     def _is_own_output(self, partition: Partition) -> bool:
         """Whether a source is what an earlier run wrote here; what nobody wrote here must not be written over."""
         source_path, output_path = partition.source_path, self.writer.output_path.rstrip("/")
-        source, output = _place(source_path), _place(output_path)
+        source, output = place_of(source_path), place_of(output_path)
         if source != output and not source.startswith(output + "/"):
             return False
         if partition.keys and self.writer.may_replace_sources and source == output:
@@ -110,9 +110,9 @@ class Pending:
 
     def _check_not_within(self, folders: Iterable[str]) -> None:
         """Check that the output lies in none of the folders; in the place of one it may be, for some writers."""
-        output = _place(self.writer.output_path.rstrip("/"))
+        output = place_of(self.writer.output_path.rstrip("/"))
         for folder in folders:
-            if output.startswith(f"{_place(folder)}/"):
+            if output.startswith(f"{place_of(folder)}/"):
                 raise ConfigurationError(
                     f"{self.writer.output_path} lies in {folder}, which is read; choose another output"
                 )
@@ -127,15 +127,15 @@ class Pending:
         Raises:
             ConfigurationError: one is; a pipeline whose input another has written was given the other's ``output_dir``.
         """
-        output = _place(self.writer.output_path.rstrip("/"))
-        sources = {_place(path) for path in self.source.source_paths()}
+        output = place_of(self.writer.output_path.rstrip("/"))
+        sources = {place_of(path) for path in self.source.source_paths()}
         if not is_folder:  # an output among them is passed over, not read
             sources = {path for path in sources if path != output and not path.startswith(output + "/")}
         places: dict[str, str] = {}
         for file in files:
             folder, _, name = file.rpartition("/")
             if folder not in places:
-                places[folder] = _place(folder)
+                places[folder] = place_of(folder)
             place = join(places[folder], name)
             if place in sources or (is_folder and any(place.startswith(path + "/") for path in sources)):
                 raise ConfigurationError(
@@ -148,16 +148,15 @@ class Pending:
         return self.ledger.written()
 
     def _unchanged(self, entry: LedgerEntry, partition: Partition) -> bool:
+        if not self.ledger.is_there(entry):
+            return False
+        if _same(entry, partition):
+            return True
         content_sha256 = self.source.content_sha256(partition)
         if not content_sha256 or content_sha256 != entry.content_sha256:
             return False
         self.ledger.refreshed(entry, partition)
         return True
-
-
-def _place(path: str) -> str:
-    """The path by which a folder or file is known whatever way led there."""
-    return os.path.realpath(path) if is_local(path) else path.replace("s3a://", "s3://", 1).rstrip("/")
 
 
 def _same(entry: LedgerEntry, partition: Partition) -> bool:

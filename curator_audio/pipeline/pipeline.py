@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from loguru import logger
+
 from curator_audio.errors import ConfigurationError
 from curator_audio.pipeline.after import AfterStep
 from curator_audio.pipeline.plan import Plan, Stage, make_plan
@@ -70,7 +72,14 @@ class Pipeline:
             )
         for step in self.after:
             step.check(plan)
+        for index, stage in enumerate(plan.stages):
+            for doubt in stage.doubts(plan.stages[:index]):
+                logger.warning(f"'{stage.name}': {doubt}")
         return plan
+
+    def output_places(self, plan: Plan) -> list[str]:
+        """Where its writer and its steps put what they make, wherever ledger and quarantine are."""
+        return [*plan.writer.output_places, *(place for step in self.after for place in step.output_places(plan))]
 
     def run(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -68,11 +68,13 @@ class Plan:
         name: the pipeline's.
         groups: what each kind of worker does, in order.
         fields: the record fields after each stage.
+        places: where stages stand in the pipeline's list, by their names: ``stages.1``.
     """
 
     name: str
     groups: tuple[StageGroup, ...]
     fields: tuple[Fields, ...] = field(default=(), repr=False)
+    places: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def stages(self) -> list[Stage]:
@@ -107,7 +109,7 @@ class Plan:
         """
         groups = [replace(group, resources=_in_gpus(group, capacity)) for group in self.groups]
         for group in groups:
-            _check_one_worker_fits(group, capacity)
+            _check_one_worker_fits(group, capacity, self.places.get(group.stages[0].name, ""))
         fixed = [group.wanted_workers or (None if group.resources.wants_gpu else default_workers) for group in groups]
         counts = _num_workers(groups, fixed, capacity)
         return replace(self, groups=tuple(replace(group, num_workers=n) for group, n in zip(groups, counts)))
@@ -130,7 +132,8 @@ def make_plan(name: str, stages: Sequence[Stage], storage: Storage | None = None
     _check_names(name, flat)
     _check_types(flat)
     flat[0].setup(WorkerInfo(storage=storage or Storage()))
-    return Plan(name, _fused(flat), _checked_fields(flat))
+    places = {stage.name: f"stages.{index}" for index, stage in enumerate(stages)}
+    return Plan(name, _fused(flat), _checked_fields(flat), places)
 
 
 def _decomposed(pipeline: str, stages: Sequence[Any]) -> list[Stage]:
@@ -254,17 +257,16 @@ def _in_gpus(group: StageGroup, capacity: Capacity) -> Resources:
     return replace(asked, gpus=gpus, gpu_memory_gb=0.0)
 
 
-def _check_one_worker_fits(group: StageGroup, capacity: Capacity) -> None:
+def _check_one_worker_fits(group: StageGroup, capacity: Capacity, place: str) -> None:
     asked = group.resources
+    setting = f"{place}.resources" if place else "resources"
     for what, wanted, there in (
         ("GPUs", asked.gpus, capacity.gpus),
         ("CPUs", asked.cpus, min(capacity.cpus, capacity.cpus_per_node)),
         ("GB of memory", asked.memory_gb, capacity.memory_gb),
     ):
         if wanted > there:
-            remedy = (
-                "give it resources.gpus=0 to run on CPUs" if what == "GPUs" and not there else "lower its resources"
-            )
+            remedy = f"give {setting}.gpus=0 to run it on CPUs" if what == "GPUs" and not there else f"lower {setting}"
             raise ConfigurationError(
                 f"'{group.name}' asks for {wanted:g} {what} a worker, and there are {there:g}; "
                 f"{remedy}, or run on a cluster that has them (ray_address)"

@@ -12,17 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
-from curator_audio.errors import ConfigurationError, CuratorError
+from curator_audio.errors import ConfigurationError
 from curator_audio.pipeline.after import AfterContext
 from curator_audio.pipeline.pending import Pending
 from curator_audio.pipeline.pipeline import configuration
 from curator_audio.pipeline.plan import Plan
+from curator_audio.pipeline.written_twice import written_twice
 from curator_audio.report.progress import Progress
 from curator_audio.report.result import RunResult
 from curator_audio.stages.base import WorkerInfo
-from curator_audio.storage.ledger import Ledger, LedgerEntry, log_vanished, log_vanished_keys, log_vanished_recordings
+from curator_audio.storage.ledger import (
+    Ledger,
+    LedgerEntry,
+    LedgerPaths,
+    log_vanished,
+    log_vanished_keys,
+    log_vanished_recordings,
+)
 from curator_audio.storage.lock import RunLock
 from curator_audio.storage.storage import Storage, absolute, join
+from curator_audio.storage.valid_text import Repairs, with_finite_numbers, with_valid_text
 from curator_audio.tasks import Partition
 
 if TYPE_CHECKING:
@@ -60,19 +69,28 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
     storage = Storage(options.storage_options)
     storage.prepare(options.output_dir)
     plan = pipeline.plan(storage)
-    ledger = Ledger(storage, options.output_dir)
+    for step in pipeline.after:
+        step.check_ready()
     if not executor.in_process:
         _check_not_in_memory(options.output_dir, plan.writer.output_path)
     with executor:
         plan = plan.fitted(executor.capacity(), executor.num_workers)
-        with RunLock(storage, ledger.paths.lock) as lock:
+        for stage in plan.stages:
+            stage.check_source(plan.source)
+        with RunLock(storage, LedgerPaths(options.output_dir).lock) as lock:
+            storage = lock.storage  # which writes only while the lock is this run's
+            ledger = Ledger(storage, options.output_dir, pipeline.output_places(plan))
             pending = Pending(plan.source, ledger, plan.writer)
-            partitions = _prepare(ledger, plan, pending, options)
-            failures = _map(executor, plan, partitions, pending, options, lock)
+            partitions = _prepare(ledger, plan, pending, options, lock.may_be_woken)
+            failures = _map(executor, plan, partitions, pending, options)
             result = _finish(pipeline, executor, plan, pending, failures)
+            for stage in plan.stages:
+                for remark in stage.remarks_after(result.metrics[stage.name]):
+                    logger.warning(remark)
             result.time_sec = time.perf_counter() - started
-            metrics = json.dumps(result.to_json(), indent=1, ensure_ascii=False)
-            storage.write(join(options.output_dir, "metrics.json"), (metrics + "\n").encode(errors="backslashreplace"))
+            metrics = with_finite_numbers(with_valid_text(result.to_json(), Repairs()), Repairs())
+            text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
+            storage.write(join(options.output_dir, "metrics.json"), f"{text}\n".encode())
     return result
 
 
@@ -82,7 +100,9 @@ def _check_not_in_memory(*paths: str) -> None:
             raise ConfigurationError(f"{path} lies in the memory of one process; run it with executor=local")
 
 
-def _prepare(ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions) -> Iterator[Partition]:
+def _prepare(
+    ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions, other_may_be_woken: bool
+) -> Iterator[Partition]:
     """Make the folder ready; returns the partitions to be done. A source that cannot be read leaves all as it was."""
     configured = configuration(plan, options.output_dir)
     if not options.overwrite:
@@ -90,15 +110,19 @@ def _prepare(ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions) 
         ledger.load()
     partitions = iter(pending)
     first = next(partitions, None)
+    for remark in plan.source.remarks() if first is not None else ():
+        logger.warning(remark)
     if options.overwrite:
-        ledger.load()
+        ledger.load(to_erase=True)
         if first is not None:
             pending.check_not_read(ledger.disposable(), is_folder=bool(first.keys) or plan.source.reads_whole_folder)
-        ledger.erase()
+        ledger.erase(other_may_be_woken)
     else:
         _check_not_foreign(ledger, plan)
     ledger.claim(configured)
     ledger.sweep(plan.writer.output_path, plan.writer.depth)
+    if num_aborted := ledger.storage.abort_stale_uploads(options.output_dir):
+        logger.info(f"{num_aborted} upload(s) to {options.output_dir} that were never finished are aborted")
     return partitions if first is None else chain([first], partitions)
 
 
@@ -117,7 +141,6 @@ def _map(
     partitions: Iterator[Partition],
     pending: Pending,
     options: RunOptions,
-    lock: RunLock,
 ) -> dict[str, str]:
     """Run all pending partitions; returns the reasons of those that failed."""
     from curator_audio.executors.context import Failure, RunContext
@@ -127,20 +150,19 @@ def _map(
         return {}
     ledger = pending.ledger
     worker = WorkerInfo(uuid.uuid4().hex[:12], options.output_dir, ledger.storage)
-    context = RunContext(worker, options.on_error, options.scratch_budget_gb)
+    context = RunContext(worker, options.on_error, options.scratch_budget_gb, ledger.fingerprint)
     failures: dict[str, str] = {}
     workers = {stage.name: group.num_workers for group in plan.groups for stage in group.stages}
     num_bytes = plan.source.num_bytes() if options.progress else None
     with Progress(workers, num_bytes and num_bytes - pending.num_bytes_done_before, options.progress) as progress:
         for outcome in executor.execute(plan, _noted(chain([first], partitions), plan, ledger), context):
+            ledger.storage.check_permit()
             if isinstance(outcome, Failure):
                 failures[outcome.partition] = outcome.message
                 logger.error(f"partition {outcome.partition} failed: {outcome.message}")
             else:
                 ledger.add(outcome)
                 progress.done(outcome)
-            if lock.lost:
-                raise CuratorError(f"the lock of {options.output_dir} was taken by another run; this one stops")
     return failures
 
 
@@ -164,7 +186,8 @@ def _windows(partitions: Iterator[Partition]) -> Iterator[list[Partition]]:
 
 def _started(partition: Partition, plan: Plan, ledger: Ledger) -> LedgerEntry:
     part = ledger.relative(plan.writer.part_path(partition.name, ledger.paths.parts))
-    return LedgerEntry.started(partition, part, ledger.relative(ledger.paths.quarantine(partition.name)))
+    quarantine = ledger.relative(ledger.paths.quarantine(partition.name))
+    return LedgerEntry.started(partition, part, quarantine, ledger.fingerprint)
 
 
 def _finish(
@@ -185,7 +208,10 @@ def _finish(
     log_vanished([entry for entry in kept if entry.source_path not in sources and not entry.keys])
     log_vanished_recordings(sum(entry.source_path in sources and not entry.keys for entry in kept))
     log_vanished_keys(pending.num_keys_gone + sum(len(entry.keys) for entry in kept), pending.num_keys_dropped)
-    entries: list[LedgerEntry] = [ledger.entries[name] for name in pending.names if name in ledger.entries] + kept
+    entries: list[LedgerEntry] = [ledger.entries[name] for name in pending.names if name in ledger.entries]
+    if plan.writer.depth > 1:  # files of their own, named after what is in them
+        failures = failures | written_twice(entries)
+    entries += kept
     if not failures:
         for step in pipeline.after:
             step.run(AfterContext(plan, entries, ledger, ledger.storage))

@@ -28,10 +28,11 @@ def dry_run(
     plan = pipeline.plan(storage)
     with executor:
         plan = plan.fitted(executor.capacity(), executor.num_workers)
-    ledger = Ledger(storage, absolute(output_dir).rstrip("/"))
+    ledger = Ledger(storage, absolute(output_dir).rstrip("/"), pipeline.output_places(plan))
     if not overwrite:
         ledger.check_configuration(configuration(plan, ledger.paths.output_dir))
         ledger.load()
+    remarks = plan.source.remarks()
     pending = Pending(plan.source, ledger, plan.writer)
     partitions = list(pending)
     to_do = {partition.name for partition in partitions}
@@ -39,6 +40,7 @@ def dry_run(
     context = AfterContext(plan, done, ledger, storage)
     previews = [(step.name, step.preview(context, partitions)) for step in pipeline.after]
     steps = "".join(f"\nthen: {name}{f', {preview}' if preview else ''}" for name, preview in previews)
+    steps += "".join(f"\nnote: {remark}" for remark in remarks)
     return (
         f"pipeline {pipeline.name} on {executor.name}, output in {ledger.paths.output_dir}\n{_table(plan)}{steps}\n"
         f"partitions: {len(partitions)} to do, {pending.num_done_before} done before{_files(partitions)}\n"

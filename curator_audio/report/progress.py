@@ -11,6 +11,8 @@ from typing import Any
 from curator_audio.storage.ledger import LedgerEntry, StageMetrics
 
 LINE_INTERVAL_SEC = 10.0
+BYTES = {"read": ("bytes_copied", "bytes_compared"), "written": ("bytes_copied",)}
+"""What stages call the bytes of files that they have read and written."""
 SOUND_DURATIONS = ("audio_duration", "encoded_duration")
 """What stages call the seconds of sound they have been through."""
 
@@ -49,6 +51,9 @@ class Progress(AbstractContextManager["Progress"]):
         if self._live is not None:
             self._live.stop()
             self._live = None
+        if self._shown and error is None and (rates := self._byte_rates()):
+            elapsed = time.monotonic() - self._started
+            print(f"{self.num_partitions} partitions in {clock(elapsed)}{rates}", file=sys.stderr, flush=True)
 
     def done(self, entry: LedgerEntry) -> None:
         """Count a finished partition."""
@@ -70,9 +75,20 @@ class Progress(AbstractContextManager["Progress"]):
         rates = f"{self.num_partitions} partitions · {first.items_processed / elapsed:.0f} items/s"
         if any(durations):
             rates += f" · {max(durations) / 3600 / elapsed:.2f} audio h/s"
+        rates += self._byte_rates()
         if self._total_bytes and self._done_bytes:
             rates += f" · {clock(elapsed * (self._total_bytes - self._done_bytes) / self._done_bytes)} left"
         return rates
+
+    def _byte_rates(self) -> str:
+        """MB (10**6 bytes) a second, where files are copied."""
+        elapsed = max(1e-6, time.monotonic() - self._started)
+        counted = [metrics.custom for metrics in self._totals.values() if "bytes_copied" in metrics.custom]
+        return "".join(
+            f" · {sum(custom.get(name, 0) for custom in counted for name in names) / 1e6 / elapsed:.1f} MB/s {what}"
+            for what, names in BYTES.items()
+            if counted
+        )
 
     def _busy(self, stage: str) -> float:
         elapsed = max(1e-6, time.monotonic() - self._started)

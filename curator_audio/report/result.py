@@ -38,6 +38,10 @@ class RunResult:
     derived: Mapping[str, Callable[[Mapping[str, float]], dict[str, float]]] = field(default_factory=dict)
     time_sec: float = 0.0
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.entries)} partitions, {self.num_output_records} records, {len(self.failures)} failures"
+        return f"<RunResult of {self.pipeline}: {counts} in {self.output_path}>"
+
     @property
     def num_output_records(self) -> int:
         return sum(entry.num_records for entry in self.entries)

@@ -20,7 +20,7 @@ def summary(result: RunResult) -> str:
     for name, message in list(result.failures.items())[:SHOWN_FAILURES]:
         lines.append(f"  Failed: {name}: {message}")
     if result.failures:
-        lines.append(f"  {len(result.failures)} partition(s) failed; run the same command again to try them again")
+        lines.append(f"  {len(result.failures)} partition(s) failed; the next run tries them again")
     if result.quarantined:
         reasons = ", ".join(f"{reason} {count}" for reason, count in result.quarantined.items())
         lines.append(f"  Quarantined records: {sum(result.quarantined.values())} ({reasons}), see quarantine/")

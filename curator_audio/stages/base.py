@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import time
 from abc import ABC, abstractmethod
@@ -14,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from curator_audio.errors import CuratorError, RecordError
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.resources import Resources
+from curator_audio.storage.ledger import StageMetrics
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record, Task
 
@@ -130,6 +132,13 @@ class ProcessingStage(ABC, Generic[In, Out]):
         """How many workers to run, or None to let the planner decide."""
         return self._num_workers
 
+    def check_source(self, source: Any) -> None:
+        """Look at the source of the pipeline, in the driver, before anything runs.
+
+        Raises:
+            ConfigurationError: nothing could come of it.
+        """
+
     def setup_on_node(self, worker: WorkerInfo) -> None:
         """Run once on every node before any worker there is set up (downloads, caches)."""
 
@@ -198,9 +207,11 @@ class ProcessingStage(ABC, Generic[In, Out]):
         self.observed.quarantined.append(bad)
 
     def log_metric(self, name: str, value: float) -> None:
-        """Add ``value`` to the stage's metric ``name``; the summary shows the total over the run."""
+        """Add ``value`` to the stage's metric ``name``; the summary shows the total. NaN and infinity are left out."""
         metrics = self.observed.metrics
-        metrics[name] = metrics.get(name, 0) + float(value)
+        total = metrics.get(name, 0) + float(value)
+        if math.isfinite(total):
+            metrics[name] = total
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
         """Add to several metrics at once."""
@@ -210,6 +221,14 @@ class ProcessingStage(ABC, Generic[In, Out]):
     def derived_metrics(self, totals: Mapping[str, float]) -> dict[str, float]:
         """Figures that follow from the totals of what the stage logged over a run, such as a share or a rate."""
         return {}
+
+    def doubts(self, before: Sequence[ProcessingStage[Any, Any]]) -> list[str]:
+        """What looks unintended about the stage behind those before it; a warning each, before anything runs."""
+        return []
+
+    def remarks_after(self, metrics: StageMetrics) -> list[str]:
+        """Return what the counts of a run ask to be said, such as why nothing came of it; a warning each."""
+        return []
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from curator_audio.errors import (
     AccessError,
     ConfigurationError,
+    LockLostError,
     RecordError,
     StorageError,
     StorageFullError,
@@ -77,7 +78,7 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
                     kind = type(result).__name__
                     remedy = "return a dict, a list or iterator of dicts, or None to drop it"
                     raise ConfigurationError(f"'{self.name}' returned a {kind} for a record; {remedy}")
-            except (MemoryError, ConfigurationError, StorageFullError):
+            except (MemoryError, ConfigurationError, LockLostError, StorageFullError):
                 raise
             except AccessError as error:  # the record names a file that is not there
                 self.quarantine(task, index, error)

@@ -12,7 +12,7 @@ from curator_audio.stages.base import Out, ProcessingStage, WorkerInfo
 from curator_audio.stages.fields import Fields
 from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.storage import FileInfo, Storage
-from curator_audio.tasks import Partition
+from curator_audio.tasks import Partition, Record
 
 MAX_SLUG_CHARACTERS = 40  # of at most 4 bytes each, so that file names stay below 255 bytes
 _NUMBER = re.compile(r"^(\d{6}-)+")
@@ -64,9 +64,24 @@ class SourceStage(ProcessingStage[Partition, Out]):
         """The record fields seen in a look at the start of the source; open if nothing can be said."""
         return Fields.any()
 
+    def first_records(self, count: int) -> list[tuple[Record, str]]:
+        """The first records, each with the file it stands in; fewer than ``count`` where there are no more.
+
+        A source that cannot tell without much reading gives none.
+        """
+        return []
+
     @abstractmethod
     def source_paths(self) -> set[str]:
         """The files (or prefixes) that partitions are pieces of, those without any partition included."""
+
+    def remarks(self) -> list[str]:
+        """Return what a look at the start of the source tells that a user should know before a run, a line each.
+
+        Raises:
+            ConfigurationError: what a parameter names is not there.
+        """
+        return []
 
     def num_bytes(self) -> int | None:
         """The size of all partitions together, if it can be known before listing them."""
@@ -80,7 +95,11 @@ def slug_of(path: str) -> str:
         >>> slug_of("s3://bucket/news/Evening show.opus")
         'Evening_show-a285b86337a44f44'
     """
-    digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()
+    try:
+        data = path.encode(errors="surrogateescape")  # names of files that are no UTF-8
+    except UnicodeEncodeError:
+        data = path.encode(errors="surrogatepass")
+    digest = hashlib.sha256(data).hexdigest()
     return f"{_stem(path)[:MAX_SLUG_CHARACTERS]}-{digest[:16]}"
 
 

@@ -7,6 +7,9 @@ from typing import Any
 MAX_TIME_SEC = 1e9
 """Thirty years: what is later is no time in a recording."""
 
+END_OF_RECORDING = -1
+"""As the end of a segment: where the recording ends, as Kaldi and NeMo have it."""
+
 
 def is_time(value: Any) -> bool:
     """Whether a value is a number of seconds that can be a time in a recording, or before it; NaN is not.

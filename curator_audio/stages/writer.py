@@ -37,6 +37,11 @@ class WriterStage(ProcessingStage[In, Part]):
     def is_single_file(self) -> bool:
         return self.output_path.endswith(self.suffix)
 
+    @property
+    def output_places(self) -> list[str]:
+        """The files, and folders with all below them, that it writes to: what ledgers name elsewhere is left alone."""
+        return [self.output_path]
+
     def part_path(self, name: str, parts_folder: str) -> str:
         """Where the part of a partition is written: among the parts that wait to be joined, or as a shard."""
         return join(parts_folder if self.is_single_file else self.output_path, name + self.suffix)
@@ -62,7 +67,7 @@ class WriterStage(ProcessingStage[In, Part]):
                 file.write(data)
                 digest.update(data)
                 num_records += num_items
-        return [Part(part_path, file.num_bytes, digest.hexdigest(), num_records)]
+        return [Part(part_path, file.num_bytes, digest.hexdigest(), num_records, version=file.version)]
 
     def _encoded(self, tasks: Iterable[In]) -> Iterator[tuple[bytes, int]]:
         """Each task's bytes and how many records they hold: those set aside on the way do not count."""

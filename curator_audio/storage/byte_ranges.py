@@ -7,11 +7,13 @@ into the file, and together they hold every line exactly once.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 READ_BYTES = 2**20
 OVERLONG_KEPT_BYTES = 64 * 1024
+_BLANKS = re.compile(rb"\s*")
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Lines:
             therefore cut, else 0.
 
     Example:
-        >>> list(Lines(10, b"one\\ntwo\\n"))
-        [(10, b'one'), (14, b'two')]
+        >>> list(Lines(10, b"one\\n\\n  two\\n"))
+        [(10, b'one'), (15, b'  two')]
     """
 
     start: int
@@ -34,14 +36,17 @@ class Lines:
     overlong_num_bytes: int = 0
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        """Each line's byte offset and its bytes without the line end."""
-        offset = self.start
-        lines = self.data.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        for line in lines:
-            yield offset, line
-            offset += len(line) + 1
+        """Byte offset and bytes, without the line end, of every line but blank ones, of which there may be millions."""
+        begin, size = 0, len(self.data)
+        while begin < size:
+            text = _BLANKS.match(self.data, begin).end()  # type: ignore[union-attr]  # it matches nothing, too
+            if text == size and not self.overlong_num_bytes:  # else it is a line of which no more than blanks was kept
+                return
+            begin = self.data.rfind(b"\n", begin, text) + 1 or begin
+            end = self.data.find(b"\n", text)
+            end = size if end < 0 else end
+            yield self.start + begin, self.data[begin:end]
+            begin = end + 1
 
     @property
     def sha256(self) -> str:

@@ -16,15 +16,14 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageError, describe
-from curator_audio.storage.failures import NO_STORE, explained, without_secrets
+from curator_audio.storage.failures import explained, without_secrets
 from curator_audio.storage.s3 import s3_arguments
-from curator_audio.storage.storage import Storage, absolute, is_local, join, local_path
+from curator_audio.storage.storage import WEB, Storage, absolute, is_local, join, local_path
 
 NUM_LISTED = 100
 VERBS = {"listed": "list", "read": "read", "written": "write", "deleted": "delete"}
 PLAIN_UPLOADS = "AWS_REQUEST_CHECKSUM_CALCULATION=when_required"
 """Without it botocore sends a checksum behind the content, which some stores take for content."""
-WEB = ("http://", "https://")
 
 Out = TypeVar("Out")
 
@@ -68,10 +67,9 @@ class _Check:
         self.timeout_sec = timeout_sec
         self.storage = Storage(options)
         if path.startswith(("s3://", "s3a://")):
-            once = {"connect_timeout": 2 * timeout_sec, "retries": {"total_max_attempts": 1}}
-            self.storage._s3_arguments = s3_arguments(options) | {"config_kwargs": once}
+            once = {"config_kwargs": {"connect_timeout": 2 * timeout_sec}, "tries": 1}
+            self.storage._s3_arguments = s3_arguments(options) | once
         self.filesystem = self.storage._filesystem(path)
-        self.filesystem.retries = 1
         self.a_file: str | None = None
         self.durations_sec: dict[str, float] = {}
         self.refusals: dict[str, str] = {}
@@ -103,8 +101,6 @@ class _Check:
             bucket, key, _ = self.filesystem.split_path(self.path)
             prefix = key.rstrip("/") + "/" if key else ""
             page = self.filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=NUM_LISTED)
-            if "Name" not in page:
-                raise NO_STORE[0](f"cannot list {self.path}: {NO_STORE[1]}")
             found = page.get("Contents", [])
             self.a_file = next((f"s3://{bucket}/{entry['Key']}" for entry in found if entry["Size"]), None)
             return bool(found)
@@ -122,7 +118,7 @@ class _Check:
             self._read_what_is_there()
             return
         try:
-            read = self._try("read", probe, lambda: self.filesystem.cat_file(probe, start=0, end=len(data)))
+            read = self._try("read", probe, lambda: self.storage.read(probe))
         finally:
             self._try("deleted", probe, lambda: self.storage.delete([probe]))
         if "deleted" in self.refusals:

@@ -12,10 +12,19 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlsplit
 
-from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageError, StorageFullError
+from curator_audio.errors import (
+    AccessError,
+    ConfigurationError,
+    CuratorError,
+    StorageError,
+    StorageFullError,
+    UnreachableError,
+)
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 HOPELESS = {errno.ENAMETOOLONG, errno.EROFS, errno.ELOOP}
+BUSY = frozenset({408, 429, 500, 502, 503, 504})
+"""What servers answer that may do better the next time."""
 CLIENTS = {"aiobotocore", "aiohttp", "asyncio", "botocore", "fsspec", "gcsfs", "google", "s3fs"}
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "TokenRetrievalError"}
 CUT = {"ClientPayloadError", "ContentLengthError", "IncompleteRead", "IncompleteReadError", "ResponseStreamingError"}
@@ -39,9 +48,12 @@ ANSWERS: dict[str, Meaning] = {
         ConfigurationError,
         "the store does not know the access key; check S3_ACCESS_KEY (or AWS_ACCESS_KEY_ID) and endpoint_url",
     ),
+    "InvalidBucketName": (AccessError, "no bucket can have such a name; check the path"),
     "InvalidObjectState": (AccessError, "the object is archived; restore it first"),
     "InvalidToken": (ConfigurationError, "the session token is not valid; check AWS_SESSION_TOKEN, or get a new one"),
+    "KeyTooLongError": (AccessError, "the key has more than 1,024 bytes; check the path"),
     "NoSuchBucket": (AccessError, "there is no such bucket; check the path"),
+    "NoSuchUpload": (StorageError, "the store dropped the upload before it was complete; run again"),
     "PermanentRedirect": REGION,
     "QuotaExceeded": QUOTA,
     "RequestTimeTooSkewed": (
@@ -100,7 +112,7 @@ def _translated(error: Exception, path: str, verb: str) -> Exception:
 
 def _of_answer(error: Exception) -> Meaning | None:
     """What a store says is wrong, where that is more than that it is forbidden or not there."""
-    answer = _answer(error)
+    answer = answer_of(error)
     if not answer:
         return None
     code = answer["Error"].get("Code")
@@ -116,9 +128,9 @@ def _of_answer(error: Exception) -> Meaning | None:
 
 def _of_connection(error: Exception, path: str) -> Meaning | None:
     """What went wrong on the way to a server: its name, its port, TLS, time."""
-    if "://" not in path or not (isinstance(error, OSError) or _is_of_client(error)) or _answer(error):
+    if "://" not in path or not (isinstance(error, OSError) or _is_of_client(error)) or answer_of(error):
         return None
-    chain = list(_chain(error))
+    chain = list(chain_of(error))
     names = {type(cause).__name__ for cause in chain}
     where, remedy = _server(chain, path)
     if meaning := _of_tls(chain, where, remedy):
@@ -128,13 +140,16 @@ def _of_connection(error: Exception, path: str) -> Meaning | None:
     if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
         return _unreachable(f"{where} refuses connections: nothing listens there", remedy)
     if any("Timeout" in name for name in names):
-        return _unreachable(f"{where} does not answer in time", f"{remedy} and the network")
+        meaning = _unreachable(f"{where} does not answer in time", f"{remedy} and the network")
+        is_connected = not any("Connect" in name and "Timeout" in name for name in names)
+        return (StorageError, meaning[1]) if is_connected else meaning
     if names & NOT_S3:
         return NO_STORE
     if names & CUT:
         return StorageError, "the connection was cut before all was there; run again"
     if names & CLOSED:
-        return _unreachable(f"{where} closes connections without an answer", f"{remedy}, and whether it is https://")
+        meaning = _unreachable(f"{where} closes connections without an answer", f"{remedy}, and whether it is https://")
+        return StorageError, meaning[1]
     if names & UNREACHABLE:
         return _unreachable(f"{where}: {_first_line(chain[-1])}", remedy)
     return None
@@ -166,7 +181,7 @@ def _server(chain: list[BaseException], path: str) -> tuple[str, str]:
 
 
 def _unreachable(what: str, check: str) -> Meaning:
-    return StorageError, f"the endpoint cannot be reached ({what}); check {check}"
+    return UnreachableError, f"the endpoint cannot be reached ({what}); check {check}"
 
 
 def _of_file(error: Exception, path: str, verb: str) -> Meaning | None:
@@ -194,7 +209,10 @@ def _of_client(error: Exception) -> Meaning | None:
     kind = type(error).__name__
     if kind in NO_CREDENTIALS:
         detail = "" if kind == "NoCredentialsError" else f" ({_first_line(error)})"
-        return AccessError, f"no credentials{detail}; set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables"
+        return (
+            ConfigurationError,
+            f"no credentials{detail}; set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables",
+        )
     if kind == "ParamValidationError":
         report = str(error).partition("\n")[2].partition(":")[0]
         return AccessError, f"{report}; check the path"
@@ -209,7 +227,7 @@ def _is_of_client(error: BaseException) -> bool:
     return type(error).__module__.split(".")[0] in CLIENTS
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
     """The error, and those it came from."""
     seen = set()
     while error is not None and id(error) not in seen:
@@ -218,9 +236,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _answer(error: BaseException) -> Mapping[str, Any]:
+def answer_of(error: BaseException) -> Mapping[str, Any]:
     """What an S3 store answered, as botocore has it; s3fs keeps only its message."""
-    for cause in _chain(error):
+    for cause in chain_of(error):
         answer = getattr(cause, "response", None)
         if isinstance(answer, dict) and "Error" in answer:
             return answer
@@ -228,11 +246,12 @@ def _answer(error: BaseException) -> Mapping[str, Any]:
 
 
 def _first_line(error: BaseException) -> str:
-    if answer := _answer(error):
+    if answer := answer_of(error):
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
         code, message = answer["Error"].get("Code"), answer["Error"].get("Message")
         if code == str(status):  # botocore's, for an answer without a body that says more
-            return f"the store answered {status} and gave no reason; is endpoint_url that of an S3 store?"
+            remedy = "run again" if status in BUSY else "is endpoint_url that of an S3 store?"
+            return f"the store answered {status} and gave no reason; {remedy}"
         return f"the store answered {status} ({code}: {message})"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

@@ -1,7 +1,8 @@
-"""One line of JSON to a value and back, with nothing lost on the way.
+"""One line of JSON to a value and back: numbers keep their digits, and what is written is valid JSON in UTF-8.
 
-orjson does nearly all the work. What it would change or refuse takes a slower way to the same result: integers
-beyond 64 bits, floats written with more digits than a double holds, NaN and infinities, lone surrogates.
+orjson does nearly all the work. What it would change or refuse takes a slower way: integers beyond 64 bits, floats
+written with more digits than a double holds, and what ``valid_text`` has a rule for: NaN, infinities and halves of
+surrogate pairs.
 """
 
 from __future__ import annotations
@@ -9,18 +10,20 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
 
 from curator_audio.errors import RecordError
+from curator_audio.storage.valid_text import Repairs, decoded_utf8, is_valid, valid_text
 
 
 class VerbatimFloat(float):
     """A number as it was written, where a double holds only a part of it.
 
-    It computes as the nearest double and is written back as the text it was read from.
+    It computes as the nearest double and is written back as the text it was read from, where that double is finite.
 
     Args:
         text: the number; or NaN, Infinity or -Infinity, which are no JSON but are met in it.
@@ -114,10 +117,10 @@ def _holds_all(pattern: re.Pattern[bytes], line: bytes) -> bool:
 
 def _decode_slowly(line: bytes) -> Any:
     try:
-        return json.loads(line.decode("utf-8-sig"), parse_int=_int, parse_float=_float, parse_constant=VerbatimFloat)
-    except UnicodeDecodeError as error:
-        message = f"byte {error.start} of the line (0x{line[error.start]:02x}) is not UTF-8; save the file as UTF-8"
-        raise RecordError("invalid_utf8", message) from None
+        text = decoded_utf8(line, "the line").removeprefix("\ufeff")
+        return json.loads(text, parse_int=_int, parse_float=_float, parse_constant=VerbatimFloat)
+    except RecordError:
+        raise
     except RecursionError:
         raise RecordError("invalid_json", "lists and objects are nested too deeply; flatten the record") from None
     except ValueError as error:
@@ -145,28 +148,33 @@ def _float(text: str) -> float:
 # ---- writing
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_BEYOND_DOUBLES = int(sys.float_info.max) + 2**970  # from half a step above the largest of them on
 
 
-def encode_record(record: dict[str, Any]) -> bytes:
+def encode_record(record: dict[str, Any], repairs: Repairs | None = None) -> bytes:
     """The record as one line of JSON, without a line end.
 
-    The text is compact UTF-8; of all characters beyond ASCII only lone surrogates are escaped. NaN and infinities
-    that were read are written as they were read; computed ones become null, as JSON has no word for them.
+    The text is compact UTF-8. NaN, infinities and numbers beyond the range of a double, which other readers of JSON
+    refuse, are written as null, halves of surrogate pairs as U+FFFD.
 
     Args:
         record: the record; its values are JSON values.
+        repairs: where it is counted; NaN and infinities that were computed, and not read, become null uncounted.
 
     Raises:
         RecordError: ``not_serializable``: a value has no JSON form, or contains itself.
 
     Example:
-        >>> encode_record({"text": "naïve", "id": 2**70, "score": decode_line(b"NaN")}).decode()
-        '{"text":"naïve","id":1180591620717411303424,"score":NaN}'
+        >>> repairs = Repairs()
+        >>> encode_record({"text": "naïve", "id": 2**70, "score": decode_line(b"NaN")}, repairs).decode()
+        '{"text":"naïve","id":1180591620717411303424,"score":null}'
+        >>> repairs.num_numbers
+        1
     """
-    return encode_value(record)
+    return encode_value(record, repairs)
 
 
-def encode_value(value: Any) -> bytes:
+def encode_value(value: Any, repairs: Repairs | None = None) -> bytes:
     """Any JSON value, written as ``encode_record`` writes it.
 
     Raises:
@@ -176,17 +184,20 @@ def encode_value(value: Any) -> bytes:
         >>> encode_value([0.5, None, "a"])
         b'[0.5,null,"a"]'
     """
+    counted = Repairs() if repairs is None else repairs
+    num_before = counted.num_numbers
+
+    def fragment(value: Any) -> orjson.Fragment:
+        """What orjson asks about an object it does not know."""
+        if isinstance(value, float):
+            return orjson.Fragment(_encode_scalar(value, counted))
+        raise TypeError
+
     try:
-        return orjson.dumps(value, _fragment, _OPTIONS)
+        return orjson.dumps(value, fragment, _OPTIONS)
     except orjson.JSONEncodeError:
-        return _encode_slowly(value)
-
-
-def _fragment(value: Any) -> orjson.Fragment:
-    """What orjson asks about an object it does not know."""
-    if isinstance(value, float):
-        return orjson.Fragment(_encode_scalar(value))
-    raise TypeError
+        counted.num_numbers = num_before  # which are counted again
+        return _encode_slowly(value, counted)
 
 
 # ---- writing what orjson refuses
@@ -194,7 +205,7 @@ def _fragment(value: Any) -> orjson.Fragment:
 _VALUE, _TEXT, _END = range(3)
 
 
-def _encode_slowly(value: Any) -> bytes:
+def _encode_slowly(value: Any, repairs: Repairs) -> bytes:
     """Any value: as orjson would write it, and where orjson refuses. Nesting may be as deep as memory allows."""
     pieces: list[bytes] = []
     open_ids: dict[int, None] = {}
@@ -210,18 +221,18 @@ def _encode_slowly(value: Any) -> bytes:
             if id(item) in open_ids:
                 raise RecordError("not_serializable", "a list or object contains itself; give a copy of it")
             open_ids[id(item)] = None
-            todo += reversed(_steps(item))
+            todo += reversed(_steps(item, repairs))
         else:
-            pieces.append(_encode_scalar(item))
+            pieces.append(_encode_scalar(item, repairs))
     return b"".join(pieces)
 
 
-def _steps(container: Any) -> list[tuple[int, Any]]:
+def _steps(container: Any, repairs: Repairs) -> list[tuple[int, Any]]:
     """What is to be written for a list or object, its items still as values."""
     steps: list[tuple[int, Any]] = []
     if isinstance(container, dict):
         steps.append((_TEXT, b"{"))
-        for key, item in container.items():
+        for key, item in _with_valid_keys(container, repairs).items():
             if len(steps) > 1:
                 steps.append((_TEXT, b","))
             steps += ((_TEXT, _encode_key(key)), (_VALUE, item))
@@ -236,15 +247,39 @@ def _steps(container: Any) -> list[tuple[int, Any]]:
     return steps
 
 
-def _encode_scalar(value: Any) -> bytes:
+def _with_valid_keys(container: dict[Any, Any], repairs: Repairs) -> dict[Any, Any]:
+    """The object with keys that can be written; such as become the same are told apart by further U+FFFD."""
+    if all(not isinstance(key, str) or is_valid(key) for key in container):
+        return container
+    valid: dict[Any, Any] = {}
+    for key, item in container.items():
+        if isinstance(key, str) and not is_valid(key):
+            repairs.num_texts += 1
+            key = valid_text(key)
+            while key in valid or key in container:
+                key += "\ufffd"
+        valid[key] = item
+    return valid
+
+
+def _encode_scalar(value: Any, repairs: Repairs) -> bytes:
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")  # \ud800 for a surrogate
+        if not is_valid(value):
+            repairs.num_texts += 1
+            value = valid_text(value)
+        return json.dumps(value, ensure_ascii=False).encode()
+    if isinstance(value, float) and not math.isfinite(value):
+        repairs.num_numbers += 1
+        return b"null"
     if isinstance(value, VerbatimFloat):
         return value.text.encode()
     if isinstance(value, float):
         return orjson.dumps(float(value))
     try:
         if isinstance(value, int) and not isinstance(value, bool):
+            if abs(value) >= _BEYOND_DOUBLES:
+                repairs.num_numbers += 1
+                return b"null"
             return int.__repr__(value).encode()
         return orjson.dumps(value, None, _OPTIONS)
     except (ValueError, TypeError):  # more digits than Python writes, or no JSON at all
@@ -261,7 +296,7 @@ def _encode_key(key: str) -> bytes:
     if data is None:
         if not isinstance(key, str):
             raise RecordError("not_serializable", f"a key is {key!r}; give a string")
-        data = _encode_scalar(key) + b":"
+        data = json.dumps(key, ensure_ascii=False).encode() + b":"
         if len(_encoded_keys) < 1000:  # field names are few; keys made of data would pile up
             _encoded_keys[key] = data
     return data

@@ -96,13 +96,6 @@ def without_expectation(params: dict[str, Any], **_: Any) -> None:
     params["headers"].pop("Expect", None)
 
 
-def source_filesystem(arguments: Mapping[str, Any]) -> Any:
-    """The file system of ``s3+source://``."""
-    from s3fs import S3FileSystem
-
-    return type("SourceS3FileSystem", (S3FileSystem,), {"protocol": SOURCE_PROTOCOL})(**arguments)
-
-
 def with_bucket(path: str) -> str:
     """``s3:///prefix`` with the bucket of ``S3_BUCKET_NAME`` filled in; other paths as they are."""
     if not path.startswith("s3:///") and path != "s3://":

@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
-import copy
 import errno
 import hashlib
+import logging
 import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass
 from itertools import chain, islice
 from operator import attrgetter
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
-from curator_audio.errors import AccessError, ConfigurationError
+from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageError
 from curator_audio.storage.atomic_file import (
     AtomicFile,
     LocalAtomicFile,
     MemoryAtomicFile,
     RemoteAtomicFile,
     create_local_file,
+    local_version,
+    version_told,
 )
 from curator_audio.storage.failures import explained
+from curator_audio.storage.hosts import public_client
 from curator_audio.storage.links import Tree
-from curator_audio.storage.s3 import OPTIONS as S3_OPTIONS
-from curator_audio.storage.s3 import (
-    SOURCE_PROTOCOL,
-    check_no_secrets,
-    s3_arguments,
-    source_filesystem,
-    with_bucket,
-    without_expectation,
+from curator_audio.storage.patience import (
+    ChangedMeanwhile,
+    RangesIgnored,
+    ShortAnswer,
+    UnfitAnswer,
+    patiently,
+    status_of,
 )
+from curator_audio.storage.s3 import OPTIONS as S3_OPTIONS
+from curator_audio.storage.s3 import SOURCE_PROTOCOL, check_no_secrets, s3_arguments, with_bucket
 
 COPY_BLOCK_BYTES = 16 * 2**20
 REQUESTS_AT_ONCE = 16
 REQUESTS_AHEAD = 3 * REQUESTS_AT_ONCE  # so that one that takes long does not hold up the others
+WEB = ("http://", "https://")
 _GLOB = re.compile(r"[*?[]")
+_TIME = re.compile(r"[\s:]")
 
 Out = TypeVar("Out")
 Place = TypeVar("Place", str, "FileInfo")
@@ -54,9 +61,22 @@ class FileInfo:
     version: str
 
     @property
+    def etag(self) -> str | None:
+        """The etag that the version of an object tells; None where there is none, but a time or nothing."""
+        etag = self.version.partition("-")[2]
+        return f'"{etag}"' if is_s3(self.path) and etag != "None" and not _TIME.search(etag) else None
+
+    @property
     def mark(self) -> str:
         """The version in a few letters, for where there are many."""
         return hashlib.sha256(self.version.encode()).hexdigest()[:12]
+
+
+class Permit(Protocol):
+    """What is asked before anything is written or deleted."""
+
+    def check(self, storage: Storage) -> None:
+        """Raise what keeps ``storage`` from being written to."""
 
 
 class Storage:
@@ -84,12 +104,34 @@ class Storage:
         self._source_arguments: dict[str, Any] | None = None
         self._filesystems: dict[str, Any] = {}
         self._tree: Tree | None = None
+        self._permit: Permit | None = None
+        self._public: Storage | None = None
+        self._is_public = False
 
     def __repr__(self) -> str:
         return "Storage()"  # the arguments may hold secrets
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_filesystems": {}}
+        return self.__dict__ | {"_filesystems": {}, "_public": None}
+
+    @property
+    def public(self) -> Storage:
+        """The same, but that ``http://`` and ``https://`` connect to hosts of the open internet only."""
+        if self._public is None:
+            self._public = copy(self)
+            self._public._is_public = True
+        return self._public
+
+    def permitted_by(self, permit: Permit) -> Storage:
+        """The same files, of which each is written or deleted only after the permit was checked."""
+        permitted = copy(self)
+        permitted._permit = permit
+        return permitted
+
+    def check_permit(self) -> None:
+        """Raise what keeps this from being written to, if anything does."""
+        if self._permit is not None:
+            self._permit.check(self)
 
     def prepare(self, *paths: str) -> None:
         """Check the options for these paths and take the credentials from the environment, once."""
@@ -101,7 +143,7 @@ class Storage:
 
         What is read of a link that leads out of the folder, or of a folder in it that is a link, is a ``RecordError``.
         """
-        storage = copy.copy(self)
+        storage = copy(self)
         storage._tree = Tree(local_path(folder)) if is_local(folder) else None
         return storage
 
@@ -113,7 +155,7 @@ class Storage:
         """
         filesystem = self._filesystem(path)
         with explained(path, "read"):
-            info = filesystem.info(path)
+            info = self._patiently(path, lambda: filesystem.info(path))
             if info["type"] == "directory":
                 raise IsADirectoryError(path)
             return _file_info(path, info)
@@ -138,6 +180,11 @@ class Storage:
         """Whether the path is a folder (or a prefix that objects start with)."""
         filesystem = self._filesystem(path)
         with explained(path, "read"):
+            if is_s3(path):
+                try:
+                    return bool(filesystem.has_objects(_bucket_and_key(path).rstrip("/") + "/"))
+                except FileNotFoundError:
+                    return False
             return bool(filesystem.isdir(path.rstrip("/")))
 
     def exists(self, path: str) -> bool:
@@ -157,6 +204,8 @@ class Storage:
             try:
                 if self._tree is not None and local_path(folder) in self._tree:
                     self._tree.check_folder(local_path(folder).rstrip("/"))
+                if is_s3(folder):
+                    return self._objects(folder, folder.rstrip("/") + "/", max_depth)
                 if max_depth == 1 and is_local(folder) and os.path.isdir(local_path(folder)):
                     return _files_in(folder)
                 # Looking through folder by folder, fsspec passes over those it may not list, unless told not to.
@@ -171,10 +220,23 @@ class Storage:
         """All files that match a pattern with ``*``, ``?`` and ``[…]``, in order of their paths."""
         filesystem = self._filesystem(pattern)
         with explained(pattern, "list"):
-            return self._listed(filesystem, fixed_folder(pattern), filesystem.glob(pattern, detail=True))
+            fixed = fixed_folder(pattern)
+            if is_s3(pattern):
+                from fsspec.utils import glob_translate
+
+                begin = _GLOB.split(pattern, maxsplit=1)[0]
+                depth = None if "**" in pattern else pattern.count("/") - fixed.count("/")
+                matches = re.compile(glob_translate(pattern)).match
+                return [file for file in self._objects(fixed, begin, depth) if matches(file.path)]
+            return self._listed(filesystem, fixed, filesystem.glob(pattern, detail=True))
 
     def read(self, path: str) -> bytes:
-        """The whole file."""
+        """The whole file.
+
+        Raises:
+            AccessError: there is no such file, or it may not be read.
+            StorageError: it could not be read this time, or not all of it came.
+        """
         with explained(path, "read"):
             if is_local(path):
                 local, tree = local_path(path), self._tree
@@ -182,21 +244,52 @@ class Storage:
                     return tree.read(local)
                 with open(local, "rb", buffering=0) as file:
                     return file.readall()
-            data: bytes = self._filesystem(path).cat_file(path)
-            return data
+            filesystem = self._filesystem(path)
+            if is_s3(path):
+                data: bytes = filesystem.read_object(path)
+                return data
+            num_bytes = self._patiently(path, lambda: filesystem.info(path))["size"]
+            return self._patiently(path, lambda: _checked(filesystem.cat_file(path), num_bytes))
 
-    def read_range(self, path: str, start: int, end: int) -> bytes:
-        """The bytes from ``start`` up to ``end``; object stores refuse a range that starts beyond the file's end."""
+    def read_range(self, path: str, start: int, end: int, listed: FileInfo | None = None) -> bytes:
+        """Return all bytes from ``start`` up to ``end``.
+
+        Args:
+            path: the file.
+            start: offset of the first byte.
+            end: one past the last byte, at most the file's size.
+            listed: the file as it was listed, where it must still be that one: as far as its store tells versions
+                apart, and for the last bytes that nothing follows them.
+
+        Raises:
+            AccessError: there is no such file, it may not be read, or its server ignores byte ranges.
+            StorageError: it could not be read this time, has less than these bytes, or is not as it was listed.
+        """
+        if end <= start:
+            return b""
+        is_last = listed is not None and end == listed.num_bytes
         with explained(path, "read"):
+            if is_s3(path):
+                etag = listed and listed.etag
+                data: bytes = self._filesystem(path).read_object(path, start, end, etag)
+                return data
             if is_local(path):
                 with open(local_path(path), "rb", opener=self._opener(path)) as file:
                     file.seek(start)
-                    return file.read(max(0, end - start))
-            data: bytes = self._filesystem(path).cat_file(path, start=start, end=end)
-            if len(data) > max(0, end - start):
-                remedy = "its server ignores byte ranges; copy the file elsewhere"
-                raise AccessError(f"cannot read a part of {path}: {remedy}")
-            return data
+                    data = file.read(end + is_last - start)
+                if len(data) < end - start and listed is None:
+                    raise OSError(f"it ends before byte {end}")
+                if len(data) != end - start:
+                    raise ChangedMeanwhile
+                return data
+            filesystem = self._filesystem(path)
+            try:
+                return self._patiently(
+                    path,
+                    lambda: _checked(filesystem.cat_file(path, start=start, end=end + is_last), end - start, is_last),
+                )
+            except RangesIgnored as error:
+                raise AccessError(f"cannot read a part of {path}: {error}") from None
 
     def read_many(self, paths: list[str]) -> list[bytes]:
         """Several small files, concurrently where the store allows it."""
@@ -217,8 +310,36 @@ class Storage:
             return
         filesystem = self._filesystem(path)
         options = {} if reads_ahead or is_local(path) else {"cache_type": "none"}
-        with explained(path, "read"), filesystem.open(path, "rb", **options) as file:
+        with explained(path, "read"), self._patiently(path, lambda: filesystem.open(path, "rb", **options)) as file:
+            if not is_local(path):
+                self._check_what_it_fetches(file, path)
             yield file
+
+    def _check_what_it_fetches(self, file: Any, path: str) -> None:
+        """Have a file of fsspec fail where a store gives less than it was asked for, and not take that for all."""
+        cache, size = getattr(file, "cache", None), getattr(file, "size", None)
+        fetch = getattr(cache, "fetcher", None)
+        if cache is None or fetch is None or size is None:
+            return
+
+        def fetched(start: int, end: int) -> bytes:
+            end = min(end, size)
+            if end <= start:
+                return b""
+            try:
+                return self._patiently(path, lambda: _checked(fetch(start, end), end - start))
+            except ValueError as error:  # of a web server that gives the whole file for any range
+                raise RangesIgnored from error
+
+        cache.fetcher = fetched
+        if path.startswith(WEB):
+            file._fetch_all = lambda: None  # which would go round it
+
+    def _patiently(self, path: str, do: Callable[[], Out]) -> Out:
+        """Return what ``do`` gives, tried again where that may help and no client does so by itself."""
+        if is_s3(path):
+            return do()
+        return patiently(do, Exception if path.startswith(WEB) else UnfitAnswer)
 
     @contextmanager
     def create(self, path: str) -> Iterator[AtomicFile]:
@@ -231,23 +352,32 @@ class Storage:
                 file = MemoryAtomicFile(self._filesystem(path), path)
             else:
                 file = RemoteAtomicFile(self._filesystem(path), path)
+        file.check = self.check_permit
         try:
             yield file
             file.commit()
-        except BaseException:
+        except BaseException as error:
             with suppress(Exception):
                 file.discard()
+            if isinstance(error, Exception):  # another run, which has the folder by now, may have cleaned up in it
+                with suppress(StorageError):
+                    self.check_permit()
             raise
 
     def write(self, path: str, data: bytes) -> None:
         """A whole small file, atomically."""
+        self.written(path, data)
+
+    def written(self, path: str, data: bytes) -> str:
+        """Write a whole small file; returns its version, as in ``FileInfo``, or nothing where it is not known."""
         if is_local(path):
             with self.create(path) as file:
                 file.write(data)
-            return
+            return file.version
         filesystem = self._filesystem(path)
+        self.check_permit()
         with explained(path, "write"):
-            filesystem.pipe_file(path, data)
+            return version_told(len(data), filesystem.pipe_file(path, data))
 
     def append_range(self, file: AtomicFile, path: str, start: int, num_bytes: int) -> None:
         """Append a range of another file to one being created; between local files the kernel does it."""
@@ -257,8 +387,6 @@ class Storage:
                 start += file.copy_range(local_path(path), start, num_bytes)
             while start < end:
                 data = self.read_range(path, start, min(end, start + COPY_BLOCK_BYTES))
-                if not data:
-                    raise OSError(f"it ends before byte {end}")
                 file.write(data)
                 start += len(data)
 
@@ -268,19 +396,30 @@ class Storage:
         if is_local(source) or target.split("://", 1)[0] != protocol:
             return False
         filesystem = self._filesystem(source)
+        self.check_permit()
         with explained(source, "copy"):
             filesystem.cp_file(source, target)
         return True
 
     def create_exclusively(self, path: str, data: bytes) -> bool:
-        """Write the file only if there is none; returns whether it was written."""
+        """Write the file only if there is none; returns whether it was written.
+
+        Args:
+            path: the file.
+            data: what nobody else would write: where the answer to our request was lost and the request made again,
+                a store says that there is a file already, and its content tells that it is ours.
+        """
         filesystem = self._filesystem(path)
         with explained(path, "write"):
             if is_local(path):
                 return create_local_file(local_path(path), data)
             try:
                 filesystem.pipe_file(path, data, mode="create")
-            except FileExistsError:
+            except Exception as error:
+                if not isinstance(error, FileExistsError) and status_of(error) != 412:
+                    raise
+                with suppress(AccessError):  # it has gone since
+                    return self.read(path) == data
                 return False
             return True
 
@@ -289,6 +428,7 @@ class Storage:
         self.each(self._delete, paths)
 
     def _delete(self, path: str) -> None:
+        self.check_permit()
         with explained(path, "delete"), suppress(FileNotFoundError):
             if is_local(path):
                 _remove(local_path(path))
@@ -341,6 +481,30 @@ class Storage:
         tree = self._tree
         return tree.opener if tree is not None and is_local(path) and local_path(path) in tree else None
 
+    def abort_stale_uploads(self, folder: str) -> int:
+        """Abort uploads to an S3 store below a folder that were begun more than a day ago and never finished.
+
+        A killed run leaves them behind, and they are paid for. Whoever may not list or abort them goes on without.
+
+        Returns:
+            How many they were.
+        """
+        if not is_s3(folder) or "/" not in _bucket_and_key(folder).strip("/"):  # a bucket's may be anybody's
+            return 0
+        with suppress(CuratorError), explained(folder, "list"):
+            return int(self._filesystem(folder).abort_stale_uploads(_bucket_and_key(folder)))
+        return 0
+
+    def _objects(self, folder: str, begin: str, max_depth: int | None) -> list[FileInfo]:
+        """Return the objects whose paths begin with ``begin``, or the one that ``folder`` is the path of."""
+        found = self._filesystem(folder).list_objects(_bucket_and_key(begin), max_depth)
+        if not found and begin == folder.rstrip("/") + "/":
+            file = self.find(folder.rstrip("/")) if "/" in _bucket_and_key(folder).strip("/") else None
+            return [file] if file else []
+        bucket = begin[: len(begin) - len(_bucket_and_key(begin).partition("/")[2])]
+        files = [_file_info(bucket + info["Key"], info | {"size": info["Size"]}) for info in found]
+        return sorted(files, key=attrgetter("path"))
+
     def _listed(self, filesystem: Any, folder: str, found: Mapping[str, Any]) -> list[FileInfo]:
         """The files found below ``folder``, each path beginning as ``folder`` is written."""
         root, num_stripped = folder.rstrip("/"), len(filesystem._strip_protocol(folder).rstrip("/"))
@@ -363,6 +527,10 @@ class Storage:
         if is_s3(protocol + "://"):
             return self._connect_s3(protocol)
         options = {name: value for name, value in self._options.items() if name not in S3_OPTIONS | {"source"}}
+        if protocol in ("gs", "gcs") and not (log := logging.getLogger("gcsfs")).handlers:
+            log.addHandler(logging.NullHandler())  # else it prints a traceback of every failure
+        if self._is_public and protocol in ("http", "https"):
+            options["get_client"] = public_client
         try:
             return fsspec.filesystem(protocol, **options)
         except ValueError:
@@ -371,22 +539,22 @@ class Storage:
         except ImportError as error:
             extra = " (pip install 'curator-audio[gcs]')" if protocol in ("gs", "gcs") else ""
             raise ConfigurationError(f"'{protocol}://' needs a package that is not installed{extra}: {error}") from None
+        except TypeError as error:  # it has to be told more than paths, such as a host
+            raise ConfigurationError(f"'{protocol}://' needs storage_options ({error})") from None
 
     def _connect_s3(self, protocol: str) -> Any:
-        import fsspec
+        from curator_audio.storage.s3_filesystem import PatientS3FileSystem, SourceS3FileSystem
 
         if protocol == SOURCE_PROTOCOL:
             if self._source_arguments is None:
                 self._source_arguments = s3_arguments(self._options, is_source=True)
-            filesystem = source_filesystem(self._source_arguments)
+            filesystem = SourceS3FileSystem(**self._source_arguments)
         else:
             if self._s3_arguments is None:
                 self._s3_arguments = s3_arguments(self._options)
-            filesystem = fsspec.filesystem(protocol, **self._s3_arguments)
-        filesystem.retries = 2  # on top of the client's own, which back off
+            filesystem = PatientS3FileSystem(**self._s3_arguments)
         with suppress(Exception):  # what stands in the way of a connection is told by the first request
             filesystem.connect()
-            filesystem.s3.meta.events.register_last("before-call.s3", without_expectation)
         return filesystem
 
 
@@ -409,18 +577,21 @@ def local_path(path: str) -> str:
 
 
 def absolute(path: str) -> str:
-    """The path as it is found from any working directory; a trailing slash stays.
+    """The path as it is found from any working directory, in the one spelling it has: slashes are single, none ends it.
+
+    Addresses of web servers, which may mean something by them, stay as they are.
 
     Example:
-        >>> absolute("s3://bucket/folder/")
-        's3://bucket/folder/'
+        >>> absolute("s3://bucket//folder/"), absolute("https://host/folder/")
+        ('s3://bucket/folder', 'https://host/folder/')
     """
     if not is_local(path):
-        return with_bucket(path)
+        protocol, _, rest = with_bucket(path).partition("://")
+        is_as_it_is = path.startswith(WEB) or "::" in path or "://" in rest
+        return path if is_as_it_is else f"{protocol}://{re.sub('/+', '/', rest).rstrip('/')}"
     if (slip := _ONE_SLASH.match(path)) and "://" not in path:
         raise ConfigurationError(f"{path} is no URL; write {slip[1]}://{path[slip.end() :]}")
-    path = os.path.expanduser(local_path(path))
-    return os.path.abspath(path) + ("/" if path.endswith("/") and path != "/" else "")
+    return os.path.abspath(os.path.expanduser(local_path(path)))
 
 
 def fixed_folder(pattern: str) -> str:
@@ -438,6 +609,25 @@ def join(folder: str, *names: str) -> str:
     return "/".join([folder.rstrip("/"), *names])
 
 
+def _checked(data: bytes, num_asked: int | None, is_last: bool = False) -> bytes:
+    """Return what a store gave, if that is as many bytes as there are.
+
+    Args:
+        data: it.
+        num_asked: how many there are; None if nobody knows.
+        is_last: whether one more was asked for than there should be.
+    """
+    if num_asked is None or len(data) == num_asked:
+        return data
+    if len(data) < num_asked:
+        raise ShortAnswer(len(data), num_asked)
+    raise ChangedMeanwhile if is_last and len(data) == num_asked + 1 else RangesIgnored
+
+
+def _bucket_and_key(path: str) -> str:
+    return path.split("://", 1)[1]
+
+
 def _raise_unless_gone(error: Exception) -> None:
     """What to do about a folder that cannot be listed; one may go while those above it are listed."""
     if not isinstance(error, FileNotFoundError):
@@ -453,7 +643,7 @@ def _files_in(folder: str) -> list[FileInfo]:
                 continue  # neither a folder nor a pipe, which would be waited for
             with suppress(FileNotFoundError):
                 stat = _stat_of(entry)
-                files.append(FileInfo(f"{root}/{entry.name}", stat.st_size, f"{stat.st_size}-{stat.st_mtime}"))
+                files.append(FileInfo(f"{root}/{entry.name}", stat.st_size, local_version(stat)))
     return sorted(files, key=attrgetter("path"))
 
 

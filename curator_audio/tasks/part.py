@@ -18,6 +18,7 @@ class Part(Task):
         num_records: how many records it holds.
         replaces_source: whether it was written in the place of a file that was read, and is the user's own.
         is_copy: whether it is one file of the source, and stays when that has gone.
+        version: what its storage tells this very file by (etag, or time of writing, and size); empty where not known.
     """
 
     path: str
@@ -26,6 +27,7 @@ class Part(Task):
     num_records: int
     replaces_source: bool = False
     is_copy: bool = False
+    version: str = ""
 
     @property
     def num_items(self) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 
 from curator_audio.stages.alm import ALMDataBuilderStage, ALMDataOverlapStage
+from tests.benchmarking.scripts import script
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SAMPLE = REPOSITORY / "tutorials" / "alm_windows" / "sample.jsonl"
@@ -20,13 +19,7 @@ SAMPLE = REPOSITORY / "tutorials" / "alm_windows" / "sample.jsonl"
 
 @pytest.fixture(scope="module")
 def make_sample() -> ModuleType:
-    path = REPOSITORY / "benchmarking" / "scripts" / "make_sample.py"
-    spec = importlib.util.spec_from_file_location("make_sample", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("make_sample")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 from curator_audio.executors.base import Executor
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
+from curator_audio.executors.ray_cluster import start_ray_here
 from curator_audio.executors.ray_data import RayDataExecutor
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.after import JoinParts
@@ -105,7 +106,7 @@ def two_nodes() -> Iterator[Any]:
     yield cluster, second
     ray.shutdown()
     cluster.shutdown()
-    ray.init(address="local", num_cpus=4, num_gpus=0, include_dashboard=False, logging_level="ERROR")
+    start_ray_here(num_cpus=4, num_gpus=0, include_dashboard=False)
 
 
 @pytest.mark.parametrize("name", ["ray_actors", "ray_data"])

@@ -18,6 +18,7 @@ from curator_audio.stages.alm import ALMDataBuilderStage, ALMDataOverlapStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.stages.resources import Resources
 from curator_audio.storage.storage import Storage
+from tests.extras import needs
 
 
 def alm(manifest: Path | str, output_path: str, other_workers: bool = False) -> Pipeline:
@@ -84,7 +85,7 @@ def test_shards_have_the_same_names_and_bytes(
 
 @pytest.mark.parametrize("num_workers", [1, 4])
 def test_xenna(num_workers: int, manifest: Path, tmp_path: Path, s3_bucket: str, expected: bytes, run_cli: Any) -> None:
-    pytest.importorskip("cosmos_xenna")
+    needs("cosmos_xenna")
     out = f"{tmp_path}/out" if num_workers == 1 else f"{s3_bucket}/out"
     done = run_cli(
         "executor=xenna",

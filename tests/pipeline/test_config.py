@@ -166,3 +166,35 @@ def test_broken_yaml_is_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as error:
         load_config("broken", str(tmp_path), [])
     assert "broken" in str(error.value) and "\n" not in str(error.value)
+
+
+# As pasted from JSON -------------------------------------------------------------------------------------------
+
+
+def test_mappings_and_lists_may_be_json() -> None:
+    overrides = [
+        'channel_mapping={"Atheer_-": "Atheer - أثير", "a b": "c"}',
+        'channels=["Atheer - أثير", "it\'s {here}"]',
+        'stages.1.resources={"cpus": 0.5}',
+        '+storage_options={"region": "eu-west-1"}',
+    ]
+    config = load_config("segment", None, ["manifest_path=in.jsonl", *overrides])
+    assert config["channel_mapping"] == {"Atheer_-": "Atheer - أثير", "a b": "c"}
+    assert config["stages"][0]["channel_mapping"] == config["channel_mapping"]
+    assert config["channels"] == ["Atheer - أثير", "it's {here}"]
+    assert config["stages"][1]["resources"] == {"cpus": 0.5}
+    assert config["storage_options"] == {"region": "eu-west-1"}
+
+
+def test_json_replaces_what_was_there() -> None:
+    config = load_config("encode", None, ["input_path=in", 'stages.1.resources={"cpus": 2}'])
+    assert config["stages"][1]["resources"] == {"cpus": 2}
+
+
+def test_json_for_a_name_that_does_not_exist() -> None:
+    assert message('channel_maping={"a": "b"}').startswith("channel_maping={")
+    assert "there is no 'channel_maping'" in message('channel_maping={"a": "b"}')
+
+
+def test_brackets_that_are_no_json_are_text() -> None:
+    assert load("manifest_path=[ab]*.jsonl")["manifest_path"] == "[ab]*.jsonl"

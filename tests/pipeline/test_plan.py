@@ -183,7 +183,10 @@ def test_a_fixed_number_is_kept(plan: Any) -> None:
 
 
 def test_a_gpu_the_cluster_lacks_is_an_error(plan: Any) -> None:
-    with pytest.raises(ConfigurationError, match="'encoder' asks for 1 GPUs a worker, and there are 0"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"'encoder' asks for 1 GPUs a worker, and there are 0; give stages\.1\.resources\.gpus=0",
+    ):
         plan(Encoder()).fitted(Capacity(cpus=8))
 
 

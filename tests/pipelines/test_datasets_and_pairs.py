@@ -16,6 +16,7 @@ from curator_audio.stages.speech.segments import SEGMENT_FIELDS, segment_record
 from curator_audio.stages.speech.sound import audio_field
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
+from tests.extras import needs
 
 RATE = 8000
 
@@ -23,12 +24,12 @@ RATE = 8000
 def segment(channel: str, number: int) -> Record:
     """Segment ``number`` of a channel's one recording, spoken by one of two speakers."""
     samples = np.sin(np.arange(RATE) / (10 + number)).astype(np.float32) / 2
-    segment_id = f"{channel}show_seg_{number}"
+    segment_id = f"{channel}/show_seg_{number}"
     return segment_record(
         segment_id=segment_id,
-        audio_id=f"{channel}show",
+        audio_id="show",
         text=f"text {number}",
-        speaker_id=f"{channel}show/spk{number % 2}",
+        speaker_id=f"{channel}/show/spk{number % 2}",
         channel=channel,
         duration_sec=1.0,
         sample_rate=RATE,
@@ -94,9 +95,9 @@ def test_npz(npz: Path, tmp_path: Path) -> None:
 
 
 def test_other_channels_of_npz_need_not_be_read(npz: Path, tmp_path: Path) -> None:
-    (npz / "talks_-" / "talks_-show_seg_0.npz").write_bytes(b"no .npz file")
+    (npz / "talks_-" / "show_seg_0.npz").write_bytes(b"no .npz file")
     run("dataset", npz, tmp_path / "out", "input=npz", "input.channels=[news]", "columns=[segment_id]")
-    assert rows(tmp_path / "out") == [{"segment_id": f"newsshow_seg_{number}"} for number in range(6)]
+    assert rows(tmp_path / "out") == [{"segment_id": f"news/show_seg_{number}"} for number in range(6)]
     assert not (tmp_path / "out" / "quarantine").exists()
 
 
@@ -105,12 +106,12 @@ def test_webdataset(tmp_path: Path) -> None:
     writer.write(Storage(), f"{tmp_path}/tar/0.tar", [AudioBatch(SEGMENTS["news"])])
     run("dataset", f"{tmp_path}/tar/0.tar", tmp_path / "out", "input=webdataset", "columns=[segment_id,text,codes]")
     assert rows(tmp_path / "out") == [
-        {"segment_id": f"newsshow_seg_{n}", "text": f"text {n}", "codes": [n, 65535]} for n in range(6)
+        {"segment_id": f"news/show_seg_{n}", "text": f"text {n}", "codes": [n, 65535]} for n in range(6)
     ]
 
 
 def test_saved_to_disk(shards: Path, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = needs("datasets")
     run("dataset", shards, tmp_path / "out", "columns=[segment_id,codes]", f"save_to_disk={tmp_path}/saved")
     dataset = datasets.load_from_disk(f"{tmp_path}/saved")
     assert sorted(dataset["segment_id"]) == [s["segment_id"] for group in SEGMENTS.values() for s in group]

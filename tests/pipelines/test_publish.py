@@ -23,9 +23,10 @@ from curator_audio.stages.speech.segments import segment_record
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch
 from tests.conftest import REPOSITORY, run_cli
+from tests.extras import needs
 from tests.hub_server import TOKEN, HubServer, serving_hub
 
-huggingface_hub: Any = pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+huggingface_hub: Any = needs("huggingface_hub")
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_links_that_lead_to_no_file_are_set_aside(
 
 
 def test_the_dataset_loads(hub: HubServer, environment: dict[str, str], interleaved: Path, tmp_path: Path) -> None:
-    datasets: Any = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets: Any = needs("datasets")
     published(environment, interleaved, tmp_path / "publish")
     folder = downloaded(hub, tmp_path / "copy")
     loaded = datasets.load_dataset(folder, cache_dir=str(tmp_path / "cache"))
@@ -143,7 +144,7 @@ def test_the_dataset_loads(hub: HubServer, environment: dict[str, str], interlea
 
 
 def test_it_loads_with_sound(hub: HubServer, environment: dict[str, str], tmp_path: Path) -> None:
-    datasets: Any = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets: Any = needs("datasets")
     segment = segment_record(
         segment_id="a", duration_sec=1.0, sample_rate=8000, audio={"bytes": b"fLaC", "path": "a"}, codes=[1, 2]
     )
@@ -163,7 +164,7 @@ def test_it_loads_with_sound(hub: HubServer, environment: dict[str, str], tmp_pa
 def test_files_of_other_columns_load_together(
     hub: HubServer, environment: dict[str, str], interleaved: Path, tmp_path: Path
 ) -> None:
-    datasets: Any = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets: Any = needs("datasets")
     more = pa.table({"text_first": ["later"], "num_segments": pa.array([3], pa.int32()), "language": ["ar"]})
     pq.write_table(more, interleaved / "data" / "train-0009.parquet")
     assert "type" not in published(environment, interleaved, tmp_path / "publish")
@@ -181,7 +182,7 @@ def test_files_of_other_columns_load_together(
 
 
 def test_tar_shards_with_sidecars_load(hub: HubServer, environment: dict[str, str], tmp_path: Path) -> None:
-    datasets: Any = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets: Any = needs("datasets")
     (tmp_path / "shards").mkdir()
     for number in range(2):
         with tarfile.open(tmp_path / "shards" / f"{number}.tar", "w") as archive:
@@ -202,7 +203,7 @@ def test_tar_shards_with_sidecars_load(hub: HubServer, environment: dict[str, st
 def test_more_on_the_hub_than_is_published_loads_too(
     hub: HubServer, environment: dict[str, str], interleaved: Path, tmp_path: Path
 ) -> None:
-    datasets: Any = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets: Any = needs("datasets")
     older = (interleaved / "data" / "train-0000.parquet").read_bytes()
     hub.create("me/talks", files={"data/older.parquet": older, "data/notes.json": b"{}"})
     told = publish(environment, interleaved, tmp_path / "publish", "dry_run=true").stdout
@@ -216,7 +217,7 @@ def test_more_on_the_hub_than_is_published_loads_too(
 def test_a_hub_whose_xet_storage_is_not_there(
     hub: HubServer, environment: dict[str, str], interleaved: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("hf_xet", reason="only with it the client sends in this way")
+    needs("hf_xet")
     done = publish({**environment, "HF_HUB_DISABLE_XET": "0"}, interleaved, tmp_path / "publish")
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line]
@@ -303,6 +304,23 @@ def test_a_dry_run_tells_and_does_nothing(
     assert "  there data/train-0000.parquet" in told and "  send data/train-0001.parquet 3.8 kB\n" in told
     assert "\n  1 files to send, 3.8 kB; 3 there already\n" in told
     assert set(hub.kinds()) == {"info", "tree"}
+
+
+def test_a_dry_run_needs_no_token(
+    hub: HubServer, environment: dict[str, str], interleaved: Path, tmp_path: Path
+) -> None:
+    del environment["HF_TOKEN"]
+    unseen = "  without a token, which publishing needs, nothing private is seen"
+
+    hub.create("me/talks", private=True)
+    told = publish(environment, interleaved, tmp_path / "publish", "dry_run=true").stdout
+    assert "(will be created, private)\n" in told and "  4 files to send, " in told and unseen in told
+
+    hub.create("me/open", private=False)
+    words = ("dry_run=true", "repo_id=me/open", "private=false")
+    told = publish(environment, interleaved, tmp_path / "publish", *words).stdout
+    assert f"to datasets/me/open at {hub.endpoint}, branch main\n" in told and "  4 files to send, " in told
+    assert not (tmp_path / "publish").exists()
 
 
 # The token -----------------------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ import soundfile
 
 from curator_audio.cli import main
 from curator_audio.storage.storage import Storage
+from tests.extras import needs
 
-pytest.importorskip("neucodec")
+needs("neucodec")
 
 RATE = 16000
 TINY = ("model=random-tiny", "resources={cpus: 1, gpus: 0}")
@@ -103,12 +104,12 @@ def segment_and_encode(corpus: Corpus) -> None:
 
 
 def rows(output_dir: str) -> dict[str, dict[str, Any]]:
-    """All segments by channel and name; none may be there twice."""
+    """All segments by id; none may be there twice."""
     found: dict[str, dict[str, Any]] = {}
     for info in Storage().list_files(f"{output_dir}/data"):
         with Storage().open(info.path) as file:
             for row in pyarrow.parquet.read_table(file).to_pylist():
-                name = f"{row['channel']}/{row['segment_id']}"
+                name = row["segment_id"]
                 assert name not in found
                 found[name] = row
     return found

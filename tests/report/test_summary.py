@@ -34,6 +34,11 @@ def test_totals_over_all_partitions() -> None:
     ]
 
 
+def test_a_result_is_shown_in_a_line_however_many_partitions_it_has() -> None:
+    many = result(*map(entry, range(1000)), failures={"p7": "no room"})
+    assert repr(many) == "<RunResult of alm: 1000 partitions, 5000 records, 1 failures in out.jsonl>"
+
+
 def test_quarantined_records_are_counted_by_reason_and_do_not_change_the_exit_status() -> None:
     run = result(
         entry(0, quarantined={"invalid_json": 1}), entry(1, quarantined={"missing_field": 2, "invalid_json": 2})

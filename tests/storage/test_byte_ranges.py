@@ -10,16 +10,17 @@ from curator_audio.storage.byte_ranges import OVERLONG_KEPT_BYTES, Lines, read_b
 
 MAX_LINE_BYTES = 2**20
 
-line_ends = st.sampled_from(["\n", "\r\n", "\n\n", "\r", "\u2028", "\x85", ""])
+line_ends = st.sampled_from(["\n", "\r\n", "\n\n", "\n \t\n", "\n  ", "\x0b\n", "\r", "\u2028", "\x85", ""])
 texts = st.lists(st.tuples(st.text(max_size=40), line_ends)).map(lambda pieces: "".join(map("".join, pieces)).encode())
 
 
 def lines_with_offsets(data: bytes) -> list[tuple[int, bytes]]:
-    """The lines of a file, found the plain way: ``\\n`` and nothing else ends a line."""
+    """The lines of a file that are not blank, found the plain way: ``\\n`` and nothing else ends a line."""
     lines = []
     offset = 0
     for line in io.BytesIO(data):
-        lines.append((offset, line.removesuffix(b"\n")))
+        if not line.isspace():
+            lines.append((offset, line.removesuffix(b"\n")))
         offset += len(line)
     return lines
 
@@ -149,3 +150,15 @@ def test_the_hash_tells_lines_apart_and_not_where_they_lie() -> None:
     assert Lines(0, b"one\n").sha256 == Lines(400, b"one\n").sha256
     assert Lines(0, b"one\n").sha256 != Lines(0, b"one").sha256
     assert Lines(0, b"one", overlong_num_bytes=500).sha256 != Lines(0, b"one", overlong_num_bytes=501).sha256
+
+
+def test_blank_lines_are_passed_over_however_many_there_are() -> None:
+    assert list(Lines(5, b"\n" * 10**6 + b"\r\n" * 10**5 + b"  a\n \t")) == [(5 + 1_200_000, b"  a")]
+
+
+@pytest.mark.parametrize("rest", [b"x\nnext\n", b"\nnext\n"])
+def test_a_line_of_too_many_blanks_is_told(rest: bytes) -> None:
+    data = b"first\n" + b" " * 200_000 + rest
+    for pieces in (blocks_of(data, 1000, 100_000), ranges_of(data, 50_000, 100_000)):
+        assert joined(pieces) == [(0, b"first"), (6, b" " * OVERLONG_KEPT_BYTES), (len(data) - 5, b"next")]
+        assert [lines.overlong_num_bytes for lines in pieces if lines.overlong_num_bytes] == [len(data) - 12]

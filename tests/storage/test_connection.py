@@ -13,7 +13,14 @@ from typing import Any
 
 import pytest
 
-from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageError, StorageFullError
+from curator_audio.errors import (
+    AccessError,
+    ConfigurationError,
+    CuratorError,
+    StorageError,
+    StorageFullError,
+    UnreachableError,
+)
 from curator_audio.storage.connection import check_connection
 from curator_audio.storage.storage import Storage
 from tests.storage.servers import Store, certificate, refusing, reply, serving
@@ -56,7 +63,7 @@ def test_a_folder_of_a_store(s3_endpoint: str, s3_bucket: str) -> None:
     can = f"can be listed, read, written and deleted (endpoint {s3_endpoint}, … ms a request)"
 
     for path in (f"{s3_bucket}/folder", f"{s3_bucket}/folder/", s3_bucket):
-        assert without_time(check_connection(path, options)) == f"{path} (nothing there yet) {can}"
+        assert without_time(check_connection(path, options)) == f"{path.rstrip('/')} (nothing there yet) {can}"
     assert Storage(options).list_files(s3_bucket) == []
 
     Storage(options).write(f"{s3_bucket}/folder/in.jsonl", b"{}")
@@ -238,9 +245,9 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", f"{tmp_path}/none")
     monkeypatch.setenv("AWS_CONFIG_FILE", f"{tmp_path}/none")
     with serving(Store()) as host:
-        line = refused(AccessError, FOLDER, endpoint_url=f"http://{host}")
+        line = refused(ConfigurationError, FOLDER, endpoint_url=f"http://{host}")
         remedy = "set S3_ACCESS_KEY and S3_SECRET_KEY, or AWS's own variables"
-        assert line == f"{FOLDER} cannot be listed or written: no credentials; {remedy} (endpoint http://{host})"
+        assert line == f"cannot list {FOLDER}: no credentials; {remedy} (endpoint http://{host})"
 
         assert check_connection(FOLDER, {"endpoint_url": f"http://{host}", "anon": True}).startswith(FOLDER)
 
@@ -256,8 +263,8 @@ def test_half_of_the_credentials(monkeypatch: pytest.MonkeyPatch, name: str, val
     monkeypatch.delenv("S3_ACCESS_KEY")
     monkeypatch.setenv(name, value)
     with serving(Store()) as host:
-        line = refused(AccessError, FOLDER, endpoint_url=f"http://{host}")
-    assert line.startswith(f"{FOLDER} cannot be listed or written: no credentials ({detail}); set S3_ACCESS_KEY and")
+        line = refused(ConfigurationError, FOLDER, endpoint_url=f"http://{host}")
+    assert line.startswith(f"cannot list {FOLDER}: no credentials ({detail}); set S3_ACCESS_KEY and")
 
 
 def test_credentials_with_a_line_break(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,10 +276,10 @@ def test_credentials_with_a_line_break(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_secret_of_a_url_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = f"http://{ACCESS_KEY}:{SECRET_KEY}@127.0.0.1:1"
-    assert "http://…@127.0.0.1:1 refuses" in refused(StorageError, FOLDER, endpoint_url=endpoint, anon=True)
-    assert "http://…@127.0.0.1:1" in refused(StorageError, f"{endpoint}/in.jsonl?signature={SECRET_KEY}")
+    assert "http://…@127.0.0.1:1 refuses" in refused(UnreachableError, FOLDER, endpoint_url=endpoint, anon=True)
+    assert "http://…@127.0.0.1:1" in refused(UnreachableError, f"{endpoint}/in.jsonl?signature={SECRET_KEY}")
     monkeypatch.setenv("HTTP_PROXY", endpoint)
-    line = refused(StorageError, FOLDER, endpoint_url="http://127.0.0.1:2")
+    line = refused(UnreachableError, FOLDER, endpoint_url="http://127.0.0.1:2")
     assert "(http://…@127.0.0.1:1 refuses connections: nothing listens there); check HTTP_PROXY and HTTPS_PROXY" in line
 
 
@@ -280,7 +287,7 @@ def test_no_secret_of_a_url_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nobody_listens() -> None:
-    line = refused(StorageError, FOLDER, endpoint_url="http://127.0.0.1:1")
+    line = refused(UnreachableError, FOLDER, endpoint_url="http://127.0.0.1:1")
     unreachable = "the endpoint cannot be reached (http://127.0.0.1:1 refuses connections: nothing listens there)"
     assert line == f"cannot list {FOLDER}: {unreachable}; check endpoint_url"
 
@@ -290,7 +297,7 @@ def test_a_host_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    line = refused(StorageError, FOLDER, endpoint_url="http://store.invalid:9000")
+    line = refused(UnreachableError, FOLDER, endpoint_url="http://store.invalid:9000")
     unreachable = "the endpoint cannot be reached (the host of http://store.invalid:9000 is not known)"
     assert line == f"cannot list {FOLDER}: {unreachable}; check endpoint_url"
 

@@ -35,8 +35,8 @@ def storage_at(endpoint: str) -> Storage:
 def impatient_storage_at(endpoint: str) -> Storage:
     """One that waits for half a second, and sends nothing twice."""
     storage = storage_at(endpoint)
-    once = {"read_timeout": 0.5, "retries": {"total_max_attempts": 1}}
-    storage._s3_arguments = s3_arguments({"endpoint_url": endpoint}) | {"config_kwargs": once}
+    once = {"config_kwargs": {"read_timeout": 0.5}, "tries": 1}
+    storage._s3_arguments = s3_arguments({"endpoint_url": endpoint}) | once
     return storage
 
 

@@ -1,5 +1,7 @@
+import hashlib
 import json
 import os
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curator_audio.errors import ConfigurationError
-from curator_audio.storage.ledger import Ledger, LedgerEntry, StageMetrics, StepEntry, relative_to
+from curator_audio.errors import ConfigurationError, StorageError
+from curator_audio.storage.ledger import Ledger, LedgerEntry, StageMetrics, StepEntry, fingerprint_of, relative_to
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import Part, Partition
 
@@ -404,8 +406,14 @@ def test_files_that_are_not_made_again_go(out: str) -> None:
     ledger.add(tree_entry(out, "a", Part("n/1.npz", 1, "", 1), Part("n/2.npz", 1, "", 1)))
     ledger.gather()
     ledger = loaded(out)
-    ledger.add(tree_entry(out, "a", Part("n/2.npz", 2, "", 1), Part("n/3.npz", 1, "", 1)))
-    assert files(out) == {"n/2.npz", "n/3.npz", "_ledger/entries.jsonl", "_ledger/entries/a.json"}
+    ledger.add(tree_entry(out, "b", Part("n/4.npz", 1, "", 1), Part("n/5.npz", 1, "", 1)))
+    ledger.gather()
+    ledger = loaded(out)
+    ledger.add(tree_entry(out, "a", Part("n/2.npz", 2, "", 1), Part("n/3.npz", 1, "", 1), Part("n/4.npz", 1, "", 1)))
+    ledger.add(tree_entry(out, "b"))
+    ledger.forget([])
+    entries = {f"_ledger/{name}" for name in ("entries.jsonl", "entries/a.json", "entries/b.json")}
+    assert files(out) == {"n/2.npz", "n/3.npz", "n/4.npz", *entries}, "which has moved from one partition to another"
 
 
 def test_files_that_are_not_made_again_go_after_a_kill_too(out: str) -> None:
@@ -426,6 +434,7 @@ def test_files_written_in_the_place_of_their_source_are_never_deleted(out: str) 
     ledger = loaded(out)
     assert ledger.is_there(done)
     ledger.add(tree_entry(out, "a"))
+    ledger.forget([])
     assert "n/1.npz" in files(out) and "n/2.npz" not in files(out)
 
     done = tree_entry(out, "a", mine, made)
@@ -472,7 +481,9 @@ def part(word: str) -> Part:
 def test_parts_are_found_in_the_joined_file(out: str) -> None:
     ledger = joined(out, NEW)
 
-    assert ledger.steps == {"join": step(NEW)}
+    assert {name: (one.inputs_sha256, one.ranges) for name, one in ledger.steps.items()} == {
+        "join": (step(NEW).inputs_sha256, step(NEW).ranges)
+    }
     source = ledger.part_source(part("two"))
     assert source is not None
     assert Storage().read_range(source.path, source.start, source.start + source.num_bytes) == b"two\n"
@@ -577,3 +588,240 @@ def test_a_file_written_again_with_the_same_content_is_noted(out: str) -> None:
     again = loaded(out).entries["a"]
     assert again.version == "10-2.5"
     assert again.parts == done.parts
+
+
+# What tells a file -------------------------------------------------------------------------------------------
+
+
+def made(out: str, name: str, data: bytes) -> LedgerEntry:
+    """A partition as a worker commits it."""
+    storage = Storage()
+    path = f"{out}/shards/{name}.jsonl"
+    storage.write(path, data)
+    version = storage.list_files(f"{out}/shards", max_depth=1)[-1].version
+    part = Part(f"shards/{name}.jsonl", len(data), hashlib.sha256(data).hexdigest(), 1, version=version)
+    done = entry(name, parts=[part])
+    storage.write(Ledger(storage, out).paths.entry(name), done.to_json())
+    return done
+
+
+def test_a_part_that_was_written_again_with_other_bytes_of_the_same_size_is_not_there(out: str) -> None:
+    made(out, "a", b"one\n")
+    ledger = loaded(out)
+    assert ledger.is_there(ledger.entries["a"], may_read=False)
+
+    written_later(f"{out}/shards/a.jsonl", b"two\n")
+    ledger = loaded(out)
+    assert not ledger.is_there(ledger.entries["a"])
+
+
+def test_a_part_that_was_written_again_with_the_same_bytes_is_read_once(
+    out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, read = [], Storage.read_range
+    monkeypatch.setattr(Storage, "read_range", lambda self, path, *at: reads.append(path) or read(self, path, *at))
+    made(out, "a", b"one\n")
+    is_another = written_later(f"{out}/shards/a.jsonl", b"one\n")
+
+    for num_reads in (is_another, is_another):
+        ledger = loaded(out)
+        assert ledger.is_there(ledger.entries["a"])
+        assert len(reads) == num_reads
+        ledger.gather()
+
+
+def written_later(path: str, data: bytes) -> bool:
+    """Write a file again; returns whether its version must differ: an etag tells the same of the same bytes."""
+    Storage().write(path, data)
+    if path.startswith("/"):
+        os.utime(path, ns=(10**18, 10**18))
+    return not path.startswith("s3")
+
+
+def test_a_folder_that_was_copied_is_read_once_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a joined file, which has no hash: those of the parts in it decide."""
+    out = f"{tmp_path}/out"
+    words = [b"one\n", b"three\n"]
+    parts = [Part(f"_ledger/parts/{n}.jsonl", len(w), hashlib.sha256(w).hexdigest(), 1) for n, w in enumerate(words)]
+    Storage().write(f"{out}/all.jsonl", b"".join(words))
+    ranges = {part.key: (4 * n, part.num_bytes) for n, part in enumerate(parts)}
+    ledger = loaded(out)
+    joined = Part("all.jsonl", 10, "", 2, version=Storage().info(f"{out}/all.jsonl").version)
+    ledger.finish_step("join", StepEntry("inputs", [joined], ranges))
+    shutil.copytree(out, f"{tmp_path}/copy")
+    os.utime(f"{tmp_path}/copy/all.jsonl", ns=(10**17, 10**17))
+
+    copied = loaded(f"{tmp_path}/copy")
+    assert copied.step_is_done("join", "inputs")
+    assert [copied.part_source(part) is not None for part in parts] == [True, True]
+    copied.gather()
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "read_range", lambda *_: pytest.fail("read again"))
+        assert loaded(f"{tmp_path}/copy").step_is_done("join", "inputs")
+
+    written_later(f"{tmp_path}/copy/all.jsonl", b"one\nthirty\n"[:10])
+    assert not loaded(f"{tmp_path}/copy").step_is_done("join", "inputs")
+    assert loaded(f"{tmp_path}/copy").part_source(parts[0]) is None
+
+
+def test_an_entry_without_versions_counts_by_size_and_takes_up_what_is_there(out: str) -> None:
+    """As version 0.1 wrote them."""
+    done = entry("a", b"one\n", b"{}\n")
+    values = json.loads(done.to_json())
+    del values["made_with"]
+    for part in values["parts"] + values["quarantine"]:
+        del part["version"]
+    Storage().write(f"{out}/_ledger/parts/a.jsonl", b"one\n")
+    Storage().write(f"{out}/quarantine/part-a.jsonl", b"{}\n")
+    Storage().write(f"{out}/_ledger/entries.jsonl", json.dumps(values).encode())
+    loaded(out).claim(CONFIGURATION)
+
+    ledger = Ledger(Storage(), out)
+    ledger.check_configuration(CONFIGURATION)
+    ledger.load()
+    assert ledger.is_there(ledger.entries["a"], may_read=False)
+    ledger.gather()
+
+    again = loaded(out).entries["a"]
+    assert again.made_with == fingerprint_of(CONFIGURATION)
+    assert all(part.version for part in [*again.parts, *again.quarantine])
+
+
+def test_parts_that_are_replaced_while_they_are_read_are_told(out: str) -> None:
+    for name in "ab":
+        made(out, name, b"one\n")
+    ledger = loaded(out)
+    parts = [part for entry in ledger.entries.values() for part in entry.parts]
+    for some in (parts, parts[1:]):
+        ledger.check_unchanged(some)
+    written_later(f"{out}/shards/b.jsonl", b"two\n")
+    for some in (parts, parts[1:]):
+        with pytest.raises(StorageError, match=r"shards/b.jsonl has gone or was replaced while the run was going on"):
+            ledger.check_unchanged(some)
+    ledger.check_unchanged(parts[:1])
+
+
+# Entries of others -------------------------------------------------------------------------------------------
+
+
+def resumed(out: str) -> Ledger:
+    ledger = Ledger(Storage(), out)
+    ledger.check_configuration(CONFIGURATION)
+    ledger.load()
+    return ledger
+
+
+def test_an_entry_of_another_configuration_displaces_and_deletes_nothing(out: str) -> None:
+    loaded(out).claim(CONFIGURATION)
+    made(out, "a", b"one\n")
+    resumed(out).gather()
+    right = resumed(out).entries
+    late = entry("a", parts=[Part("shards/a-0.jsonl", 4, "", 1, version="4-1.5")], made_with="of another")
+    Storage().write(f"{out}/_ledger/entries/a.json", late.to_json())
+    Storage().write(f"{out}/shards/a-0.jsonl", b"mine")
+
+    ledger = resumed(out)
+    assert ledger.entries == right and ledger.is_there(ledger.entries["a"])
+    ledger.sweep(f"{out}/shards")
+    ledger.gather()
+
+    assert resumed(out).entries == right
+    assert {"shards/a.jsonl", "shards/a-0.jsonl"} <= files(out)
+    assert "_ledger/entries/a.json" not in files(out)
+
+
+def test_a_file_that_only_such_an_entry_has_is_deleted(out: str) -> None:
+    loaded(out).claim(CONFIGURATION)
+    made(out, "a", b"one\n")
+    late = made(out, "late", b"two\n")
+    late.made_with = "of another"
+    Storage().write(f"{out}/_ledger/entries/late.json", late.to_json())
+
+    resumed(out).sweep(f"{out}/shards")
+
+    assert "shards/a.jsonl" in files(out) and "shards/late.jsonl" not in files(out)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": {"b": None}}, {"a": {}}),
+        ({"a": {"b": [1, {"c": None}]}}, {"a": {"b": [1, {}]}}),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+    ],
+)
+def test_configurations_that_mean_the_same_have_one_fingerprint(one: Any, other: Any) -> None:
+    assert fingerprint_of(one) == fingerprint_of(other) != fingerprint_of({"a": {"b": 3}})
+
+
+def test_a_configuration_in_other_words_keeps_the_fingerprint_of_the_first(out: str) -> None:
+    Ledger(Storage(), out).claim({"builder": {"min_sec": 2}})
+    ledger = Ledger(Storage(), out)
+    ledger.check_configuration({"builder": {"min_sec": 2.0, "limit": None}})
+    ledger.claim({"builder": {"min_sec": 2.0, "limit": None}})
+    again = Ledger(Storage(), out)
+    again.check_configuration({"builder": {"min_sec": 2}})
+    assert ledger.fingerprint == again.fingerprint == fingerprint_of({"builder": {"min_sec": 2}})
+
+
+# Paths that lead out -----------------------------------------------------------------------------------------
+
+OUTSIDE = ["../mine", "shards/../../mine", "{root}/mine", "{root}/out/../mine", "link/mine", "{root}/outmine"]
+
+
+@pytest.mark.parametrize("kind", ["part", "quarantine", "started", "step", "partition"])
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_what_a_ledger_names_outside_of_its_folder_stays(
+    kind: str, path: str, tmp_path: Path, warned: list[str]
+) -> None:
+    out, path = f"{tmp_path}/out", path.format(root=tmp_path)
+    for file in ("mine", "mine.json", "outmine", "out/shards/ours.jsonl"):
+        Storage().write(f"{tmp_path}/{file}", b"x")
+    (tmp_path / "out" / "link").symlink_to(tmp_path)
+    ours, outside = Part("shards/ours.jsonl", 1, "", 1), Part(path, 1, "", 1)
+    listed = entry(path if kind == "partition" else "a", parts=[ours, outside] if kind == "part" else [ours])
+    if kind == "quarantine":
+        listed.quarantine = [outside]
+    Storage().write(f"{out}/_ledger/entries.jsonl", listed.to_json())
+    if kind == "started":
+        loaded(out).note_started([entry("b", parts=[outside])])
+    if kind == "step":
+        loaded(out).finish_step("join", StepEntry("", [outside], {outside.key: (0, 1)}))
+
+    resumed = loaded(out)
+    assert resumed.started == {} and not any(step.ranges for step in resumed.steps.values())
+    assert resumed.part_source(outside) is None or kind == "step"
+    resumed.forget(list(resumed.entries.values()))
+    resumed.sweep(f"{out}/shards")
+    ledger = Ledger(Storage(), out)
+    ledger.load(to_erase=True)
+    ledger.erase()
+
+    assert {info.path for info in Storage().list_files(str(tmp_path), max_depth=1)} == {
+        f"{tmp_path}/{name}" for name in ("mine", "mine.json", "outmine")
+    }
+    assert "shards/ours.jsonl" not in files(out)
+    named = [line for line in warned if f"lie neither in {out} nor where this run writes: " in line]
+    assert all(path in line for line in named) and (named or kind == "partition")
+
+
+def test_what_lies_where_this_run_writes_is_its_own(tmp_path: Path) -> None:
+    out, elsewhere = f"{tmp_path}/out", f"{tmp_path}/elsewhere"
+    Storage().write(f"{elsewhere}/a.jsonl", b"x")
+    made_there = entry("a", parts=[Part(f"{elsewhere}/a.jsonl", 1, "", 1)])
+    Storage().write(f"{out}/_ledger/entries.jsonl", made_there.to_json())
+    ledger = Ledger(Storage(), out, [elsewhere])
+    ledger.load()
+    assert ledger.is_there(ledger.entries["a"])
+    ledger.erase()
+    assert files(elsewhere) == set()
+
+
+@pytest.mark.parametrize("folder", ["_ledger", "_ledger/parts", "_ledger/entries", "quarantine"])
+def test_a_folder_of_the_ledger_that_is_a_link_is_refused(folder: str, tmp_path: Path) -> None:
+    Storage().write(f"{tmp_path}/mine/a.jsonl", b"x")
+    (tmp_path / "out" / folder).parent.mkdir(parents=True)
+    (tmp_path / "out" / folder).symlink_to(tmp_path / "mine")
+    with pytest.raises(ConfigurationError, match=rf"out/{folder} is a link to .*/mine, and runs delete what they find"):
+        loaded(f"{tmp_path}/out")
+    assert files(f"{tmp_path}/mine") == {"a.jsonl"}

@@ -19,7 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+from tests.extras import needs
+
+torch = needs("torch")
 
 from torch.utils.data import DataLoader  # noqa: E402
 
@@ -437,7 +439,7 @@ def test_workers_that_stay_learn_of_the_next_epoch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_stateful_loader_resumes_exactly(num_workers: int, tmp_path: Path) -> None:
-    stateful = pytest.importorskip("torchdata.stateful_dataloader", reason="torchdata is not installed")
+    stateful = needs("torchdata.stateful_dataloader")
     write_parquet(str(tmp_path), [9, 4, 2])
 
     def new() -> tuple[ShardDataset, Any]:
@@ -468,7 +470,7 @@ def test_a_stateful_loader_resumes_exactly(num_workers: int, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_state_saved_between_two_passes_begins_the_next_one(num_workers: int, tmp_path: Path) -> None:
-    stateful = pytest.importorskip("torchdata.stateful_dataloader", reason="torchdata is not installed")
+    stateful = needs("torchdata.stateful_dataloader")
     write_parquet(str(tmp_path), [9])
 
     def new() -> tuple[ShardDataset, Any]:

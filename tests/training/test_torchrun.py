@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
-
-pytest.importorskip("torch", reason="PyTorch is not installed")
-pytest.importorskip("torchdata.stateful_dataloader", reason="torchdata is not installed")
 
 from tests.conftest import REPOSITORY
+from tests.extras import needs
+
+needs("torch")
+needs("torchdata.stateful_dataloader")
 
 TRAIN = """
 import os, sys

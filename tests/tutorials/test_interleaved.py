@@ -8,14 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
+from tests.extras import needs
 from tests.hub_server import TOKEN, serving_hub
 from tests.tutorials.blocks import PYTHON, REPOSITORY, comparable, steps, text_of
 
 
 def test_commands_print_what_the_tutorial_shows(tmp_path: Path) -> None:
-    pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+    needs("huggingface_hub")
     for name in ("main.py", "tutorials"):
         (tmp_path / name).symlink_to(REPOSITORY / name)
     with serving_hub() as hub:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
+from tests.extras import needs, needs_program
 from tests.tutorials.blocks import PYTHON, REPOSITORY, comparable, steps, text_of
-
-pytestmark = [
-    pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng speaks the recordings"),
-    pytest.mark.skipif(importlib.util.find_spec("neucodec") is None, reason="the extra codec is not installed"),
-]
 
 
 def test_commands_print_what_the_tutorial_shows(tmp_path: Path) -> None:
+    needs("neucodec")
+    needs_program("espeak-ng")
     for name in ("main.py", "tutorials"):
         (tmp_path / name).symlink_to(REPOSITORY / name)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}

@@ -36,9 +36,11 @@ class JoinParts(AfterStep):
                         raise StorageError(f"the part {part.path} has gone while the run was going on; run again")
                     ranges[part.key] = (file.num_bytes, part.num_bytes)
                     storage.append_range(file, source.path, source.start, source.num_bytes)
+                ledger.check_unchanged(parts)
                 num_records = sum(part.num_records for part in parts)
                 output = Part(ledger.relative(writer.output_path), file.num_bytes, "", num_records)
                 step = StepEntry(inputs, [output], ranges)
                 ledger.announce_step(self.name, step)
+            output.version = file.version
             ledger.finish_step(self.name, step)
         ledger.drop_parts(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import posixpath
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from curator_audio.pipeline.plan import Plan
 from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
 from curator_audio.storage.atomic_file import is_temporary
 from curator_audio.storage.ledger import StepEntry, sha256_of
-from curator_audio.storage.storage import absolute, join
+from curator_audio.storage.storage import FileInfo, absolute, join
 from curator_audio.tasks import Part
 
 STATE = "state.json"
@@ -61,6 +62,9 @@ class SaveToDisk(AfterStep):
         if self.path == plan.writer.output_path.rstrip("/"):
             raise ConfigurationError(f"save_to_disk writes to {self.path}, where the shards are; give another path")
 
+    def output_places(self, plan: Plan) -> list[str]:
+        return [self.path] if self.path is not None else []
+
     def run(self, context: AfterContext) -> None:
         if self.path is None:
             return
@@ -74,24 +78,25 @@ class SaveToDisk(AfterStep):
         before = self._claim(context, self.path, list(shards))
         outputs: list[Part] = []
         for path, part in shards.items():
-            num_bytes = there.get(path) or _write_arrow(context, part, path)
-            outputs.append(Part(ledger.relative(path), num_bytes, "", part.num_records))
+            found = there.get(path)
+            num_bytes, version = (found.num_bytes, found.version) if found else _write_arrow(context, part, path)
+            outputs.append(Part(ledger.relative(path), num_bytes, "", part.num_records, version=version))
         schema = _schema(context.plan)
         state = _state([posixpath.basename(path) for path in shards], fingerprint=inputs[:16])
         for name, values in ((INFO, json.loads(schema.metadata[b"huggingface"])["info"]), (STATE, state)):
             path, data = join(self.path, name), json.dumps(values, indent=2).encode()
-            context.storage.write(path, data)
-            outputs.append(Part(ledger.relative(path), len(data), "", 0))
+            version = context.storage.written(path, data)
+            outputs.append(Part(ledger.relative(path), len(data), hashlib.sha256(data).hexdigest(), 0, version=version))
         context.storage.delete(sorted(before - {ledger.absolute(part.path) for part in outputs}))
         ledger.finish_step(self.name, StepEntry(inputs, outputs))
 
-    def _files_there(self, context: AfterContext, folder: str) -> dict[str, int]:
-        """The files that are in the folder, with their sizes.
+    def _files_there(self, context: AfterContext, folder: str) -> dict[str, FileInfo]:
+        """The files that are in the folder.
 
         Raises:
             ConfigurationError: they are a dataset that no run of this output folder wrote.
         """
-        listed = {file.path: file.num_bytes for file in context.storage.list_files(folder, max_depth=1)}
+        listed = {file.path: file for file in context.storage.list_files(folder, max_depth=1)}
         if join(folder, STATE) in listed and not self._noted(context, folder):
             raise ConfigurationError(
                 f"{folder} holds a dataset already, and not from here; move it, or give save_to_disk another path"
@@ -113,8 +118,8 @@ class SaveToDisk(AfterStep):
         return {path for path in paths if path.rpartition("/")[0] == folder}
 
 
-def _write_arrow(context: AfterContext, part: Part, path: str) -> int:
-    """Write a shard as a stream of Arrow messages; returns its size in bytes."""
+def _write_arrow(context: AfterContext, part: Part, path: str) -> tuple[int, str]:
+    """Write a shard as a stream of Arrow messages; returns its size in bytes, and its version."""
     import pyarrow.parquet
 
     storage, schema = context.storage, _schema(context.plan)
@@ -129,7 +134,8 @@ def _write_arrow(context: AfterContext, part: Part, path: str) -> int:
             for batch in table.to_batches():
                 file.write(batch.serialize().to_pybytes())
         file.write(END_OF_STREAM)
-    return file.num_bytes
+        context.ledger.check_unchanged([part])  # it goes by the hash of what it was made of
+    return file.num_bytes, file.version
 
 
 def _arrow_name(part: Part) -> str:

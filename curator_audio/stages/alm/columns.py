@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from curator_audio.errors import RecordError
+from curator_audio.stages.optional import Ignored, is_number
+from curator_audio.stages.times import END_OF_RECORDING
 
 Segment = dict[str, Any]
 
@@ -71,7 +73,10 @@ def times(segments: Sequence[Segment]) -> tuple[list[float], list[float], list[f
     if durations and min(durations) < 0:
         index = next(i for i, duration in enumerate(durations) if duration < 0)
         place = f"segments[{index}] ends at {ends[index]}, before its start {starts[index]}"
-        raise RecordError("negative_duration", f"{place}; give an end of at least the start")
+        remedy = "give an end of at least the start"
+        if ends[index] == END_OF_RECORDING:
+            remedy += ", or the entry's 'duration', which -1 would stand for"
+        raise RecordError("negative_duration", f"{place}; {remedy}")
     if not math.isfinite(total):
         raise RecordError("not_finite", "the total duration of the segments is beyond the range of a float")
     return starts, ends, durations, total
@@ -134,14 +139,15 @@ def second(holder: Segment, key: str, place: str) -> float:
     return number
 
 
-def bandwidths(segments: Sequence[Segment]) -> list[float]:
+def bandwidths(segments: Sequence[Segment], ignored: Ignored) -> list[float]:
     """The bandwidth of every segment in Hz; an absent or null one (or absent or null metrics) is 0.
 
-    Raises:
-        RecordError: ``metrics`` is no object, or a bandwidth is no number or not finite.
+    Args:
+        segments: the segments.
+        ignored: where metrics that are no object and bandwidths that are no number are counted; they are 0, too.
 
     Example:
-        >>> bandwidths([{"metrics": {"bandwidth": 8000}}, {"metrics": None}, {}])
+        >>> bandwidths([{"metrics": {"bandwidth": 8000}}, {"metrics": None}, {"metrics": "loud"}], Ignored())
         [8000, 0, 0]
     """
     try:
@@ -150,53 +156,50 @@ def bandwidths(segments: Sequence[Segment]) -> list[float]:
             return values
     except (KeyError, TypeError, IndexError):
         pass  # most often one that is absent
-    return [_bandwidth(segment, index) for index, segment in enumerate(segments)]
+    return [_bandwidth(segment, ignored) for segment in segments]
 
 
-def _bandwidth(segment: Segment, index: int) -> float:
+def _bandwidth(segment: Segment, ignored: Ignored) -> float:
     metrics = segment.get("metrics")
-    if metrics is None:
-        return 0
-    if not isinstance(metrics, dict):
-        raise RecordError("wrong_type", f"segments[{index}].metrics is {shown(metrics)}; give an object")
-    return hertz(metrics.get("bandwidth"), f"segments[{index}].metrics.bandwidth")
+    if isinstance(metrics, dict):
+        return hertz(metrics.get("bandwidth"), ignored)
+    if metrics is not None:
+        ignored.num_fields += 1
+    return 0
 
 
-def hertz(value: Any, place: str) -> float:
-    """A bandwidth or sample rate in Hz; null is 0.
-
-    Raises:
-        RecordError: ``not_a_number`` or ``not_finite``.
+def hertz(value: Any, ignored: Ignored) -> float:
+    """A bandwidth or sample rate in Hz; 0 for null, and for what is no number, which is counted.
 
     Example:
-        >>> hertz(16000, "audio_sample_rate"), hertz(None, "audio_sample_rate")
-        (16000, 0)
+        >>> hertz(16000, Ignored()), hertz(None, Ignored()), hertz("8k", Ignored())
+        (16000, 0, 0)
     """
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise RecordError("not_a_number", f"{place} is {shown(value)}; give Hz as a finite number")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise RecordError("not_finite", f"{place} is {shown(value)}; give Hz as a finite number")
-    return value
+    if type(value) is int or is_number(value):
+        number: float = value
+        return number
+    if value is not None:
+        ignored.num_fields += 1
+    return 0
 
 
-def speakers(segments: Sequence[Segment]) -> list[Any]:
+def speakers(segments: Sequence[Segment], ignored: Ignored) -> list[Any]:
     """The speaker of every segment; None where there is none (missing, null, empty, 0).
 
-    Raises:
-        RecordError: a speaker is a list or an object (``wrong_type``).
+    Args:
+        segments: the segments.
+        ignored: where lists and objects, which are no speakers, are counted.
 
     Example:
-        >>> speakers([{"speaker": "ann"}, {"speaker": ""}, {}])
-        ['ann', None, None]
+        >>> speakers([{"speaker": "ann"}, {"speaker": ""}, {}, {"speaker": ["ann"]}], Ignored())
+        ['ann', None, None, None]
     """
     values = [segment.get("speaker") or None for segment in segments]
     if not set(map(type, values)) <= _PLAIN_SPEAKERS or None in values:
         for index, segment in enumerate(segments):
             if isinstance(segment.get("speaker"), (list, dict)):
-                place = f"segments[{index}].speaker is {shown(segment['speaker'])}"
-                raise RecordError("wrong_type", f"{place}; give a string")
+                values[index] = None
+                ignored.num_fields += 1
     return values
 
 

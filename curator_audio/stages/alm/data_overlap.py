@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import gt
 from typing import Any
 
 from curator_audio.errors import RecordError
 from curator_audio.stages.alm.columns import all_finite_floats, second, shown
+from curator_audio.stages.alm.data_builder import ALMDataBuilderStage
 from curator_audio.stages.alm.overlap import thin_out
+from curator_audio.stages.base import ProcessingStage
+from curator_audio.stages.optional import Ignored
 from curator_audio.stages.parameters import check_number
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.tasks import Record
@@ -54,11 +58,22 @@ class ALMDataOverlapStage(RecordStage):
     target_duration: float = 120.0
 
     name = "alm_data_overlap"
+    version = 2
 
     def __post_init__(self) -> None:
         """Check the parameters."""
         check_number("overlap_percentage", self.overlap_percentage, "between 0 and 100", 0, 100)
         check_number("target_duration", self.target_duration, "above 0", 0, above=True)
+
+    def doubts(self, before: Sequence[ProcessingStage[Any, Any]]) -> list[str]:
+        """That windows are made of one length, and those of another preferred."""
+        builders = [stage for stage in before if isinstance(stage, ALMDataBuilderStage)]
+        return [
+            f"target_duration is {self.target_duration:g} s, and target_window_duration of '{builder.name}' is "
+            f"{builder.target_window_duration:g} s; give both the same, unless that is meant"
+            for builder in builders
+            if builder.target_window_duration != self.target_duration
+        ]
 
     def inputs(self) -> tuple[list[str], list[str]]:
         """Records need ``windows``."""
@@ -72,7 +87,7 @@ class ALMDataOverlapStage(RecordStage):
         """The record with its windows thinned out.
 
         Raises:
-            RecordError: the windows or ``stats`` are malformed.
+            RecordError: the windows are malformed.
         """
         windows = record["windows"]
         starts, ends = window_spans(windows)
@@ -91,8 +106,16 @@ class ALMDataOverlapStage(RecordStage):
             "filtered_dur": thinned.kept_total,
             "filtered_dur_list": thinned.kept_durations,
             "manifest_filepath": None,
-            "swift_filepath": _swift_path(record) if windows else None,
+            "swift_filepath": self._swift_path(record) if windows else None,
         }
+
+    def _swift_path(self, record: Record) -> Any:
+        stats = record.get("stats")
+        if isinstance(stats, dict):
+            return stats.get("swift_path", "")
+        if stats is not None:
+            self.log_metrics(Ignored(1).as_metrics())
+        return ""
 
 
 def window_spans(windows: Any) -> tuple[list[float], list[float]]:
@@ -135,12 +158,3 @@ def _span(window: Any, place: str) -> tuple[float, float]:
     if end < start:
         raise RecordError("negative_duration", f"{place} ends at {end}, before its start {start}")
     return start, end
-
-
-def _swift_path(record: Record) -> Any:
-    stats = record.get("stats")
-    if stats is None:
-        return ""
-    if not isinstance(stats, dict):
-        raise RecordError("wrong_type", f"stats is {shown(stats)}; give an object")
-    return stats.get("swift_path", "")

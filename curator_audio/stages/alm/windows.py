@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
-from curator_audio.errors import RecordError
-from curator_audio.stages.alm.columns import Segment, bandwidths, in_order_sum, second, shown, speakers, times
+from curator_audio.stages.alm.columns import Segment, all_finite_floats, bandwidths, in_order_sum, speakers, times
+from curator_audio.stages.optional import Ignored, as_text, is_number
 
 NO_SPEAKER = "no-speaker"
 """The name that diarisation gives to speech it could assign to nobody; it never enters a window."""
@@ -82,12 +82,13 @@ class Losses:
 
 @dataclass
 class Built:
-    """The windows of one recording, and what was lost and cut on the way."""
+    """The windows of one recording, and what was lost, cut and ignored on the way."""
 
     windows: list[dict[str, Any]]
     losses: Losses
     truncation_events: int
     total_duration: float
+    ignored: Ignored = field(default_factory=Ignored)
 
 
 def reject_for_sample_rate(segments: list[Segment]) -> Built:
@@ -110,12 +111,14 @@ def reject_for_sample_rate(segments: list[Segment]) -> Built:
 def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
     """Try every segment as the start of a window.
 
+    Bandwidths, speakers and words that are none are taken for absent.
+
     Args:
         segments: the recording's segments, in the order given; they are shared, not changed.
         rules: what makes a window.
 
     Raises:
-        RecordError: something in ``segments`` is malformed; the message names the place.
+        RecordError: a segment or its times are malformed; the message names the place.
 
     Example:
         >>> rules = WindowRules(9.0, 11.0, 8000, 2, 5, truncation=True)
@@ -125,12 +128,14 @@ def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
         [6.0, 4.0, 0.0, 0.0, 0.0]
     """
     starts, ends, durations, total_duration = times(segments)
-    names = speakers(segments)
+    ignored = Ignored()
+    names = speakers(segments, ignored)
+    with_speakers = list(map(_without_wrong_speaker, segments)) if ignored.num_fields else segments
     min_bandwidth = rules.min_bandwidth
-    low = [bandwidth < min_bandwidth for bandwidth in bandwidths(segments)]
+    low = [bandwidth < min_bandwidth for bandwidth in bandwidths(segments, ignored)]
     low.append(True)  # where segments end, every walk stops
     emitted = without_fields(segments, rules.drop_fields)
-    shortener = SegmentShortener(segments, emitted, rules.drop_fields)
+    shortener = SegmentShortener(segments, emitted, rules.drop_fields, ignored)
     min_duration, max_duration = rules.min_duration, rules.max_duration
     min_speakers, max_speakers = rules.min_speakers, rules.max_speakers
     truncation = rules.truncation
@@ -176,7 +181,7 @@ def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
         else:
             window_end = ends[stop - 1] if run else ends[i]
         if len(run) < 2 or not min_duration <= window_end - start <= max_duration:
-            _lose_to_window(losses, segments, emitted, i, min(stop, num_segments - 1), run, low, durations[i])
+            _lose_to_window(losses, with_speakers, emitted, i, min(stop, num_segments - 1), run, low, durations[i])
         else:
             if shortened is None or names[stop] is None:
                 totals = list(map(in_order_sum, spoken.values()))
@@ -194,7 +199,12 @@ def build_windows(segments: list[Segment], rules: WindowRules) -> Built:
                 spans.popleft()
             else:
                 del spoken[names[i]]
-    return Built(windows, losses, truncation_events, total_duration)
+    return Built(windows, losses, truncation_events, total_duration, ignored)
+
+
+def _without_wrong_speaker(segment: Segment) -> Segment:
+    is_wrong = isinstance(segment.get("speaker"), (list, dict))
+    return {name: value for name, value in segment.items() if name != "speaker"} if is_wrong else segment
 
 
 def _lose_to_window(
@@ -248,42 +258,58 @@ def without_fields(segments: list[Segment], drop_fields: frozenset[str]) -> list
     ]
 
 
+class _Words(NamedTuple):
+    """The words of a segment: when each, or else the next that has an end, ends; its text; the word as given."""
+
+    ends: list[float]
+    texts: list[str | None]
+    words: list[Any]
+
+
 class SegmentShortener:
     """Makes shortened copies of the segments of one recording.
+
+    A word without an end is no place to cut: it stays or goes with the next one that has one. What is no word is left
+    out.
 
     Args:
         segments: the segments as given.
         emitted: the same without the dropped fields.
         drop_fields: the dropped fields; copies do not get them either.
+        ignored: where words that are none, or have no end, are counted, once a segment that is cut.
 
     Example:
-        >>> words = [{"word": "so", "end": 0.5}, {"word": "be", "end": 0.8}, {"word": "it", "end": 1.2}]
+        >>> words = [{"word": "so", "end": 0.5}, {"word": "be"}, {"word": "it", "end": 0.8}, {"word": "now"}]
         >>> segments = [{"start": 0.0, "end": 1.2, "words": words}]
         >>> SegmentShortener(segments, [{"start": 0.0, "end": 1.2}], frozenset({"words"})).shorten(0, 1.0)
-        ({'start': 0.0, 'end': 0.8, 'text': 'so be'}, 0.8)
+        ({'start': 0.0, 'end': 0.8, 'text': 'so be it'}, 0.8)
     """
 
-    def __init__(self, segments: list[Segment], emitted: list[Segment], drop_fields: frozenset[str]) -> None:
+    def __init__(
+        self,
+        segments: list[Segment],
+        emitted: list[Segment],
+        drop_fields: frozenset[str],
+        ignored: Ignored | None = None,
+    ) -> None:
         self._segments = segments
         self._emitted = emitted
+        self._ignored = ignored or Ignored()
         self._set_words = "words" not in drop_fields
         self._set_text = "text" not in drop_fields
         self._set_end = "end" not in drop_fields
-        self._word_ends: dict[int, list[float]] = {}
+        self._words: dict[int, _Words] = {}
 
     def shorten(self, index: int, latest: float) -> tuple[Segment, float]:
-        """A copy of segment ``index`` with the words that end by ``latest``, and the second at which it ends.
-
-        Raises:
-            RecordError: the segment's words are malformed; the message names the word.
-        """
+        """A copy of segment ``index`` with the words that end by ``latest``, and the second at which it ends."""
         segment = self._segments[index]
-        words: list[Segment] = []
+        words: list[Any] = []
         text, end = "", segment["start"]
         if segment.get("words") is not None:
-            kept = [k for k, word_end in enumerate(self._ends_of(index)) if word_end <= latest]
-            words = [segment["words"][k] for k in kept]
-            text = self._text_of(index, kept)
+            known = self._words_of(index)
+            kept = [k for k, word_end in enumerate(known.ends) if word_end <= latest]
+            words = [known.words[k] for k in kept]
+            text = " ".join([spoken for k in kept if (spoken := known.texts[k])])
             end = words[-1]["end"] if words else end
         copy = self._emitted[index].copy()
         if self._set_words:
@@ -294,26 +320,40 @@ class SegmentShortener:
             copy["end"] = end
         return copy, float(end)
 
-    def _ends_of(self, index: int) -> list[float]:
-        """The ends of the segment's words, checked once however many windows end in the segment."""
-        ends = self._word_ends.get(index)
-        if ends is None:
-            words, place = self._segments[index]["words"], f"segments[{index}].words"
-            if not isinstance(words, list):
-                raise RecordError("wrong_type", f"{place} is {shown(words)}; give a list of words")
-            for k, word in enumerate(words):
-                if not isinstance(word, dict):
-                    raise RecordError("wrong_type", f"{place}[{k}] is {shown(word)}; give an object")
-            ends = [second(word, "end", f"{place}[{k}]") for k, word in enumerate(words)]
-            self._word_ends[index] = ends
-        return ends
+    def _words_of(self, index: int) -> _Words:
+        """The segment's words, looked at once however many windows end in the segment."""
+        found = self._words.get(index)
+        if found is None:
+            words = self._segments[index]["words"]
+            found = self._words[index] = _usual_words(words) or self._odd_words(words)
+        return found
 
-    def _text_of(self, index: int, kept: list[int]) -> str:
-        """The kept words joined by one space; a missing, null or empty one adds nothing."""
-        words = self._segments[index]["words"]
-        texts = [words[k].get("word") for k in kept]
-        for k, text in zip(kept, texts):
-            if not isinstance(text, (str, NoneType)):
-                place = f"segments[{index}].words[{k}].word"
-                raise RecordError("wrong_type", f"{place} is {shown(text)}; give a string")
-        return " ".join([text for text in texts if text])
+    def _odd_words(self, words: Any) -> _Words:
+        """Words of which some have no end, or are none."""
+        if not isinstance(words, list):
+            self._ignored.num_fields += 1
+            return _Words([], [], [])
+        found: list[tuple[float, str | None, Any]] = []
+        end = float("inf")  # of the next word that has one
+        for word in reversed(words):
+            text = word.get("word") if isinstance(word, dict) else word
+            if isinstance(word, dict) and is_number(word.get("end")):
+                end = word["end"]
+                self._ignored.num_fields += text is not None and as_text(text) is None
+            else:
+                self._ignored.num_fields += 1
+            if isinstance(word, (dict, str)):
+                found.append((end, as_text(text), word))
+        found.reverse()
+        return _Words([end for end, _, _ in found], [text for _, text, _ in found], [word for _, _, word in found])
+
+
+def _usual_words(words: Any) -> _Words | None:
+    """Words that all have an end and a text or none; None where there are others."""
+    try:
+        ends = [word["end"] for word in words]
+        texts = [word.get("word") for word in words]
+    except (TypeError, KeyError, AttributeError, IndexError):
+        return None
+    is_usual = isinstance(words, list) and all_finite_floats(ends) and set(map(type, texts)) <= {str, NoneType}
+    return _Words(ends, texts, words) if is_usual else None

@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from curator_audio.errors import AccessError, ConfigurationError, RecordError
+from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.record_stage import RecordStage
-from curator_audio.storage.s3 import SOURCE_PROTOCOL
-from curator_audio.storage.storage import Storage, absolute, is_local, join, local_path
+from curator_audio.stages.references import ReadsReferences, path_of
+from curator_audio.stages.source import SourceStage
+from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
 
 
 @dataclass
-class GetAudioDurationStage(RecordStage):
-    """Adds the length of the recording, read from the header of its file; needs the extra ``audio``.
+class GetAudioDurationStage(ReadsReferences, RecordStage):
+    """Adds the length of the recording, to the sample as ``segment`` decodes it; needs the extra ``audio``.
 
-    Reads what libsndfile reads: wav, flac, ogg (vorbis, opus), mp3. A relative path is relative to the folder of
-    the manifest, which it may not leave.
+    Reads what ``segment`` reads, and sets aside what it sets aside. What a header tells is not relied on: where a
+    recording's bytes tell how many samples they are (wav, aiff, caf, au of uncompressed sound), these are counted, and
+    everything else is decoded. A recording that breaks off has the length of what is there, and is counted in
+    ``recordings_broken_off``; one that holds more than its header tells in ``recordings_with_wrong_headers``.
 
     Args:
         audio_filepath_key: the field with the path or URL of the recording.
         duration_key: the field to add, in seconds.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
+        allow_outside: whether a manifest may name files outside of that folder.
+        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
+        timeline: ``samples`` for the length of the samples end to end, ``container`` for that with the gaps between its
+            timestamps.
+        channel: ``mix``, ``left``, ``right`` or a number from 0, which must be there.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
+
+    Raises:
+        ConfigurationError: a parameter has a value that it cannot have.
     """
 
     audio_filepath_key: str = "audio_filepath"
     duration_key: str = "duration"
     audio_dir: str | None = None
+    timeline: str = "samples"
+    channel: str | int = "mix"
+    audio_track: str | int = "default"
 
     name = "get_audio_duration"
-    _storage: Storage | None = field(default=None, init=False, repr=False)
-    _folder: str = field(default="", init=False, repr=False)
+    version = 2
+    _worker: WorkerInfo = field(default_factory=WorkerInfo, init=False, repr=False)
+    _manifest_path: str = field(default="", init=False, repr=False)
 
     def inputs(self) -> tuple[list[str], list[str]]:
         return [], [self.audio_filepath_key]
@@ -40,64 +58,42 @@ class GetAudioDurationStage(RecordStage):
         return [], [self.duration_key]
 
     def __post_init__(self) -> None:
+        self.check_rules()
         try:
-            import soundfile  # noqa: F401
-        except ImportError:
+            import av  # noqa: F401
+            import soxr  # noqa: F401
+        except ImportError as error:
             raise ConfigurationError(
-                "GetAudioDurationStage needs soundfile, which is not installed; pip install 'curator-audio[audio]'"
+                f"GetAudioDurationStage needs {error.name}, which is not installed; pip install 'curator-audio[audio]'"
             ) from None
+        from curator_audio.stages.speech.sound_options import SoundOptions, refuse_each
+
+        refuse_each(type(self).__name__, self.channel)
+        self._options = SoundOptions(self.timeline, self.channel, self.audio_track)
+
+    def check_source(self, source: SourceStage[Any]) -> None:
+        self.look_into(source, self.audio_dir, self.audio_filepath_key)
 
     def setup(self, worker: WorkerInfo) -> None:
-        self._storage = worker.storage
+        self._worker = worker
 
     def process(self, task: AudioBatch) -> AudioBatch:
-        self._folder = absolute(self.audio_dir) if self.audio_dir else task.source_path.rpartition("/")[0]
+        self._manifest_path = task.source_path
         return super().process(task)
 
     def process_record(self, record: Record) -> Record:
-        path = record[self.audio_filepath_key]
-        if not isinstance(path, str) or not path:
-            raise RecordError("wrong_type", f"{self.audio_filepath_key} is {path!r:.80}; give a path")
-        duration = self._duration_sec(resolved(path, self._folder))
+        references = self.references_of(self._manifest_path, self.audio_dir, self._worker)
+        path = references.resolved(path_of(record, self.audio_filepath_key))
+        with references.reading(path) as storage:
+            duration = self._duration_sec(storage, path)
         self.log_metric("measured_audio_duration", duration)
         return {**record, self.duration_key: duration}
 
-    def _duration_sec(self, path: str) -> float:
-        import soundfile
+    def _duration_sec(self, storage: Storage, path: str) -> float:
+        from curator_audio.stages.speech.decode import open_recording
+        from curator_audio.stages.speech.recording_report import report_findings
 
-        storage = self._storage or Storage()
-        try:
-            if is_local(path):
-                info = soundfile.info(local_path(path))
-            else:
-                with storage.open(path) as file:
-                    info = soundfile.info(file)
-        except AccessError as error:
-            raise RecordError("unreadable_audio", str(error)) from None
-        except soundfile.SoundFileError as error:
-            raise RecordError("unreadable_audio", f"{path}: {error}") from None
-        return float(info.frames / info.samplerate)
-
-
-def resolved(path: str, folder: str) -> str:
-    """A recording's path, relative ones below ``folder``.
-
-    Raises:
-        RecordError: a relative path that leaves the folder, or a URL of a protocol that nobody knows.
-
-    Example:
-        >>> resolved("audio/a.wav", "/data/corpus")
-        '/data/corpus/audio/a.wav'
-    """
-    if "://" in path:
-        from fsspec import available_protocols
-
-        protocol = path.split("://", 1)[0]
-        if protocol != SOURCE_PROTOCOL and protocol not in available_protocols():
-            raise RecordError("unknown_protocol", f"{path} begins with '{protocol}://', which is no known protocol")
-        return path
-    if path.startswith("/"):
-        return path
-    if ".." in path.split("/"):
-        raise RecordError("path_leaves_root", f"{path} leaves {folder}; give a path below it, an absolute one or a URL")
-    return join(folder, path) if folder else path
+        with open_recording(storage, path, self._options) as recording:
+            duration = recording.measure() / recording.sample_rate
+        report_findings(self, path, recording)
+        return duration

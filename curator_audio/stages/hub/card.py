@@ -149,16 +149,16 @@ def size_category(num_examples: int) -> str:
 
 
 def figures_of(stages: Iterable[tuple[str, dict[str, Any]]]) -> list[Figure]:
-    """What stages counted, for people: durations in hours, no times of the computing.
+    """What stages counted, for people: durations in hours, no times of the computing, nothing of what was not taken.
 
     Example:
-        >>> figures_of([("segmenter", {"segments": 1234.0, "segment_duration": 7200.0, "decode_time": 3.5})])
+        >>> figures_of([("segmenter", {"segments": 1234.0, "segment_duration": 7200.0, "not_taken_snr": 3.0})])
         [('Segments', 'segmenter', '1,234'), ('Segment duration, hours', 'segmenter', '2.00')]
     """
     figures: list[Figure] = []
     for stage, metrics in stages:
         for name, value in metrics.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or name.startswith("not_taken_"):
                 continue
             words = re.sub(r"\W+", " ", name.replace("_", " ")).strip().capitalize()
             if "duration" in name:

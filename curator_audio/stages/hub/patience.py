@@ -8,8 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from loguru import logger
 
 from curator_audio.errors import StorageError
+from curator_audio.storage import patience
 from curator_audio.storage.failures import without_secrets
 
 TRIES = 7
@@ -151,20 +151,12 @@ def asked_wait(headers: Mapping[str, str], now: datetime | None = None) -> float
     """Seconds a server asks to wait: in ``Retry-After``, as a number or a date, or till its rate limit is reset.
 
     Example:
-        >>> at_noon = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
-        >>> asked_wait({"retry-after": "Thu, 01 Jan 2026 12:00:20 GMT"}, at_noon)
+        >>> asked_wait({"retry-after": "20"})
         20.0
         >>> asked_wait({"RateLimit": '"api";r=0;t=55'})
         55.0
     """
-    named = {name.lower(): value.strip() for name, value in headers.items()}
-    asked = named.get("retry-after", "")
-    if asked.isdecimal():
-        return float(asked)
-    try:
-        date = parsedate_to_datetime(asked)
-    except (TypeError, ValueError, IndexError):
-        window = _WINDOW.search(named.get("ratelimit", ""))
-        return float(window[1]) if window else None
-    now = now or datetime.now(timezone.utc)
-    return max(0.0, (date.replace(tzinfo=date.tzinfo or timezone.utc) - now).total_seconds())
+    asked = patience.asked_wait(headers, now)
+    limit = next((value for name, value in headers.items() if name.lower() == "ratelimit"), "")
+    window = _WINDOW.search(limit)
+    return float(window[1]) if asked is None and window else asked

@@ -91,7 +91,7 @@ class PublishToHub(AfterStep):
             raise ConfigurationError(f"tags is {self.tags!r}; give a list of words, such as [audio,speech]")
 
     def check(self, plan: Plan) -> None:
-        """Raise ConfigurationError if there is no client, or no token; asks no server."""
+        """Raise ConfigurationError if there is no client; asks no server."""
         if self.repo_id is None:
             return
         try:
@@ -99,7 +99,11 @@ class PublishToHub(AfterStep):
         except ImportError:
             raise ConfigurationError("publishing needs huggingface_hub; pip install 'curator-audio[hub]'") from None
         endpoint()
-        token_for(f"datasets/{self.repo_id}")
+
+    def check_ready(self) -> None:
+        """Raise ConfigurationError if there is no token; asks no server."""
+        if self.repo_id is not None:
+            token_for(f"datasets/{self.repo_id}")
 
     def run(self, context: AfterContext) -> None:
         if self.repo_id is None:
@@ -109,7 +113,7 @@ class PublishToHub(AfterStep):
             logger.warning(f"there is no file to publish in datasets/{self.repo_id}")
             return
         with patient_session():
-            hub = Repository(self.repo_id, self.revision)
+            hub = Repository(self.repo_id, self.revision, check=context.storage.check_permit)
             state = hub.state()
             self._check_visibility(hub, state)
             note = f"{self.name}-{sha256_of([hub.endpoint, hub.name, hub.revision])[:12]}"
@@ -127,7 +131,7 @@ class PublishToHub(AfterStep):
             return "nothing to publish: repo_id is null"
         files = expected_files(context, pending)
         with patient_session():
-            hub = Repository(self.repo_id, self.revision)
+            hub = Repository(self.repo_id, self.revision, may_lack_token=True)
             state = hub.state()
             self._check_visibility(hub, state)
             there = hub.files() if state and state.head else {}
@@ -144,6 +148,7 @@ class PublishToHub(AfterStep):
                 *lines,
                 f"  {len(missing)} files to send, {size_of(sum(file.num_bytes for file in missing))}; "
                 f"{len(files) - len(missing)} there already",
+                *([] if hub.has_token else ["  without a token, which publishing needs, nothing private is seen"]),
                 *([f"  and the files of {unknown} partition(s) that are still to be done"] if unknown else []),
                 *([f"  {len(others)} other file(s) stay there, such as {others[0]}"] if others else []),
             ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -42,24 +42,30 @@ class Repository:
     Args:
         repo_id: ``namespace/name``.
         revision: the branch.
+        may_lack_token: whether to go on without a token where there is none, as somebody who may only look.
+        check: called before each try to change it; what it raises keeps that from being done.
 
     Raises:
         ConfigurationError: there is no token, or no valid endpoint.
     """
 
-    def __init__(self, repo_id: str, revision: str) -> None:
-        from huggingface_hub import HfApi
+    def __init__(
+        self, repo_id: str, revision: str, may_lack_token: bool = False, check: Callable[[], None] = lambda: None
+    ) -> None:
+        from huggingface_hub import HfApi, get_token
 
+        self._check = check
         self.repo_id, self.revision = repo_id, revision
         self.name = f"datasets/{repo_id}"
         self.endpoint = endpoint()
-        self._token = token_for(self.name)
-        self._api: Any = HfApi(endpoint=self.endpoint, token=self._token)
+        self.has_token = not may_lack_token or bool(get_token())
+        self._token = token_for(self.name) if self.has_token else ""
+        self._api: Any = HfApi(endpoint=self.endpoint, token=self._token or False)
         self._repo = {"repo_id": repo_id, "repo_type": "dataset"}
 
     def state(self) -> State | None:
-        """What is there, or None where there is no such repository."""
-        from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+        """What is there, or None where there is no such repository, or none that is seen without a token."""
+        from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
         look, expand = self._api.dataset_info, ["private", "sha"]
         with self._explained("look at"):
@@ -68,14 +74,16 @@ class Repository:
                 return State(bool(info.private), info.sha)
             except RevisionNotFoundError:
                 return State(bool(look(self.repo_id, expand=expand).private), None)
-            except RepositoryNotFoundError as error:
-                if error.response.status_code == 404:
+            except HfHubHTTPError as error:
+                is_missing = isinstance(error, RepositoryNotFoundError) and error.response.status_code == 404
+                if is_missing or (error.response.status_code == 401 and not self.has_token):
                     return None
                 raise
 
     def create(self, state: State | None, private: bool) -> None:
         """Create what is missing, the repository or the branch."""
         with self._explained("create"):
+            self._check()
             if state is None:
                 self._api.create_repo(**self._repo, private=private, exist_ok=True)
             if self.revision != "main" and (state is None or state.head is None):
@@ -98,7 +106,8 @@ class Repository:
 
         with self._explained(f"read {path} of"):
             url = hf_hub_url(self.repo_id, path, repo_type="dataset", revision=self.revision, endpoint=self.endpoint)
-            response = get_session().get(url, headers=build_hf_headers(token=self._token), follow_redirects=True)
+            headers = build_hf_headers(token=self._token or False)
+            response = get_session().get(url, headers=headers, follow_redirects=True)
             hf_raise_for_status(response)
             return bytes(response.content).decode("utf-8", errors="replace")
 
@@ -134,6 +143,7 @@ class Repository:
         for attempt in count():
             try:
                 with self._explained("commit to"):
+                    self._check()
                     self._api.create_commit(
                         operations=left, commit_message=message, revision=self.revision, **self._repo
                     )
@@ -194,7 +204,7 @@ class Repository:
     def _line(self, said: object) -> str:
         """What was said, in one line of some length, without secrets."""
         text = " ".join(str(said).split()) or type(said).__name__
-        return without_secrets(text.replace(self._token, "…"))[:300]
+        return without_secrets(text.replace(self._token, "…") if self._token else text)[:300]
 
 
 def endpoint() -> str:

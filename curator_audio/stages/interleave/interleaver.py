@@ -10,6 +10,7 @@ from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.interleave.tokens import Tokens, TokenSearch
 from curator_audio.stages.times import is_time
+from curator_audio.storage.valid_text import is_valid, valid_text
 from curator_audio.tasks import AudioBatch, Record
 
 DOCUMENT_FIELDS = ("original_path", "text_first", "audio_first", "num_segments", "speaker_id", "book_id")
@@ -37,7 +38,8 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
     segments of its recordings, as those of ``SegmentJsonReaderStage`` and ``GroupRecordsStage`` do.
 
     Quarantined: a segment without one of its fields or without audio, with a time that is none, with an id that another
-    one in the batch has, with text or audio that contains one of the tokens, or that is no text. Its text may be empty.
+    one in the batch has, or with text or audio that contains one of the tokens. Its text may be empty. Halves of
+    surrogate pairs become U+FFFD and are counted (``texts_repaired``).
 
     Args:
         id_field: the field with the segment's id.
@@ -91,6 +93,7 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
     on_token: str = "quarantine"
 
     name = "interleaver"
+    version = 2
 
     def __post_init__(self) -> None:
         for name in (*NEEDED_FIELDS, *OPTIONAL_FIELDS):
@@ -161,7 +164,7 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
             RecordError: something of it is not there, or is something else.
         """
         recording = (
-            _name(record, self.recording_field),
+            self._name(record, self.recording_field),
             self._optional("speaker_field", record),
             self._optional("book_field", record),
         )
@@ -171,7 +174,7 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
         duration = _time(record, self.duration_field) if self.duration_field else 0.0
         text = self._framable(self.text_field, _value(record, self.text_field))
         audio = self._framable(self.audio_field, self._as_text(_value(record, self.audio_field)))
-        return recording, (begin, _name(record, self.id_field), text, audio), duration
+        return recording, (begin, self._name(record, self.id_field), text, audio), duration
 
     def _optional(self, parameter: str, record: Record) -> str:
         """The name in a field that need not be, empty where it is not."""
@@ -181,7 +184,23 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
         if record.get(field) is None:
             remedy = f"set {parameter}=null where recordings have none"
             raise RecordError("missing_field", f"the record has no '{field}'; {remedy}")
-        return _name(record, field)
+        return self._name(record, field)
+
+    def _name(self, record: Record, field: str) -> str:
+        """What a record, or that which it belongs to, is known by."""
+        value = _value(record, field)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if not isinstance(value, str) or not value:
+            raise RecordError("wrong_type", f"{field} is {value!r:.80}; give a string that is not empty")
+        return self._valid(value)
+
+    def _valid(self, text: str) -> str:
+        """The text, repaired where it cannot be written."""
+        if text.isascii() or is_valid(text):
+            return text
+        self.log_metric("texts_repaired", 1)
+        return valid_text(text)
 
     def _as_text(self, audio: Any) -> Any:
         """A list of codes as text; what is none, as it is."""
@@ -197,13 +216,11 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
         """The text, escaped where that is wanted.
 
         Raises:
-            RecordError: it is no text, or the document could not be taken apart again.
+            RecordError: it is no string, or the document could not be taken apart again.
         """
         if not isinstance(value, str):
             raise RecordError("wrong_type", f"{field} is {value!r:.80}; give a string")
-        text: str = value
-        if not text.isascii():
-            _check_unicode(field, text)
+        text = self._valid(value)
         token = self._search.first_in(text)
         if not token:
             return text
@@ -232,28 +249,8 @@ def _value(record: Record, field: str) -> Any:
     return value
 
 
-def _name(record: Record, field: str) -> str:
-    """What a record, or that which it belongs to, is known by."""
-    value = _value(record, field)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or not value:
-        raise RecordError("wrong_type", f"{field} is {value!r:.80}; give a string that is not empty")
-    name: str = value
-    if not name.isascii():
-        _check_unicode(field, name)
-    return name
-
-
 def _time(record: Record, field: str) -> float:
     value = _value(record, field)
     if not is_time(value):
         raise RecordError("invalid_time", f"{field} is {value!r:.80}; give a number of seconds")
     return float(value)
-
-
-def _check_unicode(field: str, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise RecordError("invalid_text", f"{field} has half of a surrogate pair, which is no text; mend it") from None

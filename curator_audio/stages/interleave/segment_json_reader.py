@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import posixpath
 import time
 from collections import deque
@@ -22,11 +21,12 @@ from curator_audio.stages.source import SourceStage
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.limits import MAX_JSON_BYTES
+from curator_audio.storage.names import short_name
 from curator_audio.storage.storage import FileInfo, Storage, absolute, join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 JSON_SUFFIX = ".json"
-MAX_NAME_BYTES = 200  # of a list, after which other files are named
+NAMED_AFTER_BYTES = 55  # put around the name of a list in those of other files
 PROGRESS_INTERVAL_SEC = 10.0
 NAMES_SHOWN = 3
 
@@ -104,10 +104,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
                 data = self._list(file.path)
             except RecordError:  # which the worker will tell
                 data = b""
-            name = posixpath.basename(file.path).removesuffix(SUFFIX)
-            if len(os.fsencode(name)) > MAX_NAME_BYTES:
-                raise ConfigurationError(f"{file.path} has a name of over {MAX_NAME_BYTES} bytes; rename the list")
-            yield Partition(name, self.list_dir, 0, file.num_bytes, file.num_bytes, data=data)
+            yield Partition(_name_of(file.path), self.list_dir, 0, file.num_bytes, file.num_bytes, data=data)
 
     def content_sha256(self, partition: Partition) -> str:
         listing = _Listing(partition)
@@ -124,6 +121,13 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
     def _list(self, path: str) -> bytes:
         """What is in a list; one that is a link to somewhere else is a ``RecordError``."""
         return (self.storage if self._is_one_list else self.storage.within(self.list_dir)).read(path)
+
+    def _path_of(self, name: str) -> str:
+        """The list that a partition is named after."""
+        path = self.list_dir if self._is_one_list else join(self.list_dir, name + SUFFIX)
+        if not self.storage.exists(path):  # its name was shortened
+            path = next((file.path for file in self._lists() if _name_of(file.path) == name), path)
+        return path
 
     @property
     def _is_one_list(self) -> bool:
@@ -157,7 +161,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
             yield self._batch(folder, files, chain([first], islice(contents, len(files) - 1)))
             progress.folder_done()
         self.observed.content_sha256 = listing.digest.hexdigest()
-        path = self.list_dir if self._is_one_list else join(self.list_dir, task.name + SUFFIX)
+        path = self._path_of(task.name)
         if not listing.lines:
             try:
                 self._list(path)
@@ -219,6 +223,11 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
             self.log_metric("folders_missing_or_empty", len(listing.missing))
             shown = ", ".join(listing.missing[:NAMES_SHOWN]) + (" …" if len(listing.missing) > NAMES_SHOWN else "")
             logger.warning(f"{path}: {len(listing.missing)} folder(s) missing or empty: {shown}")
+
+
+def _name_of(path: str) -> str:
+    """What the partition of a list is called, and the files that come of it."""
+    return short_name(posixpath.basename(path).removesuffix(SUFFIX), NAMED_AFTER_BYTES)
 
 
 @dataclass

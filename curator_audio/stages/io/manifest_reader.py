@@ -6,11 +6,13 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
 from curator_audio.stages.fields import Fields
+from curator_audio.stages.io.one_document import advice, kind_of_document
 from curator_audio.stages.source import SourceStage, slug_of, without_bookkeeping
 from curator_audio.storage.byte_ranges import OVERLONG_KEPT_BYTES, Lines, read_blocks, read_lines
 from curator_audio.storage.decompression import CODECS, codec_of, decompressed
@@ -27,6 +29,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BATCH_BYTES = 64 * 1024  # small enough for a batch, its windows and its JSON to stay in the processor's cache
 SAMPLE_BYTES = 256 * 1024
 SAMPLE_RECORDS = 20
+LOOKED_INTO = 100
+"""Manifests of a folder that are looked into before anything runs: on a store each costs a request."""
 
 
 @dataclass
@@ -34,7 +38,8 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
     """Reads a JSONL manifest, or all manifests of a folder or glob, in pieces of some MB.
 
     Plain files are cut into byte ranges that workers read in parallel; gzip and zstd files are decompressed
-    once, in order. A line that is not a JSON object is quarantined.
+    once, in order. A line that is not a JSON object is quarantined; a manifest that is one JSON document over several
+    lines, or a list of records, is refused.
 
     Args:
         manifest_path: a manifest, a folder, or a glob of them; a local path or any fsspec URL.
@@ -42,7 +47,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         max_line_mb: a longer line is quarantined unread.
 
     Raises:
-        ConfigurationError: a size that is not positive.
+        ConfigurationError: a size that is not positive; or, when it is looked into, a manifest that is one document.
 
     Example:
         >>> from curator_audio.storage.storage import Storage
@@ -57,6 +62,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
     max_line_mb: float = 64.0
 
     name = "manifest_reader"
+    _has_lines = False
     _tree: Storage | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -66,6 +72,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise ConfigurationError(f"{name} is {value!r}; give a number of MB above 0")
+        self._is_named_folder = self.manifest_path.endswith("/")
         self.manifest_path = absolute(self.manifest_path)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -73,7 +80,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
 
     def setup(self, worker: WorkerInfo) -> None:
         super().setup(worker)
-        self._tree = None  # of an earlier run
+        self._tree, self._has_lines = None, False  # in an earlier run they were others
 
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], []
@@ -91,6 +98,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         files = self._files()
         if not any(file.num_bytes for file in files):
             raise ConfigurationError(f"{self.manifest_path} is empty (0 bytes); give a manifest with a record a line")
+        self._check_lines([file for file in files if not self._refusal(file.path)])
         for file in files:
             codec = codec_of(file.path)
             if self._refusal(file.path):
@@ -133,15 +141,10 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             return ""
 
     def sampled_fields(self) -> Fields:
-        for file in self._files():
-            codec = codec_of(file.path)
-            if self._refusal(file.path):
-                continue
-            if codec is None:
-                data = self.tree.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes))
-            else:
-                with decompressed(self.tree, file.path, codec) as read:
-                    data = read(SAMPLE_BYTES)
+        files = [file for file in self._files() if not self._refusal(file.path)]
+        self._check_lines(files)
+        for file in files:
+            data = self._start_of(file)
             is_whole = len(data) < SAMPLE_BYTES
             lines = data.split(b"\n") if is_whole else data.split(b"\n")[:-1]
             records = [record for line in lines if (record := _sampled(line))]
@@ -155,16 +158,47 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
 
     @property
     def _is_folder(self) -> bool:
-        return self.manifest_path.endswith("/") or self.storage.is_folder(self.manifest_path)
+        return self._is_named_folder or self.storage.is_folder(self.manifest_path)
 
     def _refusal(self, path: str) -> RecordError | None:
         """Why a file is not read, if it is a link that may not be followed."""
         if is_local(path) and self.tree is not self.storage and os.path.islink(local_path(path)):
             try:
-                self.tree.read_range(path, 0, 0)
+                with self.tree.open(path):
+                    return None
             except RecordError as error:
                 return error
         return None
+
+    def first_records(self, count: int) -> list[tuple[Record, str]]:
+        batches = (batch for partition in self.partitions() for batch in self.process(partition))
+        records = islice(((record, batch.source_path) for batch in batches for record in batch.records), count)
+        found = list(records)
+        self.take_observations()  # which are for when they are read to be processed
+        return found
+
+    def _start_of(self, file: FileInfo) -> bytes:
+        """The first ``SAMPLE_BYTES`` of a manifest, uncompressed."""
+        codec = codec_of(file.path)
+        if codec is None:
+            return self.tree.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes), file)
+        with decompressed(self.tree, file.path, codec) as read:
+            return read(SAMPLE_BYTES)
+
+    def _check_lines(self, files: list[FileInfo]) -> None:
+        """Check that the first manifests have a record a line; once a run.
+
+        Raises:
+            ConfigurationError: one of them is a single JSON document.
+        """
+        if self._has_lines:
+            return
+        looked_into = {file.path: file for file in files[:LOOKED_INTO]}
+        starts = self.storage.each(lambda path: self._start_of(looked_into[path]), list(looked_into))
+        for path, start in zip(looked_into, starts):
+            if kind := kind_of_document(start, is_whole=len(start) < SAMPLE_BYTES):
+                raise ConfigurationError(advice(path, kind, codec_of(path)))
+        self._has_lines = True
 
     def _files(self) -> list[FileInfo]:
         path = self.manifest_path
@@ -179,7 +213,8 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES) or is_link_to_folder(file.path)]
             if not files:
                 raise ConfigurationError(
-                    f"no manifest in {path}; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"
+                    f"no manifest in {path}{'/' if self._is_named_folder else ''}; "
+                    "there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"
                 )
             return files
         return [self.storage.info(path)]
@@ -201,9 +236,10 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         if error := self._refusal(partition.source_path):
             raise error
 
+        file = FileInfo(partition.source_path, partition.source_num_bytes, partition.version)
+
         def read(start: int, end: int) -> bytes:
-            end = min(end, partition.source_num_bytes)
-            return self.tree.read_range(partition.source_path, start, end) if start < end else b""
+            return self.tree.read_range(file.path, start, min(end, file.num_bytes), file)
 
         return read_lines(read, partition.start, partition.end, self._max_line_bytes)
 
@@ -234,7 +270,8 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             return None
 
     def _batch(self, task: Partition, records: list[Record], offsets: list[int]) -> AudioBatch:
-        self.log_metric("audio_duration", sum(map(_duration_sec, records)))
+        if duration := sum(map(_duration_sec, records)):  # which not every manifest tells
+            self.log_metric("audio_duration", duration)
         return AudioBatch(records, task.source_path, offsets)
 
 

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from curator_audio.errors import RecordError
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.json_codec import encode_record
+from curator_audio.storage.valid_text import Repairs
 from curator_audio.tasks import AudioBatch
 
 
 @dataclass
 class ManifestWriterStage(WriterStage[AudioBatch]):
     """Writes records as JSON, one a line, in input order. A record with a value that has no JSON form is set aside.
+
+    NaN and infinities are written as null (``numbers_not_finite``), halves of surrogate pairs in texts as U+FFFD
+    (``texts_repaired``); both are counted.
 
     Args:
         output_path: a file ending in ``.jsonl``, put together from the parts when all are done, or a folder of
@@ -27,21 +31,21 @@ class ManifestWriterStage(WriterStage[AudioBatch]):
     output_path: str
 
     name = "manifest_writer"
+    version = 2
     suffix = ".jsonl"
 
     def inputs(self) -> tuple[list[str], list[str]]:
         return ["records"], []
 
     def encode(self, task: AudioBatch) -> bytes:
-        try:
-            lines = [encode_record(record) for record in task.records]
-        except RecordError:
-            lines = list(self._those_that_can_be_written(task))
+        repairs = Repairs()
+        lines = list(self._lines(task, repairs))
+        self.log_metrics(repairs.as_metrics())
         return b"\n".join([*lines, b""])
 
-    def _those_that_can_be_written(self, task: AudioBatch) -> Iterator[bytes]:
+    def _lines(self, task: AudioBatch, repairs: Repairs) -> Iterator[bytes]:
         for index, record in enumerate(task.records):
             try:
-                yield encode_record(record)
+                yield encode_record(record, repairs)
             except RecordError as error:
                 self.quarantine(task, index, error)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import IO, Any, NamedTuple
 
 from curator_audio.errors import RecordError
+from curator_audio.stages.io.parquet_rows import rows_of
 from curator_audio.stages.io.thrift import Thrift
 from curator_audio.storage.limits import MAX_RECORD_BYTES, MAX_UNPACKED_BYTES
 
@@ -122,31 +123,6 @@ class ParquetShard:
                     raise
                 rows_at_once = self._watched.rows_at_once
 
-    def rows(self, group: int, columns: Sequence[str], rows_at_once: int) -> Iterator[dict[str, Any] | RecordError]:
-        """The rows of a row group, or why one of them is not read; what ``batches`` raises is raised."""
-        lists = {name: _bytes_of_item(self.schema.field(name).type) for name in columns if self._has_list(name)}
-
-        def num_bytes(rows: Any) -> float:
-            """About what rows take in Python."""
-            return float(rows.nbytes + sum(rows.column(name).nbytes * factor for name, factor in lists.items()))
-
-        for batch in self.batches(group, columns, rows_at_once):
-            if num_bytes(batch) <= MAX_UNPACKED_BYTES:
-                yield from batch.to_pylist()
-                continue
-            for index in range(len(batch)):
-                row = batch.slice(index, 1)
-                if (size := num_bytes(row)) > MAX_UNPACKED_BYTES:
-                    yield RecordError("too_large", f"the row takes {size:.0f} bytes, more than {MAX_UNPACKED_BYTES}")
-                else:
-                    yield from row.to_pylist()
-
-    def _has_list(self, column: str) -> bool:
-        import pyarrow.types as types
-
-        kind = self.schema.field(column).type
-        return bool(types.is_list(kind) or types.is_large_list(kind))
-
     def _metadata(self, file: IO[bytes]) -> Any:
         """The metadata of a file, read in one request, or in two where there is much of it."""
         import pyarrow.parquet
@@ -197,6 +173,31 @@ class ParquetShard:
             )
 
 
+def usable_rows(batch: Any) -> Iterator[dict[str, Any] | RecordError]:
+    """The rows of a record batch or table; in place of one that is too large, or is no text, what is wrong with it.
+
+    Example:
+        >>> import pyarrow
+        >>> list(usable_rows(pyarrow.table({"id": [1, 2]})))
+        [{'id': 1}, {'id': 2}]
+    """
+    lists = {column.name: factor for column in batch.schema if (factor := _bytes_of_item(column.type)) > 1}
+
+    def num_bytes(rows: Any) -> float:
+        """About what rows take in Python."""
+        return float(rows.nbytes + sum(rows.column(name).nbytes * factor for name, factor in lists.items()))
+
+    if num_bytes(batch) <= MAX_UNPACKED_BYTES:
+        yield from rows_of(batch)
+        return
+    for index in range(len(batch)):
+        row = batch.slice(index, 1)
+        if (size := num_bytes(row)) > MAX_UNPACKED_BYTES:
+            yield RecordError("too_large", f"the row takes {size:.0f} bytes, more than {MAX_UNPACKED_BYTES}")
+        else:
+            yield from rows_of(row)
+
+
 def _decoded(batch: Any) -> Any:
     """A batch without dictionaries: what its values take is to be counted."""
     import pyarrow
@@ -211,7 +212,11 @@ def _paths(schema: Any) -> Iterator[str]:
 
 
 def _bytes_of_item(kind: Any) -> float:
-    """How many bytes a value of a list takes in Python for each that it takes in pyarrow."""
+    """How many bytes a value of a list takes in Python for each that it takes in pyarrow; 1 for what is no list."""
+    import pyarrow.types as types
+
+    if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
+        return 1.0
     try:
         return max(1.0, BYTES_OF_ITEM * 8 / float(kind.value_type.bit_width))
     except ValueError:  # its values have no width of their own

@@ -15,6 +15,7 @@ from curator_audio.stages.parameters import check_number
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.atomic_file import AtomicFile
 from curator_audio.storage.storage import Storage
+from curator_audio.storage.valid_text import Repairs, with_finite_numbers, with_valid_text
 from curator_audio.tasks import AudioBatch, Part, Record
 
 MAX_ROW_GROUP_RECORDS = 10_000
@@ -28,7 +29,9 @@ _Row = tuple[Record, str, int]
 class ParquetShardWriterStage(WriterStage[AudioBatch]):
     """Writes records as Parquet, a shard a partition; what the columns are, a subclass says.
 
-    A record that does not fit the columns is quarantined; fields without a column are left out.
+    A record that does not fit the columns is quarantined; fields without a column are left out. NaN and infinities are
+    written as null (``numbers_not_finite``), halves of surrogate pairs in texts as U+FFFD (``texts_repaired``); both
+    are counted.
 
     Args:
         output_path: the folder or prefix of the shards.
@@ -44,6 +47,7 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
     row_group_mb: float = field(default=16.0, kw_only=True)
 
     suffix: ClassVar[str] = ".parquet"
+    version = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,12 +102,14 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
                     num_records += len(table)
                 if writing is not None:
                     writing.result()
-        return [Part(part_path, file.num_bytes, sink.digest.hexdigest(), num_records)]
+        return [Part(part_path, file.num_bytes, sink.digest.hexdigest(), num_records, version=file.version)]
 
     def _tables(self, tasks: Iterable[AudioBatch]) -> Iterator[Any]:
         """The records as a table a row group; none that is empty."""
         schema, known = self.schema(), None
         for rows in self._row_groups(tasks):
+            if schema is None or known is not None:  # names of columns come from the records
+                rows = [(self._with_valid_text(record), path, offset) for record, path, offset in rows]
             if schema is None:
                 schema = self.schema_of([record for record, _, _ in rows])
                 known = {name for record, _, _ in rows for name in record}
@@ -131,7 +137,7 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
     def _table(self, rows: list[_Row], schema: Any) -> Any:
         """The rows as one table, without those that do not fit the columns."""
         try:
-            return _as_table([record for record, _, _ in rows], schema)
+            return self._as_table([record for record, _, _ in rows], schema)
         except misfits():
             import pyarrow
 
@@ -141,7 +147,7 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
         """A table for each row that fits."""
         for row in rows:
             try:
-                yield _as_table([row[0]], schema)
+                yield self._as_table([self._with_valid_text(row[0])], schema)
             except misfits() as error:
                 self._set_aside(row, RecordError("wrong_type", f"it does not fit the columns: {error}"))
 
@@ -159,12 +165,22 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
         record, source_path, offset = row
         self.set_aside(source_path, error, record, offset)
 
+    def _with_valid_text(self, record: Record) -> Record:
+        repairs = Repairs()
+        valid: Record = with_valid_text(record, repairs)
+        self.log_metrics(repairs.as_metrics())
+        return valid
 
-def _as_table(records: list[Record], schema: Any) -> Any:
-    import pyarrow
+    def _as_table(self, records: list[Record], schema: Any) -> Any:
+        import pyarrow
 
-    columns = [_as_column([record.get(field.name) for record in records], field.type) for field in schema]
-    return pyarrow.Table.from_arrays(columns, schema=schema)
+        repairs = Repairs()
+        types = dict(zip(schema.names, schema.types))
+        columns = [_as_column([record.get(name) for record in records], kind) for name, kind in types.items()]
+        columns = [column if _is_finite(column) else _with_finite_numbers(column, repairs) for column in columns]
+        table = pyarrow.Table.from_arrays(columns, schema=schema)
+        self.log_metrics(repairs.as_metrics())
+        return table
 
 
 def _as_column(values: list[Any], kind: Any) -> Any:
@@ -177,6 +193,24 @@ def _as_column(values: list[Any], kind: Any) -> Any:
     if not any(is_kind(_item(found.type)) for is_kind in (types.is_integer, types.is_floating, types.is_null)):
         raise TypeError(f"{_item(found.type)} is no whole number")
     return found.cast(kind)
+
+
+def _is_finite(column: Any) -> bool:
+    """Whether no number in a column, or in lists and objects of it, is NaN or infinite."""
+    import pyarrow
+    import pyarrow.compute
+
+    if pyarrow.types.is_floating(column.type):
+        return pyarrow.compute.all(pyarrow.compute.is_finite(column), min_count=0).as_py() is not False
+    if pyarrow.types.is_list(column.type):
+        return _is_finite(column.flatten())
+    return not pyarrow.types.is_struct(column.type) or all(map(_is_finite, column.flatten()))
+
+
+def _with_finite_numbers(column: Any, repairs: Repairs) -> Any:
+    import pyarrow
+
+    return pyarrow.array(with_finite_numbers(column.to_pylist(), repairs), column.type)
 
 
 def _item(kind: Any) -> Any:

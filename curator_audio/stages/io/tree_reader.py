@@ -39,6 +39,8 @@ class TreeReaderStage(SourceStage[Out]):
     partition_size_mb: float = 64.0
 
     suffixes: ClassVar[tuple[str, ...]]
+    num_of_runs = 0
+    """How many files there are of ledgers, quarantines and metrics of runs, which are not read."""
     _is_single_file: bool | None = field(default=None, init=False, repr=False, compare=False)
     _listed: list[FileInfo] | None = field(default=None, init=False, repr=False, compare=False)
     _tree: Storage | None = field(default=None, init=False, repr=False, compare=False)
@@ -126,7 +128,9 @@ class TreeReaderStage(SourceStage[Out]):
             if self.is_single_file:
                 self._listed = [self.storage.info(self.input_path)]
                 return self._listed
-            found = without_bookkeeping(self.storage.list_files(self.input_path))
+            listed = self.storage.list_files(self.input_path)
+            found = without_bookkeeping(listed)
+            self.num_of_runs = len(listed) - len(found)
             files = [
                 file
                 for file in found

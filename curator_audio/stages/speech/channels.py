@@ -35,14 +35,14 @@ class Channels:
         ):
             raise ConfigurationError(
                 f"channels is {names!r}; give a list of names such as [news,talks], "
-                """names of other letters in quotes: 'channels=["أخبار"]'"""
+                """or as JSON: 'channels=["أخبار"]'"""
             )
         if not isinstance(self.mapping, Mapping) or not all(
             isinstance(name, str) and isinstance(new, str) and new for name, new in self.mapping.items()
         ):
             raise ConfigurationError(
                 f"channel_mapping is {self.mapping!r}; give new names by old ones such as {{old: new}}, "
-                "old names of other letters in a pipeline file of your own (--config-path)"
+                """or as JSON: 'channel_mapping={"old name": "new name"}'"""
             )
         for new in self.mapping.values():
             if "/" in new or new in (".", ".."):

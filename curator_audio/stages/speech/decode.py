@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from fractions import Fraction
 from itertools import groupby
 from operator import itemgetter
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from curator_audio.errors import AccessError, CuratorError, RecordError, StorageError
-from curator_audio.stages.speech.mp3 import is_cut_frame
+from curator_audio.errors import RecordError
+from curator_audio.stages.speech.downmix import Downmix
+from curator_audio.stages.speech.flac import FlacClock
+from curator_audio.stages.speech.headers import (
+    MAX_PAGE_BYTES,
+    SoundBytes,
+    is_cut_page,
+    mended_asf_head,
+    mended_last_page,
+    sound_bytes,
+)
+from curator_audio.stages.speech.kinds import what_else, what_text
+from curator_audio.stages.speech.media_file import InOrder, LookedTooFar, MediaFile
+from curator_audio.stages.speech.mp3 import MP3_TAGS, is_cut_frame
+from curator_audio.stages.speech.ogg_links import MAGIC, OggLinks
+from curator_audio.stages.speech.packets import num_samples_by_packets
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.sound import Samples, repaired
-from curator_audio.storage.failures import explained
+from curator_audio.stages.speech.sound_options import CONTAINER, DEFAULT_TRACK, SoundOptions
+from curator_audio.stages.speech.timeline import TIMED_FORMATS, Timeline
+from curator_audio.stages.speech.tracks import chosen_track, described
 from curator_audio.storage.storage import Storage
 
 FORMATS = "aac,aiff,amr,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
@@ -27,24 +44,27 @@ COUNTED_FORMATS = frozenset(("aiff", "au", "caf", "flac", "matroska", "mov", "og
 MIN_MISSING_SEC = 0.5
 """How much must be missing of the length written down for a recording to count as broken off; encoders pad by less."""
 
-MAX_OGG_PAGE_BYTES = 65307
+MIN_COUNTED_BYTES = 2**20
+"""How large a file is of which packets are counted; a smaller one is decoded as fast."""
 
 MP3_DECODERS = ("mp3", "mp3float")
-MP3_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
-"""How what is no sound begins that is meant to be in an mp3 file: behind it, or where files were put together."""
+MPEG_DECODERS = (*MP3_DECODERS, "mp1", "mp1float", "mp2", "mp2float")
+EMPTY = "empty_audio"
 USUAL_BIT_RATE = 128_000  # bits a second, where a file tells none
 
 
 @contextmanager
-def open_recording(storage: Storage, path: str) -> Iterator[Recording]:
-    """Open a recording to decode its first audio stream, once, in order.
+def open_recording(storage: Storage, path: str, options: SoundOptions | None = None) -> Iterator[Recording]:
+    """Open a recording to decode one of its audio tracks, once, in order.
 
     Args:
         storage: where it is read from.
         path: a local path or URL of a wav, flac, ogg, mp3, m4a, webm or other file of ``FORMATS``.
+        options: what is taken of it; None for the mix of the track that players take, its samples end to end.
 
     Raises:
-        RecordError: it holds no audio (``no_audio_stream``, ``empty_audio``), or nothing of it can be decoded
+        RecordError: it holds no audio (``no_audio_stream``, ``empty_audio``) or not what is asked for
+            (``no_such_track``, ``no_such_channel``), is something else (``not_audio``), or nothing of it can be decoded
             (``unreadable_audio``).
         AccessError: there is no such file, or it may not be read.
         StorageError: it could not be read this time.
@@ -57,18 +77,89 @@ def open_recording(storage: Storage, path: str) -> Iterator[Recording]:
         ...     recording.sample_rate, recording.num_channels, [len(block) for block in recording.blocks()]
         (16000, 1, [16384, 7616])
     """
+    with storage.open(path) as opened:
+        file = MediaFile(opened, path)
+        file.read_head()
+        if not file.head:
+            raise RecordError(EMPTY, f"{path} is an empty file; has the download or the copy failed?")
+        if kind := what_else(file.head):
+            raise RecordError("not_audio", f"{path}: {kind}")
+        sound = _mended(file)
+        with closing(_links(file, path) if file.head.startswith(MAGIC) else _container(file, path)) as containers:
+            yield Recording(containers, file, path, sound, options or SoundOptions())
+
+
+def _mended(file: MediaFile) -> SoundBytes | None:
+    """Where the sound lies, if the header tells; FFmpeg is given another header where it would not read all of it."""
+    sound = sound_bytes(file)
+    if sound is not None:
+        file.wrong_header = sound.warning
+        if sound.needs_header:
+            header = sound.header.written(sound.end - sound.header.start)
+            file.replace(header, sound.header.start, sound.end)
+    elif last_page := mended_last_page(file):
+        start, page = last_page
+        header = file.head[:start]
+        file.wrong_header = "its last page tells of less sound than the one before it; all of it is read"
+        file.replace(header, len(header), start, page)
+    elif asf := mended_asf_head(file, file.head):
+        header, file.wrong_header = asf
+        file.replace(header, len(header), file.num_bytes)
+    return sound
+
+
+def _container(file: MediaFile, path: str) -> Generator[Any]:
+    """The file as a container, open until the next is asked for, of which there is none."""
+    file.begin()
+    try:
+        container = _opened(file, file, path)
+    except LookedTooFar:
+        file.begin(in_order=True)
+        container = _opened(file, file, path)
+    with container:
+        yield container
+
+
+def _links(file: MediaFile, path: str) -> Generator[Any]:
+    """The links of a chain of Ogg streams, each as a container; those without sound are passed over."""
+    file.begin()
+    links = OggLinks(file)
+    empty: RecordError | None = None
+    has_opened = False
+    while True:
+        try:
+            container = _opened(InOrder(links, file), file, path)
+        except RecordError as error:
+            if error.reason != EMPTY or links.tells_of_sound():
+                raise
+            empty = error
+        else:
+            has_opened = True
+            with container:
+                yield container
+        if not links.advance():
+            break
+    if empty is not None and not has_opened:
+        raise empty
+
+
+def _opened(source: Any, file: MediaFile, path: str) -> Any:
+    """A container as FFmpeg finds it in a file, or in a part of one."""
     import av
 
-    with storage.open(path) as opened, ExitStack() as stack:
-        file = _File(opened, path)
-        options = {"format_whitelist": FORMATS}
-        try:
-            container = stack.enter_context(av.open(file, "r", container_options=options, metadata_errors="replace"))
-        except av.FFmpegError as error:
-            file.check()
-            raise _unreadable(path, error) from None
+    try:
+        container = av.open(source, "r", container_options={"format_whitelist": FORMATS}, metadata_errors="replace")
+    except av.FFmpegError as error:
         file.check()
-        yield Recording(container, file, path)
+        if kind := what_text(file.head):
+            raise RecordError("not_audio", f"{path}: {kind}") from None
+        raise _unreadable(path, error) from None
+    try:
+        file.check()
+    except BaseException:
+        container.close()
+        raise
+    return container
 
 
 class Recording:
@@ -79,57 +170,107 @@ class Recording:
         num_channels: its number of channels, before they are mixed.
         broken_off: empty, or why there are fewer samples than there should be: the decoder's message, or what is
             missing of the file; known when ``blocks()`` is at its end.
+        wrong_header: empty, or how much more sound there is than the header tells; known then, too.
         num_bad_samples: how many samples so far were no numbers, infinite or absurdly large, and became 0.
         num_samples: how many samples ``blocks()`` gave so far.
+        timeline: where samples and timestamps disagreed so far.
+        is_placed: whether samples are put where timestamps have them.
+        tracks: empty, or the audio tracks of which the default one was taken, since no other was asked for.
     """
 
-    def __init__(self, container: Any, file: _File, path: str) -> None:
+    def __init__(
+        self, containers: Iterator[Any], file: MediaFile, path: str, sound: SoundBytes | None, options: SoundOptions
+    ) -> None:
         self.broken_off = ""
+        self.wrong_header = ""
         self.num_bad_samples = 0
         self.num_samples = 0
-        self._path, self._file, self._container = path, file, container
-        self._has_cut_packet = False
+        self.timeline = Timeline()
+        self.is_placed = options.timeline == CONTAINER
+        self.tracks = ""
+        self._path, self._file, self._sound, self._options = path, file, sound, options
+        self._is_mp3 = self._is_pcm = self._is_ogg = self._is_timed = self._has_cut_packet = self._is_in_tag = False
+        self._flac_clock: FlacClock | None = None
+        self._mpeg_context: Any = None
         self._last_packet: Any = None
+        self._failure: Any = None  # of the last packet that could not be decoded, if none could after it
         self._num_junk_bytes = self._num_tag_bytes = 0
-        if not container.streams.audio:
-            raise RecordError("no_audio_stream", f"{path} holds no audio, only {_kinds(container)}")
-        stream = container.streams.audio[0]
-        if stream.codec_context is None:
-            raise RecordError("unreadable_audio", f"{path}: there is no decoder for its audio")
-        stream.codec_context.thread_count = 1
-        self._is_mp3 = stream.codec_context.name in MP3_DECODERS
-        self._bit_rate = stream.codec_context.bit_rate or USUAL_BIT_RATE
-        self._declared_sec = _declared_sec(container, stream)
-        self._frames = self._decoded(container.demux(stream))
+        self._bit_rate = USUAL_BIT_RATE
+        self._declared_sec = 0.0
+        self._frames = self._decoded(containers)
         self._first = next(self._frames, None)
         if self._first is None:
-            raise RecordError("empty_audio", f"{path} has no samples")
+            raise RecordError(EMPTY, f"{path} has no samples")
         self.sample_rate: int = self._first.sample_rate
         self.num_channels: int = self._first.layout.nb_channels
+        self._downmix = Downmix(options, path, self.num_channels)
+        self._downmix.check(_channel_names(self._first))
+
+    @property
+    def opposite_phase_sec(self) -> float:
+        """For how long one channel was the other upside down, so that only one was taken."""
+        return self._downmix.opposite_phase.sec
 
     def blocks(self) -> Iterator[Samples]:
-        """All samples in blocks of about a second, float32 of shape (num_samples,), the mean of the channels.
+        """All samples in blocks of about a second, float32 of shape (num_samples,).
 
         To be called once. What comes in other formats later on, as it may in a chain of streams, is brought to
-        ``sample_rate``.
+        ``sample_rate``. For ``channel: each`` blocks are of shape (num_samples, num_channels).
 
         Raises:
             StorageError: the file could not be read to its end; a decoder's failure ends the blocks instead, and is
                 told in ``broken_off``.
         """
-        for rate, blocks in groupby(self._mono_blocks(), key=itemgetter(0)):
-            for block in resampled((block for _, block in blocks), rate, self.sample_rate):
-                self.num_samples += len(block)
-                yield block
+        try:
+            for rate, blocks in groupby(self._channel_blocks(), key=itemgetter(0)):
+                for block in resampled(self._mixed(blocks, rate), rate, self.sample_rate):
+                    self.num_samples += len(block)
+                    yield block
+        except RecordError as error:  # later on there is not what was asked for
+            self.broken_off = error.message
+        self._finish()
+
+    def measure(self) -> int:
+        """How many samples ``blocks()`` gives, and what it tells; to be called in its place.
+
+        Decodes the recording unless its bytes or its packets tell as well.
+        """
+        num_samples = self._sound.num_samples if self._sound is not None and self._is_pcm else self._num_by_packets()
+        if num_samples is None:
+            for _ in self.blocks():
+                pass
+        else:
+            self.num_samples = num_samples
+            self._finish()
+        return self.num_samples
+
+    def _num_by_packets(self) -> int | None:
+        if not self._is_ogg or self.is_placed or (self._file.num_bytes or 0) < MIN_COUNTED_BYTES:
+            return None
+        with self._file.read_anew():  # what is open here is needed where the packets do not tell
+            self._file.begin()
+            with _opened(self._file, self._file, self._path) as container:
+                return num_samples_by_packets(container, chosen_track(container, self._options, self._path))
+
+    def _finish(self) -> None:
         if not self.broken_off:
             self.broken_off = self._missing()
+        self.wrong_header = self._surplus()
+
+    def _mixed(self, blocks: Iterable[tuple[int, tuple[str, ...], Samples]], rate: int) -> Iterator[Samples]:
+        for names, alike in groupby(blocks, key=itemgetter(1)):
+            yield from self._downmix.mixed((channels for _, _, channels in alike), names, rate)
 
     def _missing(self) -> str:
         """What the file lacks, though nothing failed: most formats can be cut anywhere, and decoders will not tell."""
-        missing_sec = self._declared_sec - self.num_samples / self.sample_rate
+        if self._sound is not None:
+            return self._sound.missing
+        # What is missing between its timestamps is a gap, and not missing at the end.
+        there_sec = max(self.num_samples / self.sample_rate, self.timeline.sec) + self.timeline.jump_sec
+        missing_sec = self._declared_sec - there_sec
         if missing_sec - self._num_tag_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:  # FFmpeg takes tags for sound
             return f"{missing_sec:.1f} s of the {self._declared_sec:.1f} s that its header tells are missing"
-        if self._container.format.name == "ogg" and _is_cut_page(self._file.tail(MAX_OGG_PAGE_BYTES)):
+        if self._is_ogg and is_cut_page(self._file.tail(MAX_PAGE_BYTES)):
             return "its last page is cut"
         if self._num_junk_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:
             return f"{self._num_junk_bytes} bytes of it are no mp3 frames"
@@ -137,62 +278,137 @@ class Recording:
             return "its last frame is cut"
         return "a packet of it is cut" if self._has_cut_packet else ""
 
-    def _decoded(self, packets: Iterable[Any]) -> Iterator[Any]:
-        """The frames, to the end or to where decoding fails; an mp3 goes on behind what is no frame, as players do."""
+    def _surplus(self) -> str:
+        """What the file has beyond the length that its header tells; it is read, but other programs will not."""
+        if self._file.wrong_header or self._sound is not None or self._is_ogg:
+            return self._file.wrong_header
+        there_sec = min(self.num_samples / self.sample_rate, self.timeline.sec)  # what comes twice is no more
+        if not self._declared_sec or there_sec - self._declared_sec <= MIN_MISSING_SEC:
+            return ""
+        return f"its header tells of {self._declared_sec:.1f} s, and {there_sec:.1f} s are there; all of it is read"
+
+    def _decoded(self, containers: Iterator[Any]) -> Iterator[Any]:
+        """The frames of all containers, to the end or to where decoding fails for good."""
         import av
 
-        has_decoded = is_in_tag = False
-        failed: av.FFmpegError | None = None
+        has_decoded = False
         try:
-            for packet in packets:
-                self._has_cut_packet |= packet.is_corrupt
-                self._last_packet = packet if packet.size else self._last_packet
-                try:
-                    frames = packet.decode()
-                    is_in_tag = False
-                except av.error.InvalidDataError as error:
-                    if not self._is_mp3:
-                        raise
-                    failed = failed or error
-                    is_in_tag |= bytes(packet).startswith(MP3_TAGS)
-                    if is_in_tag:
-                        self._num_tag_bytes += packet.size
-                    else:
-                        self._num_junk_bytes += packet.size
-                    continue
-                for frame in frames:
-                    has_decoded = True
-                    yield frame
+            for container in containers:
+                stream = self._begin(container)
+                for packet in container.demux(stream):
+                    for frame in self._frames_of(packet):
+                        has_decoded = True
+                        yield frame
         except av.FFmpegError as error:
             self._file.check()
-            failed = error
-            self.broken_off = _message(error)
+            self._failure, self.broken_off = error, _message(error)
+        except RecordError as error:
+            if not has_decoded:
+                raise
+            self.broken_off = error.message  # of a link that follows
         self._file.check()
-        if failed is not None and not has_decoded:
-            raise _unreadable(self._path, failed) from None
+        if self._failure is not None:
+            if not has_decoded:
+                raise _unreadable(self._path, self._failure) from None
+            if not self._is_mp3:
+                self.broken_off = _message(self._failure)
 
-    def _mono_blocks(self) -> Iterator[tuple[int, Samples]]:
-        """Frames of one format put together; a frame alone is some ms, and would cost more calls than computing."""
+    def _begin(self, container: Any) -> Any:
+        """Choose the audio track of a container, which is the first one or the next of a chain."""
+        stream = chosen_track(container, self._options, self._path)
+        if stream.codec_context is None:
+            raise RecordError("unreadable_audio", f"{self._path}: there is no decoder for its audio")
+        stream.codec_context.thread_count = 1
+        formats = container.format.name.split(",")
+        self._is_mp3 = stream.codec_context.name in MP3_DECODERS
+        self._mpeg_context = stream.codec_context if stream.codec_context.name in MPEG_DECODERS else None
+        self._is_pcm = stream.codec_context.name.startswith("pcm_")
+        self._is_ogg = formats == ["ogg"]
+        self._flac_clock = FlacClock() if self._is_ogg and stream.codec_context.name == "flac" else None
+        self._is_timed = not TIMED_FORMATS.isdisjoint(formats)
+        self._bit_rate = stream.codec_context.bit_rate or USUAL_BIT_RATE
+        self._declared_sec = _declared_sec(container, stream)
+        if "matroska" in formats:  # which counts it from 0, wherever the sound begins
+            self._declared_sec = max(0.0, self._declared_sec - (container.start_time or 0) / 1e6)
+        tracks = container.streams.audio
+        if len(tracks) > 1 and self._options.audio_track == DEFAULT_TRACK:
+            self.tracks = f"{described(tracks)}; {tracks.index(stream)} is taken"
+        self.timeline.begin(float(stream.time_base) if self._is_timed else None, _late_sec(container, stream))
+        return stream
+
+    def _frames_of(self, packet: Any) -> list[Any]:
+        """What a packet decodes to; nothing where it cannot be decoded, and what follows can be found and placed."""
+        import av
+
+        if packet.size:
+            self._has_cut_packet, self._last_packet = packet.is_corrupt, packet
+            if self._flac_clock is not None:
+                packet.pts = self._flac_clock.first_sample(bytes(packet))
+        try:
+            frames: list[Any] = packet.decode()
+        except av.error.InvalidDataError as error:
+            if not self._is_mp3 and not self._is_timed:
+                raise
+            self._failure = error
+            if self._is_mp3:
+                self._is_in_tag |= bytes(packet).startswith(MP3_TAGS)
+                self._num_tag_bytes += packet.size * self._is_in_tag
+                self._num_junk_bytes += packet.size * (not self._is_in_tag)
+            return []
+        self._is_in_tag = False
+        if frames and packet.size:
+            self._failure = None
+        if self._mpeg_context is not None:  # whose decoders give the first frame of another rate the rate before it
+            for frame in frames:
+                if frame.sample_rate != self._mpeg_context.sample_rate:
+                    frame.sample_rate = self._mpeg_context.sample_rate
+        return frames
+
+    def _channel_blocks(self) -> Iterator[tuple[int, tuple[str, ...], Samples]]:
+        """Rate, names of channels and samples of frames of one form put together.
+
+        A frame alone is some ms, and would cost more calls than computing. Silence and what is dropped are where the
+        timeline has them, if it is that of the container.
+        """
         gathered: list[Any] = []
         num_samples = 0
+        form: tuple[Any, ...] = ()
+        names: tuple[str, ...] = ()
         frame, self._first = self._first, None
         while frame is not None:
-            if gathered and (num_samples >= gathered[0].sample_rate or _form(frame) != _form(gathered[0])):
-                yield gathered[0].sample_rate, self._mono(gathered)
-                gathered, num_samples = [], 0
-            gathered.append(frame)
-            num_samples += frame.samples
+            length, rate = frame.samples, frame.sample_rate
+            offset = self.timeline.place(frame.pts, length, rate)
+            if num_samples >= rate or _form(frame) != form or (offset and self.is_placed):
+                if gathered:
+                    yield form[0], names, self._joined(gathered)
+                gathered, num_samples, form, names = [], 0, _form(frame), _channel_names(frame)
+            if not offset or not self.is_placed:
+                gathered.append(frame)
+                num_samples += length
+            elif offset > 0:
+                for start in range(0, offset, rate):
+                    yield rate, names, np.zeros((len(names), min(rate, offset - start)), np.float32)
+                gathered, num_samples = [frame], length
+            elif length + offset > 0:
+                yield rate, names, self._joined([frame])[:, -offset:]
             frame = next(self._frames, None)
         if gathered:
-            yield gathered[0].sample_rate, self._mono(gathered)
+            yield form[0], names, self._joined(gathered)
 
-    def _mono(self, frames: list[Any]) -> Samples:
-        samples = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
-        if not frames[0].format.is_planar:
-            samples = samples.reshape(-1, frames[0].layout.nb_channels).T
-        channels = self._repaired(samples) if samples.dtype.kind == "f" else _full_scale(samples)
-        mono: Samples = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32)
-        return mono
+    def _joined(self, frames: list[Any]) -> Samples:
+        """The samples of frames, float32 of shape (num_channels, num_samples)."""
+        # Frames are looked into; to make an array of each would cost ten times as much.
+        first = frames[0]
+        dtype, num_channels = first.to_ndarray().dtype, first.layout.nb_channels
+        if first.format.is_planar:
+            samples = np.empty((num_channels, sum(frame.samples for frame in frames)), dtype)
+            for channel in range(num_channels):
+                planes = [np.frombuffer(frame.planes[channel], dtype, frame.samples) for frame in frames]
+                np.concatenate(planes, out=samples[channel])
+        else:
+            packed = [np.frombuffer(frame.planes[0], dtype, frame.samples * num_channels) for frame in frames]
+            samples = np.concatenate(packed).reshape(-1, num_channels).T
+        return self._repaired(samples) if dtype.kind == "f" else _full_scale(samples)
 
     def _repaired(self, samples: npt.NDArray[Any]) -> Samples:
         samples, num_bad = repaired(samples)
@@ -200,76 +416,29 @@ class Recording:
         return np.ascontiguousarray(samples, dtype=np.float32)
 
 
-class _File:
-    """A file as FFmpeg is given it: what goes wrong in a read is kept, and looks like the file's end to FFmpeg.
-
-    FFmpeg may pass over a failed read, and a connection that broke would then look like a recording that breaks off.
-    """
-
-    def __init__(self, file: IO[bytes], path: str) -> None:
-        self._file = file
-        self._path = path
-        self._num_bytes: int | None = getattr(file, "size", None)
-        self._has_read = False
-        self._error: CuratorError | None = None
-
-    def read(self, num_bytes: int) -> bytes:
-        if self._error is not None:
-            return b""
-        try:
-            with explained(self._path, "read"):
-                data = self._file.read(num_bytes)
-                if not data and self._num_bytes is not None and self._file.tell() < self._num_bytes:
-                    raise OSError(f"it ends at byte {self._file.tell()} of {self._num_bytes}")
-        except AccessError as error:  # what could be read a moment ago can be read again
-            self._error = StorageError(str(error)) if self._has_read else error
-            return b""
-        except Exception as error:
-            kept = error if isinstance(error, CuratorError) else StorageError(f"cannot read {self._path}: {error}")
-            self._error = kept
-            return b""
-        self._has_read = True
-        return data
-
-    def seekable(self) -> bool:
-        return self._num_bytes is not None and self._file.seekable()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a byte counted from the start or, with 2, from the end; -1, FFmpeg's failure, if there is none."""
-        num_bytes = self._num_bytes or 0
-        target = offset + (num_bytes if whence == 2 else 0)
-        return self._file.seek(target) if 0 <= target <= num_bytes else -1
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def tail(self, num_bytes: int) -> bytes:
-        """The last bytes of the file, none where it can only be read in order."""
-        if not self.seekable():
-            return b""
-        self.seek(max(0, (self._num_bytes or 0) - num_bytes))
-        data = self.read(num_bytes)
-        self.check()
-        return data
-
-    def check(self) -> None:
-        """Raise what went wrong."""
-        if self._error is not None:
-            raise self._error
-
-
 def _full_scale(samples: npt.NDArray[Any]) -> Samples:
     """Integers as fractions of their full scale."""
-    middle = 128 if samples.dtype.kind == "u" else 0
     scale = np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))
     floats: Samples = np.ascontiguousarray(samples, dtype=np.float32)
-    floats -= np.float32(middle)
+    if samples.dtype.kind == "u":
+        floats -= np.float32(128)
     floats *= scale
     return floats
 
 
-def _form(frame: Any) -> tuple[int, int, str]:
-    return frame.sample_rate, frame.layout.nb_channels, frame.format.name
+def _form(frame: Any) -> tuple[int, str, str]:
+    return frame.sample_rate, frame.layout.name, frame.format.name
+
+
+def _channel_names(frame: Any) -> tuple[str, ...]:
+    return tuple(channel.name for channel in frame.layout.channels)
+
+
+def _late_sec(container: Any, stream: Any) -> float:
+    """By how much a track starts after its container does, of which players show that as 0."""
+    if stream.start_time is None or container.start_time is None:
+        return 0.0
+    return float(stream.start_time * stream.time_base - Fraction(container.start_time, 1_000_000))
 
 
 def _declared_sec(container: Any, stream: Any) -> float:
@@ -284,25 +453,11 @@ def _declared_sec(container: Any, stream: Any) -> float:
     return 0.0
 
 
-def _is_cut_page(tail: bytes) -> bool:
-    """Whether the last Ogg page (RFC 3533, section 6) of a file that ends like this is incomplete."""
-    start = tail.rfind(b"OggS")
-    page = tail[start:] if start >= 0 else b""
-    if len(page) < 27:
-        return start >= 0
-    lengths = page[27 : 27 + page[26]]
-    return len(page) < 27 + page[26] + sum(lengths)
-
-
-def _kinds(container: Any) -> str:
-    return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-
-
 def _unreadable(path: str, error: Any) -> RecordError:
     import av
 
     if isinstance(error, av.EOFError):
-        return RecordError("empty_audio", f"{path} ends before its first sample")
+        return RecordError(EMPTY, f"{path} ends before its first sample")
     return RecordError("unreadable_audio", f"{path}: {_message(error)}; give a wav, flac, ogg, mp3, m4a or webm file")
 
 

@@ -1,6 +1,9 @@
-"""How long a frame of an mp3 file should be."""
+"""What stands in an mp3 file: how long a frame should be, and what is no frame."""
 
 from __future__ import annotations
+
+MP3_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
+"""How what is no sound begins that is meant to be in an mp3 file: behind it, or where files were put together."""
 
 _KBIT_MPEG_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBIT_MPEG_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)

@@ -8,55 +8,108 @@ import math
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from curator_audio.errors import RecordError
-from curator_audio.stages.speech.segments import METADATA_FIELDS, segment_record, sound_of
+from curator_audio.stages.speech.foreign_fields import NAMES, Sources, sources_of, taken
+from curator_audio.stages.speech.segments import METADATA_FIELDS, foreign_segment, id_in, name_in, sound_of
 from curator_audio.stages.speech.sound import Samples, audio_field, decode_sound, repaired
 from curator_audio.storage.limits import MAX_HEADER_BYTES, MAX_UNPACKED_BYTES
+from curator_audio.storage.names import short_name
+from curator_audio.storage.valid_text import decoded_utf8
 from curator_audio.tasks import Record
 
+WHOLE_ID = "whole_segment_id"
+"""The array with a segment's id in files whose name had to be shortened, which no file of others has."""
 _END_OF_ZIP = b"PK\x05\x06"
 _INDEX = re.compile(r"_seg_(\d+)\Z")
 
 
-def record_of_npz(data: bytes, segment_id: str, channel: str | None, sample_rate: int) -> tuple[Record, int]:
-    """The record of a segment from the bytes of its ``.npz`` file, and how many of its samples were no sound.
+class NpzSegment(NamedTuple):
+    """What an ``.npz`` file tells of a segment.
+
+    Args:
+        record: the segment's.
+        num_bad: how many samples were NaN, infinite or absurdly large: they are 0 in it.
+        values: what stands in the file, as text.
+        sources: which of it was taken.
+    """
+
+    record: Record
+    num_bad: int
+    values: dict[str, str | None]
+    sources: Sources
+
+
+def record_of_npz(
+    data: bytes, name: str, channel: str | None, sample_rate: int, fields: Mapping[str, str] | None = None
+) -> NpzSegment:
+    """The record of a segment from the bytes of its ``.npz`` file.
 
     Arrays of Python objects can only be read by unpickling, which could run anything: such metadata (a saved ``None``
     is one) is read as None, such codes as none, such audio refused.
 
     Args:
         data: the file.
-        segment_id: its stem.
+        name: its stem; a longer one, which the stem was made of, goes before it.
         channel: its folder.
-        sample_rate: of the audio in Hz, which the file does not tell.
-
-    Returns:
-        The record, and the number of samples that were NaN, infinite or absurdly large: they are 0 in it.
+        sample_rate: of the audio in Hz, where the file does not tell.
+        fields: names of arrays by what they are of a segment.
 
     Raises:
-        RecordError: it is no ``.npz`` file, has no audio that can be read, or codes that are none.
+        RecordError: it is no ``.npz`` file, or has no audio that can be read, codes that are none, or text that is not
+            UTF-8.
+    """
+    fields = fields or {}
+    with _Arrays(data) as arrays:
+        values = _values(arrays, fields)
+        sources = npz_sources(_kinds(arrays, values), fields)
+        samples, num_bad = _samples(arrays.needed(fields.get("audio", "audio")))
+        codes = _codes(arrays.get(fields.get("codes", "codes")))
+        name = _whole_name(_text(arrays.get(WHOLE_ID)), channel, name) or name
+    found = taken(values, replace(sources, of={f: other for f, other in sources.of.items() if other in values}))
+    rate = _rate(found.get("sample_rate")) or sample_rate
+    found |= {"channel": channel, "duration_sec": len(samples) / rate, "sample_rate": rate, "codes": codes}
+    found["audio"] = audio_field(samples, rate, name)
+    record = foreign_segment(found, id_in(channel, name))
+    record["audio_id"] = record["audio_id"] or recording_of(name)
+    return NpzSegment(record, num_bad, values, sources)
+
+
+def kinds_of_npz(data: bytes, fields: Mapping[str, str]) -> dict[str, str]:
+    """What an ``.npz`` file has, by name, as ``sources_of`` takes it.
+
+    Raises:
+        RecordError: it is no ``.npz`` file.
     """
     with _Arrays(data) as arrays:
-        samples, num_bad = _samples(arrays.needed("audio"))
-        text_of = {name: _text(arrays.get(name)) for name in ("text", "audio_id", *METADATA_FIELDS)}
-        codes = _codes(arrays.get("codes"))
-    record = segment_record(
-        **{**text_of, "audio_id": text_of["audio_id"] or recording_of(segment_id)},
-        segment_id=segment_id,
-        channel=channel,
-        duration_sec=len(samples) / sample_rate,
-        sample_rate=sample_rate,
-        audio=audio_field(samples, sample_rate, segment_id),
-        codes=codes,
-    )
-    return record, num_bad
+        return _kinds(arrays, _values(arrays, fields))
+
+
+def _values(arrays: _Arrays, fields: Mapping[str, str]) -> dict[str, str | None]:
+    """The values of arrays that may be fields of a segment; what is large is not unpacked."""
+    known = {other for names in NAMES.values() for other in names} | set(fields.values())
+    arrays_of_numbers = {fields.get(name, name) for name in ("audio", "codes")}
+    return {other: _text(arrays.get(other)) for other in arrays.names if other in known - arrays_of_numbers}
+
+
+def _kinds(arrays: _Arrays, values: Mapping[str, str | None]) -> dict[str, str]:
+    kinds = {other: "none" if value is None else "text" for other, value in values.items()}
+    others = {other: arrays.kind(other) for other in arrays.names if other not in kinds and other != WHOLE_ID}
+    return kinds | others | ({"audio": "sound"} if "audio" in others else {})
+
+
+def npz_sources(kinds: Mapping[str, str], fields: Mapping[str, str]) -> Sources:
+    """Where fields come from; the file's path tells id and channel, whatever stands in it."""
+    found = sources_of(kinds, fields)
+    of = {name: other for name, other in found.of.items() if name not in ("segment_id", "channel")}
+    return replace(found, of=of, not_taken=tuple(sorted({*found.not_taken, *found.of.values()} - {*of.values()})))
 
 
 def npz_of_record(record: Record) -> bytes:
@@ -74,6 +127,9 @@ def npz_of_record(record: Record) -> bytes:
     for name in ("text", "audio_id", *METADATA_FIELDS):
         if record.get(name) is not None:
             arrays[name] = np.str_(record[name])
+    file_name = f"{_name_of(record)}.npz"
+    if short_name(file_name) != file_name:
+        arrays[WHOLE_ID] = np.str_(record["segment_id"])  # which the file's name no longer tells
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, value in arrays.items():
@@ -140,13 +196,24 @@ def index_of(segment_id: str) -> int:
     return int(found[1]) if found else -1
 
 
+def _whole_name(stored: str | None, channel: str | None, name: str) -> str:
+    """The name of a segment in its channel from which its file's was shortened, empty where it was not."""
+    whole = _name_of({"channel": channel, "segment_id": stored})
+    return whole if whole != name and short_name(f"{whole}.npz") == f"{name}.npz" else ""
+
+
+def _name_of(record: Record) -> str:
+    """The name of a segment in its channel, as a file has it."""
+    return name_in(record.get("channel"), str(record.get("segment_id") or "")).replace("/", "_")
+
+
 class _Arrays:
     """The arrays of an ``.npz`` file, those of Python objects left alone."""
 
     def __init__(self, data: bytes) -> None:
         with _as_npz("it"):
             self._file = _opened(data)
-        self._names = {name.removesuffix(".npy"): name for name in self._file.namelist() if name.endswith(".npy")}
+        self.names = {name.removesuffix(".npy"): name for name in self._file.namelist() if name.endswith(".npy")}
 
     def __enter__(self) -> _Arrays:
         return self
@@ -155,20 +222,31 @@ class _Arrays:
         self._file.close()
 
     def needed(self, name: str) -> npt.NDArray[Any]:
-        if name not in self._names:
-            there = ", ".join(self._names) or "nothing"
-            raise RecordError("missing_field", f"the file has no '{name}', only {there}")
+        if name not in self.names:
+            there = ", ".join(self.names) or "nothing"
+            remedy = "'fields={audio: NAME}' says which one is the sound" if name == "audio" else "check the name"
+            raise RecordError("missing_field", f"the file has no '{name}', only {there}; {remedy}")
         array = self.get(name)
         if array is None:
             raise RecordError(f"pickled_{name}", f"'{name}' holds pickled objects, which are never read")
         return array
 
+    def kind(self, name: str) -> str:
+        """What ``sources_of`` calls it, going by its header; what cannot be read is something else than text."""
+        with suppress(RecordError), _as_npz(f"'{name}'"), self._file.open(self.names[name]) as member:
+            is_first = np.lib.format.read_magic(member) == (1, 0)
+            header = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+            shape, _, dtype = header(member)
+            if dtype.kind in "US" and math.prod(shape) == 1:
+                return "text"
+        return "other"
+
     def get(self, name: str) -> npt.NDArray[Any] | None:
         """The array, or None where there is none or it holds objects."""
-        if name not in self._names:
+        if name not in self.names:
             return None
         with _as_npz(f"'{name}'"):
-            file = io.BytesIO(self._file.read(self._names[name]))
+            file = io.BytesIO(self._file.read(self.names[name]))
             _check_header(file)
             try:
                 array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
@@ -269,10 +347,19 @@ def _codes_array(codes: Sequence[int] | None) -> npt.NDArray[np.int32]:
     raise RecordError("wrong_type", f"codes is {codes!r:.80}; give a list of whole numbers")
 
 
+def _rate(value: Any) -> int | None:
+    """A sample rate that stands in a file; None where it is none."""
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        return None
+    return int(rate) if rate.is_integer() and rate > 0 else None
+
+
 def _text(array: npt.NDArray[Any] | None) -> str | None:
-    if array is None or array.size != 1 or array.dtype.kind not in "USifb":
+    if array is None or array.size != 1 or array.dtype.kind not in "USif":
         return None
     value = array.reshape(-1)[0]
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
+        return decoded_utf8(value, "a text")
     return None if value != value else str(value)  # NaN: what pandas makes of what is missing

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
-from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.channels import Channels
-from curator_audio.stages.speech.npz import index_of, record_of_npz, recording_of
-from curator_audio.stages.speech.segments import SEGMENT_FIELDS
+from curator_audio.stages.speech.foreign_fields import Sources
+from curator_audio.stages.speech.npz import index_of, kinds_of_npz, npz_sources, record_of_npz, recording_of
+from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage
 from curator_audio.storage.ledger import LedgerEntry, relative_to
 from curator_audio.storage.limits import MAX_RECORD_BYTES
 from curator_audio.storage.storage import join
@@ -22,18 +22,20 @@ READ_AT_ONCE = 64
 
 
 @dataclass
-class NpzReaderStage(TreeReaderStage[AudioBatch]):
-    """Reads segments from ``{input_path}/{channel}/{segment_id}.npz``, those of a recording together.
+class NpzReaderStage(SegmentTreeReaderStage):
+    """Reads segments from ``{input_path}/{channel}/{name}.npz``, those of a recording together.
 
-    A file that is no ``.npz`` file, or has no audio, is quarantined. Two files that would be the same segment, as
-    folders of one name or a mapping could make them, are an error.
+    The id of a segment is ``{channel}/{name}``, its metadata that of the file. A file that is no ``.npz`` file, or has
+    no audio, is quarantined. Two files that would be the same segment, as folders of one name or a mapping could make
+    them, are an error, and so are two recordings of one name that a mapping puts into one channel.
 
     Args:
         input_path: the folder or prefix; a local path or any fsspec URL.
         partition_size_mb: recordings are put together up to this size in MB (2**20 bytes).
-        sample_rate: of the audio in Hz, which the files do not tell.
+        sample_rate: of the audio in Hz, where a file does not tell (by an array ``sample_rate`` or ``sr``).
         channels: the folders to read, by their old or new names; None for all.
         channel_mapping: new names of channels by old ones.
+        fields: names of arrays by what they are of a segment, as ``{"text": "transcript"}``.
 
     Raises:
         ConfigurationError: a parameter out of range.
@@ -44,6 +46,7 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
     channel_mapping: dict[str, str] = field(default_factory=dict)
 
     name = "npz_reader"
+    version = 2
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
     _has_large: bool = field(default=False, init=False, repr=False, compare=False)
 
@@ -63,8 +66,12 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
         self._check_names(relative_to(self._root, file.path) for file in self._files())
         yield from super().partitions(done)
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], list(SEGMENT_FIELDS)
+    def kinds_in(self, path: str) -> dict[str, str]:
+        self._check_size(path)
+        return kinds_of_npz(self.tree.read(path), self.fields)
+
+    def sources_in(self, kinds: Mapping[str, str]) -> Sources:
+        return npz_sources(kinds, self.fields)
 
     def is_selected(self, key: str) -> bool:
         return super().is_selected(key) and self._channels.name_of(_folder_name(key)) is not None
@@ -91,21 +98,27 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
                     if not isinstance(data, bytes):
                         raise data
                     channel = self._channels.name_of(_folder_name(keys[number])) or None
-                    record, num_bad = record_of_npz(data, _segment_id(keys[number]), channel, self.sample_rate)
+                    segment = record_of_npz(data, _stem(keys[number]), channel, self.sample_rate, self.fields)
                 except (RecordError, AccessError) as error:
                     self.set_aside(path, error)
                     continue
-                if num_bad:
-                    self.log_metric("bad_samples", num_bad)
-                yield record, number
+                if segment.num_bad:
+                    self.log_metric("bad_samples", segment.num_bad)
+                name = _stem(keys[number])
+                told = segment.record["audio_id"] if segment.record["audio_id"] != name else None
+                yield self.checked(segment.record, segment.values, segment.sources, told), number
 
     def _read(self, path: str) -> bytes | AccessError | RecordError:
         try:
-            if self._has_large and (num_bytes := self.storage.info(path).num_bytes) > MAX_RECORD_BYTES:
-                raise RecordError("too_large", f"it has {num_bytes} bytes, more than {MAX_RECORD_BYTES}")
+            if self._has_large:
+                self._check_size(path)
             return self.tree.read(path)
         except (AccessError, RecordError) as error:  # it has gone since the folder was listed, or is a link
             return error
+
+    def _check_size(self, path: str) -> None:
+        if (num_bytes := self.storage.info(path).num_bytes) > MAX_RECORD_BYTES:
+            raise RecordError("too_large", f"it has {num_bytes} bytes, more than {MAX_RECORD_BYTES}")
 
     def _check_names(self, keys: Iterable[str]) -> None:
         """Segments are told apart by channel and name.
@@ -117,21 +130,30 @@ class NpzReaderStage(TreeReaderStage[AudioBatch]):
         for key in keys:
             folder = posixpath.dirname(key)
             channel = self._channels.name_of(posixpath.basename(folder))
-            folders.setdefault(channel, {}).setdefault(folder, {})[_segment_id(key)] = key
+            folders.setdefault(channel, {}).setdefault(folder, {})[_stem(key)] = key
         for channel, of_channel in folders.items():
             met: dict[str, str] = {}
             for files in of_channel.values() if len(of_channel) > 1 else ():
-                for segment_id in files.keys() & met.keys():
+                for name in files.keys() & met.keys():
                     raise ConfigurationError(
-                        f"{met[segment_id]} and {files[segment_id]} would both be segment {segment_id} of channel "
+                        f"{met[name]} and {files[name]} would both be segment {name} of channel "
                         f"'{channel}'; rename a folder, or read one of them"
                     )
                 met |= files
+            recordings: dict[str, str] = {}
+            for folder, files in of_channel.items() if len(of_channel) > 1 else ():
+                for name, key in files.items():
+                    other = recordings.setdefault(recording_of(name), key)
+                    if _folder_name(other) != posixpath.basename(folder):
+                        raise ConfigurationError(
+                            f"{other} and {key} would both be of the recording {recording_of(name)} of channel "
+                            f"'{channel}', to which channel_mapping gives both folders; rename the files of one"
+                        )
 
 
 def _folder_name(key: str) -> str:
     return posixpath.basename(posixpath.dirname(key))
 
 
-def _segment_id(key: str) -> str:
+def _stem(key: str) -> str:
     return posixpath.basename(key).removesuffix(".npz")

@@ -15,7 +15,7 @@ from curator_audio.tasks import Record
 
 @dataclass
 class NpzWriterStage(SegmentFileWriterStage):
-    """Writes every segment to ``{output_path}/{channel}/{segment_id}.npz``.
+    """Writes every segment to ``{output_path}/{channel}/{name}.npz``; the name is its id without the channel.
 
     Where ``output_path`` is what the segments were read from, their files get the new codes and stay as they are
     otherwise. Elsewhere the audio is written as float32, rounded to the 16 bits it has inside a pipeline; where a
@@ -30,6 +30,7 @@ class NpzWriterStage(SegmentFileWriterStage):
     """
 
     name = "npz_writer"
+    version = 2
     suffix: ClassVar[str] = ".npz"
     may_replace_sources: ClassVar[bool] = True
 

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from loguru import logger
 
 from curator_audio.errors import ConfigurationError, RecordError, StorageError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.io.parquet_rows import without_invalid_text
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.source import SourceStage
+from curator_audio.stages.speech.foreign_fields import is_label, local_speaker
 from curator_audio.stages.speech.pairs import PAIR_FIELDS, SHARED_FIELDS, SIDE_FIELDS, drawn_pairs
+from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.parquet_reader import SegmentParquetReaderStage
 from curator_audio.stages.speech.schema import segment_schema
-from curator_audio.stages.speech.speaker_index import NOBODY, SpeakerIndex
+from curator_audio.stages.speech.speaker_index import NOBODY, SpeakerIndex, Speakers, speaker_of, speakers_of
 from curator_audio.storage.ledger import LedgerEntry, sha256_of
 from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 NEEDED_COLUMNS = ("speaker_id", *SIDE_FIELDS)
+KNOWN_BY = ("speaker_id", "channel", "audio_id")
+"""The columns that tell one speaker from another; the last one where speakers are those of a diarization."""
 ROWS_AT_ONCE = 1024
 SPEAKERS_AT_ONCE = 2**16
 PAIRS_AT_ONCE = 500
@@ -42,6 +49,9 @@ class _Segment(NamedTuple):
 class PairReaderStage(SourceStage[AudioBatch]):
     """Draws pairs of a reference and a target, two segments of one speaker, from Parquet shards of segments.
 
+    A ``speaker_id`` is a speaker within a channel: two channels may well call two people by one name. Where it is one
+    person, a warning counts those names, and a mapping of the channels to one (as ``dataset`` has) puts them together.
+
     Speakers are put together into partitions; those of a partition of an earlier run stay together, so that new
     speakers make new partitions. A partition is done again when a shard with segments of its speakers changed. Sound is
     never read. A worker holds the ids, and what is drawn, of one partition; the driver 8 bytes a segment of all.
@@ -56,6 +66,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
         min_reference_duration: the shortest reference, in seconds.
         max_reference_duration: the longest reference, in seconds.
         segments_per_partition: speakers are put together up to this number of segments.
+        fields: names of columns by what they are of a segment, as ``{"text": "transcript"}``.
 
     Raises:
         ConfigurationError: a parameter out of range.
@@ -82,11 +93,13 @@ class PairReaderStage(SourceStage[AudioBatch]):
     min_reference_duration: float = 1.0
     max_reference_duration: float = 15.0
     segments_per_partition: int = 20_000
+    fields: dict[str, str] = field(default_factory=dict)
 
     name = "pair_reader"
+    version = 2
 
     def __post_init__(self) -> None:
-        self._shards = SegmentParquetReaderStage(self.input_path)
+        self._shards = SegmentParquetReaderStage(self.input_path, fields=self.fields)
         self.input_path = self._shards.input_path
         check_count("seed", self.seed, "of at least 0", 0)
         check_count("max_pairs_per_speaker", self.max_pairs_per_speaker, "of at least 1", 1)
@@ -118,6 +131,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         (root,) = self.source_paths()
         index = self._index(root)
+        self._warn_of_one_name(index.speakers)
         left = dict.fromkeys(index.speakers)
         together = {name: entry.keys for name, entry in (done or {}).items() if entry.source_path == root}
         num_before = 0
@@ -135,25 +149,35 @@ class PairReaderStage(SourceStage[AudioBatch]):
         shards = {key: mark for shard in self._shards.partitions() for key, mark in shard.keys.items()}
         return SpeakerIndex(shards, self.storage.each(self._speakers, [join(root, key) for key in shards]))
 
-    def _speakers(self, path: str) -> list[Any]:
-        """The ``speaker_id`` column of a shard, in pieces."""
+    def _warn_of_one_name(self, speakers: list[str]) -> None:
+        channels = Counter(speaker_of(key)[1] for key in speakers)
+        if several := sorted(name for name, number in channels.items() if name and number > 1):
+            logger.warning(
+                f"{len(several)} speaker_id(s) such as '{several[0]}' are in several channels; pairs stay within a "
+                "channel. Where they are the same people, give the channels one name (channel_mapping of dataset)"
+            )
+
+    def _speakers(self, path: str) -> list[Speakers]:
+        """The speakers of the rows of a shard, in pieces."""
         import pyarrow
 
         try:
             with self._shards.tree.open(path, reads_ahead=False) as file:
                 shard = ParquetShard(file)
-                names = shard.schema.names
-                for column in NEEDED_COLUMNS:
-                    if column not in names:
+                columns = SegmentColumns(shard.schema, self.fields)
+                for name in NEEDED_COLUMNS:
+                    if name not in columns.sources.of:
                         raise ConfigurationError(
-                            f"{path} has no column '{column}', only {', '.join(names)}; pairs need "
-                            f"{', '.join(NEEDED_COLUMNS)}"
+                            f"{path} has no column '{self.fields.get(name, name)}', only "
+                            f"{', '.join(columns.kinds)}; pairs need {', '.join(NEEDED_COLUMNS)}, and "
+                            f"'fields={{{name}: NAME}}' says which one is the {name}"
                         )
-                _as_segments(shard.schema.empty_table().select(NEEDED_COLUMNS))
+                _as_segments(columns.of(shard.schema.empty_table(), NEEDED_COLUMNS))
+                known_by = KNOWN_BY[: 2 if columns.sources.claimed else 3]
                 return [
-                    batch.column(0).cast(pyarrow.string()).dictionary_encode()
+                    _speakers_in(_as_segments(columns.of(batch, known_by)), columns.sources.claimed)
                     for group in range(shard.metadata.num_row_groups)
-                    for batch in shard.batches(group, ["speaker_id"], SPEAKERS_AT_ONCE)
+                    for batch in shard.batches(group, columns.columns(known_by), SPEAKERS_AT_ONCE)
                 ]
         except (pyarrow.ArrowException, RecordError) as error:
             reason = error.message if isinstance(error, RecordError) else str(error)
@@ -176,15 +200,20 @@ class PairReaderStage(SourceStage[AudioBatch]):
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
         segments = self._segments(task)
-        pairs = [pair for speaker in sorted(segments) for pair in self._drawn(speaker, segments[speaker])]
-        places = sorted({segment[2:] for pair in pairs for segment in pair})
+        pairs = [
+            (*pair, speaker_of(speaker)[1])
+            for speaker in sorted(segments)
+            for pair in self._drawn(speaker, segments[speaker])
+        ]
+        places = sorted({segment[2:] for *pair, _ in pairs for segment in pair})
         number = {place: index for index, place in enumerate(places)}
         table = self._table(task.source_path, places)
         for begin in range(0, len(pairs), PAIRS_AT_ONCE):
             some = pairs[begin : begin + PAIRS_AT_ONCE]
-            references = table.take([number[reference[2:]] for reference, _ in some]).to_pylist()
-            targets = table.take([number[target[2:]] for _, target in some]).to_pylist()
-            yield AudioBatch([_pair(*both) for both in zip(references, targets)], task.source_path)
+            references = table.take([number[reference[2:]] for reference, _, _ in some]).to_pylist()
+            targets = table.take([number[target[2:]] for _, target, _ in some]).to_pylist()
+            speakers = [speaker_id for _, _, speaker_id in some]
+            yield AudioBatch([_pair(*three) for three in zip(references, targets, speakers)], task.source_path)
 
     def _segments(self, task: Partition) -> dict[str, list[_Segment]]:
         """The segments of each speaker that can be in a pair, in order of their ids."""
@@ -193,12 +222,14 @@ class PairReaderStage(SourceStage[AudioBatch]):
         segments: dict[str, list[_Segment]] = {speaker: [] for speaker in task.keys}
         for shard, rows in json.loads(task.data or b"{}").items():
             path = join(task.source_path, shard)
-            for numbers, table in self._pieces(path, rows, NEEDED_COLUMNS):
+            for numbers, table, is_claimed in self._pieces(path, rows, dict.fromkeys((*NEEDED_COLUMNS, *KNOWN_BY))):
                 lengths = pyarrow.compute.list_value_length(table["codes"])
-                columns = [table[name] for name in ("speaker_id", "segment_id", "text", "duration_sec")]
-                values = zip(numbers, *(column.to_pylist() for column in [*columns, lengths]))
-                for row, speaker, segment_id, text, duration, num_codes in values:
-                    if (speaker or NOBODY) not in segments:
+                keys, of_row = _speakers_in(table, is_claimed)
+                columns = [table[name] for name in ("segment_id", "text", "duration_sec")]
+                values = zip(numbers, of_row.tolist(), *(column.to_pylist() for column in [*columns, lengths]))
+                for row, speaker_number, segment_id, text, duration, num_codes in values:
+                    speaker = keys[speaker_number]
+                    if speaker not in segments:
                         raise StorageError(_changed(path))
                     if lacks := _lacking(speaker, segment_id, text, num_codes):
                         self.log_metric(f"segments_without_{lacks}", 1)
@@ -222,7 +253,8 @@ class PairReaderStage(SourceStage[AudioBatch]):
             self.log_metric("speakers_without_two_segments", 1)
         elif not references:
             self.log_metric("speakers_without_reference", 1)
-        drawn = drawn_pairs(speaker, len(segments), references, self.max_pairs_per_speaker, self.seed)
+        _, speaker_id = speaker_of(speaker)
+        drawn = drawn_pairs(speaker_id, len(segments), references, self.max_pairs_per_speaker, self.seed)
         return ((segments[reference], segments[target]) for reference, target in drawn)
 
     def _table(self, root: str, places: list[tuple[str, int]]) -> Any:
@@ -233,17 +265,22 @@ class PairReaderStage(SourceStage[AudioBatch]):
         pieces = [
             table
             for shard, those in groupby(places, key=lambda place: place[0])
-            for _, table in self._pieces(join(root, shard), [row for _, row in those], columns)
+            for _, table, _ in self._pieces(join(root, shard), [row for _, row in those], columns)
         ]
         return pyarrow.concat_tables(pieces, promote_options="default").combine_chunks() if pieces else None
 
-    def _pieces(self, path: str, rows: list[int], columns: Iterable[str]) -> Iterator[tuple[list[int], Any]]:
-        """Rows of a shard, some at a time, with their numbers; columns that it lacks are left out."""
+    def _pieces(self, path: str, rows: list[int], names: Iterable[str]) -> Iterator[tuple[list[int], Any, bool]]:
+        """Rows of a shard, some at a time, with their numbers; fields that it lacks are left out.
+
+        With them comes whether the user has said who the speakers are, as ``Sources.claimed`` has it.
+        """
         with self._shards.tree.open(path, reads_ahead=False) as file:
+            shard = ParquetShard(file)
+            columns = SegmentColumns(shard.schema, self.fields)
             num_read = 0
-            for numbers, table in _rows_of(file, rows, columns):
+            for numbers, table in _rows_of(shard, rows, columns.columns(names)):
                 num_read += len(numbers)
-                yield numbers, _as_segments(table)
+                yield numbers, _as_segments(columns.of(table, names)), columns.sources.claimed
             if num_read < len(rows):
                 raise StorageError(_changed(path))
 
@@ -257,19 +294,17 @@ def _partition(name: str, root: str, speakers: list[str], index: SpeakerIndex) -
     return Partition(name, root, 0, 0, data=data, keys={speaker: index.mark(speaker) for speaker in speakers})
 
 
-def _rows_of(file: IO[bytes], rows: list[int], columns: Iterable[str]) -> Iterator[tuple[list[int], Any]]:
+def _rows_of(shard: Any, rows: list[int], columns: list[str]) -> Iterator[tuple[list[int], Any]]:
     """The rows of a Parquet file with these numbers, which are in order; other row groups are not read."""
     import pyarrow
 
-    shard = ParquetShard(file)
-    there = [name for name in columns if name in shard.schema.names]
     wanted = np.array(rows)
     first = 0
     for index in range(shard.metadata.num_row_groups):
         after = first + shard.metadata.row_group(index).num_rows
         if np.searchsorted(wanted, first) < np.searchsorted(wanted, after):
             position = first
-            for batch in shard.batches(index, there, ROWS_AT_ONCE):
+            for batch in shard.batches(index, columns, ROWS_AT_ONCE):
                 chosen = wanted[np.searchsorted(wanted, position) : np.searchsorted(wanted, position + len(batch))]
                 if len(chosen):
                     yield chosen.tolist(), pyarrow.Table.from_batches([batch]).take(chosen - position)
@@ -277,7 +312,23 @@ def _rows_of(file: IO[bytes], rows: list[int], columns: Iterable[str]) -> Iterat
         first = after
 
 
-def _lacking(speaker: str | None, segment_id: str | None, text: str | None, num_codes: int | None) -> str:
+def _speakers_in(table: Any, is_claimed: bool) -> Speakers:
+    """The speakers of a table's rows; a label of a diarization is one of its recording, if not said to be more."""
+    import pyarrow
+
+    def rows(name: str) -> Any:
+        there = name in table.column_names
+        return table[name].combine_chunks() if there else pyarrow.nulls(len(table), pyarrow.string())
+
+    speakers, channels = rows("speaker_id"), rows("channel")
+    if not is_claimed:
+        those = zip(*(column.to_pylist() for column in (speakers, channels, rows("audio_id"))))
+        names = [local_speaker(name, *where) if is_label(name) else name for name, *where in those]
+        speakers = pyarrow.array(names, pyarrow.string())
+    return speakers_of(speakers.dictionary_encode(), channels.dictionary_encode())
+
+
+def _lacking(speaker: str, segment_id: str | None, text: str | None, num_codes: int | None) -> str:
     """What a segment lacks to be in a pair, if anything."""
     if not speaker:
         return "speaker"
@@ -288,16 +339,19 @@ def _lacking(speaker: str | None, segment_id: str | None, text: str | None, num_
     return "" if num_codes else "codes"
 
 
-def _pair(reference: Record, target: Record) -> Record:
-    pair: Record = {name: target.get(name) for name in SHARED_FIELDS}
+def _pair(reference: Record, target: Record, speaker_id: str) -> Record:
+    pair: Record = {name: target.get(name) for name in SHARED_FIELDS} | {"speaker_id": speaker_id}
     for side, segment in (("reference", reference), ("target", target)):
         pair |= {f"{side}_{name}": segment[name] for name in SIDE_FIELDS}
     return pair
 
 
 def _as_segments(table: Any) -> Any:
-    """The table with the types that the columns of segments have."""
-    return table.cast(segment_schema(tuple(table.column_names)))
+    """The table with the types that the columns of segments have; text that is not UTF-8 is none."""
+    import pyarrow
+
+    table = table.cast(segment_schema(tuple(table.column_names)))
+    return pyarrow.Table.from_arrays(list(map(without_invalid_text, table.columns)), schema=table.schema)
 
 
 def _changed(path: str) -> str:

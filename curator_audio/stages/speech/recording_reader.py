@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from loguru import logger
 
-from curator_audio.errors import AccessError, ConfigurationError, RecordError
-from curator_audio.stages.general.audio_duration import resolved
+from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.manifest_reader import BYTE_ORDER_MARK, ManifestReaderStage
+from curator_audio.stages.optional import Ignored, as_text
+from curator_audio.stages.reference_faults import SameCause
+from curator_audio.stages.references import RULES, ReadsReferences, References
 from curator_audio.stages.source import slug_of
+from curator_audio.stages.speech.audio_versions import MISSING, UNREACHABLE, AudioVersions
 from curator_audio.stages.speech.channels import Channels
+from curator_audio.stages.speech.nemo import NEMO_FIELDS, with_segments
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.ledger import LedgerEntry
-from curator_audio.storage.storage import Storage, absolute, is_local
+from curator_audio.storage.storage import absolute, is_local
+from curator_audio.storage.valid_text import valid_text
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 LOOKED_UP_AT_ONCE = 64
 LOOKED_UP_BYTES = 8 * 2**20
-MISSING = "missing"
-LISTED_PROTOCOLS = ("s3://", "s3a://", "gs://", "gcs://")
-"""Stores that tell of a thousand files in the time they tell of one."""
+NOT_FOUND = {MISSING: "are gone", UNREACHABLE: "cannot be reached"}
+"""What stands for the version of audio that has none, and what that means for a recording that was read before."""
 
 
 @dataclass
-class RecordingReaderStage(ManifestReaderStage):
+class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
     """Reads a manifest as one partition a recording: a new or changed one is done by itself, and nothing else is.
 
     A recording is done again when its line or its audio file (size and etag or time) changed. Adds ``audio_id``, the
-    stem of the audio file, and ``channel``, the entry's own or the name of the folder the audio file is in. An entry
-    without the path of an audio file is quarantined.
+    stem of the audio file, and ``channel``, the entry's own or the name of the folder the audio file is in; to an entry
+    of a NeMo manifest, which is a segment, also ``segments``. An entry without the path of an audio file is
+    quarantined, and so is one whose path may not be named or leads to what cannot be reached; when that has changed, a
+    later run does it. Where all entries fail alike, the run ends.
 
     Args:
         manifest_path: a manifest, a folder, or a glob of them; a local path or any fsspec URL.
@@ -41,6 +51,9 @@ class RecordingReaderStage(ManifestReaderStage):
         audio_dir: the folder of relative audio paths; None for the manifest's own.
         channels: the channels to read, by their old or new names; None for all.
         channel_mapping: new names of channels by old ones.
+        allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
+        allow_outside: whether a manifest may name files outside of its folder and of ``audio_dir``.
+        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
 
     Raises:
         ConfigurationError: a parameter out of range.
@@ -51,29 +64,42 @@ class RecordingReaderStage(ManifestReaderStage):
     channel_mapping: dict[str, str] = field(default_factory=dict)
 
     name = "recording_reader"
+    version = 2
     keeps_vanished = True
+    free_parameters: ClassVar[tuple[str, ...]] = RULES  # what was refused by them is a recording to be done
+    _worker: WorkerInfo | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_rules()
         self._channels = Channels(self.channels, self.channel_mapping)
+
+    def setup(self, worker: WorkerInfo) -> None:
+        super().setup(worker)
+        self._worker = worker
 
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], ["audio_id", "channel"]
+
+    def sampled_fields(self) -> Fields:
+        fields = super().sampled_fields()
+        return fields.plus(["segments"]) if all(name in fields for name in NEMO_FIELDS) else fields
 
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         if self.audio_dir and is_local(self.audio_dir) and not self.storage.is_folder(absolute(self.audio_dir)):
             raise ConfigurationError(f"audio_dir is {self.audio_dir}, and there is no such folder; check the path")
         self._check_names()
-        num_gone = 0
+        not_found: Counter[str] = Counter()
         for partition, audio_version in self._looked_up():
-            line_sha256, partition.version = partition.version, f"{partition.version}-{audio_version or MISSING}"
+            line_sha256, partition.version = partition.version, f"{partition.version}-{audio_version}"
             before = (done or {}).get(partition.name)
             is_same_line = before is not None and before.version.startswith(line_sha256)
-            if not audio_version and before is not None and is_same_line and before.version != partition.version:
-                partition.version, num_gone = before.version, num_gone + 1
+            if audio_version in NOT_FOUND and before is not None and is_same_line and _is_found(before.version):
+                partition.version = before.version
+                not_found[audio_version] += 1
             yield partition
-        if num_gone:
-            logger.warning(f"{num_gone} recording(s) that an earlier run read are gone; their output is kept")
+        for what, number in sorted(not_found.items()):
+            logger.warning(f"{number} recording(s) that an earlier run read {NOT_FOUND[what]}; their output is kept")
 
     def content_sha256(self, partition: Partition) -> str:
         return ""  # the version tells whether it changed
@@ -83,12 +109,16 @@ class RecordingReaderStage(ManifestReaderStage):
             identified = AudioBatch([], batch.source_path)
             for index, (record, offset) in enumerate(zip(batch.records, batch.offsets)):
                 try:
-                    channel, audio_id, _ = self._identity(record, batch.source_path)
+                    channel, audio_id, path = self._identity(record, batch.source_path)
+                    if task.version.endswith(UNREACHABLE):  # it was, when it was looked up
+                        self._references(batch.source_path).version(path)
                 except RecordError as error:
                     self.quarantine(batch, index, error)
                     continue
+                given = record.get("channel")
+                self.log_metrics(Ignored(given is not None and as_text(given) is None).as_metrics())
                 name = self._channels.name_of(channel) or channel
-                identified.records.append({**record, "audio_id": audio_id, "channel": name})
+                identified.records.append({**with_segments(record), "audio_id": audio_id, "channel": name})
                 identified.offsets.append(offset)
             if identified.records:
                 yield identified
@@ -98,14 +128,16 @@ class RecordingReaderStage(ManifestReaderStage):
         path = record.get("audio_filepath")
         if not isinstance(path, str) or not posixpath.basename(path):
             raise RecordError("missing_field", f"audio_filepath is {path!r:.80}; give the path of an audio file")
-        folder = absolute(self.audio_dir).rstrip("/") if self.audio_dir else manifest_path.rpartition("/")[0]
-        path = resolved(path, folder)
+        path = self._references(manifest_path).resolved(path)
         channel = record.get("channel")
-        channel = posixpath.basename(posixpath.dirname(path)) if channel in (None, "") else str(channel)
-        return channel, posixpath.splitext(posixpath.basename(path))[0], path
+        channel = as_text(channel) or posixpath.basename(posixpath.dirname(path))
+        return valid_text(channel), valid_text(posixpath.splitext(posixpath.basename(path))[0]), path
 
-    def _recordings(self) -> Iterator[tuple[Partition, str]]:
-        """A partition a line, its version that of the line alone, and the path of its audio, empty for no recording."""
+    def _references(self, manifest_path: str) -> References:
+        return self.references_of(manifest_path, self.audio_dir, self._worker or WorkerInfo(storage=self.storage))
+
+    def _recordings(self) -> Iterator[tuple[Partition, str | RecordError]]:
+        """A partition a line, its version that of the line alone, and the path of its audio, or why it has none."""
         for piece in super().partitions():
             try:
                 lines = self._lines(piece)
@@ -117,34 +149,50 @@ class RecordingReaderStage(ManifestReaderStage):
                 line = data.removeprefix(BYTE_ORDER_MARK) if start == 0 else data
                 if not line or line.isspace():
                     continue
+                audio: str | RecordError
                 try:
                     record = decode_line(line)
                     entry = record if isinstance(record, dict) else {}
-                    old_channel, audio_id, path = self._identity(entry, piece.source_path)
+                    old_channel, audio_id, audio = self._identity(entry, piece.source_path)
                     channel = self._channels.name_of(old_channel)
                     name = f"{channel}/{audio_id}.audio"
-                except RecordError:
-                    channel, path, name = "", "", f"{piece.source_path}#{start}"
+                except RecordError as error:
+                    channel, audio, name = "", error, f"{piece.source_path}#{start}"
                 if channel is not None:
                     end = start + len(data)
                     cut = lines.overlong_num_bytes if end >= lines.start + len(lines.data) else 0
                     version = hashlib.sha256(line).hexdigest()[:16]
                     # The line comes along: when its turn comes it may stand elsewhere in the manifest.
                     num_bytes = piece.source_num_bytes
-                    yield Partition(slug_of(name), piece.source_path, start, end, num_bytes, version, line, cut), path
+                    yield Partition(slug_of(name), piece.source_path, start, end, num_bytes, version, line, cut), audio
 
     def _looked_up(self) -> Iterator[tuple[Partition, str]]:
-        """The same with the version of the audio in place of its path, empty where there is none; some at a time."""
-        versions = _Versions(self.storage)
-        waiting: list[tuple[Partition, str]] = []
+        """The same with the version of the audio in place of its path, or what stands for none; some at a time.
+
+        Raises:
+            ConfigurationError: one cause that can be mended meets all of them.
+        """
+        versions, same = AudioVersions(self._references), SameCause()
+        waiting: list[tuple[Partition, str | RecordError]] = []
+
+        def looked_up() -> Iterator[tuple[Partition, str]]:
+            found = versions.of([(partition.source_path, audio) for partition, audio in waiting])
+            for result in found:
+                same.add(result if isinstance(result, RecordError) else None)
+            for (partition, audio), result in zip(waiting, found):
+                cannot = MISSING if isinstance(audio, RecordError) else UNREACHABLE
+                yield partition, cannot if isinstance(result, RecordError) else result
+
         num_bytes = 0
-        for partition, path in self._recordings():
-            waiting.append((partition, path))
-            num_bytes += len(partition.data or b"")
+        for partition, audio in self._recordings():
             if len(waiting) >= LOOKED_UP_AT_ONCE or num_bytes > LOOKED_UP_BYTES:
-                yield from zip((known for known, _ in waiting), versions.of([path for _, path in waiting]))
+                yield from list(looked_up())
                 waiting, num_bytes = [], 0
-        yield from zip((known for known, _ in waiting), versions.of([path for _, path in waiting]))
+            waiting.append((partition, audio))
+            num_bytes += len(partition.data or b"")
+        last = list(looked_up())
+        same.finish()
+        yield from last
 
     def _check_names(self) -> None:
         """Segments are named after channel and recording, so no two recordings may share both.
@@ -153,13 +201,15 @@ class RecordingReaderStage(ManifestReaderStage):
             ConfigurationError: two do, or there are none.
         """
         paths: dict[str, str] = {}
-        for partition, path in self._recordings():
+        for partition, audio in self._recordings():
+            path = audio if isinstance(audio, str) else ""
             other = paths.get(partition.name)
             if other is None:
                 paths[partition.name] = path
             elif other == path:
                 raise ConfigurationError(
-                    f"{other} stands in two lines of the manifest; put its segments into one, or rename a copy"
+                    f"{other} stands in two lines of the manifest; put its segments into one "
+                    "('segments': [{'start': …, 'end': …, 'text': …}, …]), or rename a copy"
                 )
             else:
                 raise ConfigurationError(
@@ -171,29 +221,6 @@ class RecordingReaderStage(ManifestReaderStage):
             raise ConfigurationError(f"{self.manifest_path} has no recordings{chosen}; check it")
 
 
-class _Versions:
-    """The versions of audio files; those of a folder in a store are looked up together."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self._folders: dict[str, dict[str, str]] = {}
-
-    def of(self, paths: list[str]) -> list[str]:
-        """The version of each, empty where there is no such file."""
-        alone = [path for path in paths if path and not path.startswith(LISTED_PROTOCOLS)]
-        alone.sort(key=is_local)  # requests to a store run at the same time where the first is one
-        found = dict(zip(alone, self._storage.each(self._alone, alone)))
-        return [found[path] if path in found else self._in_folder(path) if path else "" for path in paths]
-
-    def _alone(self, path: str) -> str:
-        try:
-            return self._storage.info(path).version
-        except AccessError:
-            return ""
-
-    def _in_folder(self, path: str) -> str:
-        folder = path.rpartition("/")[0]
-        if folder not in self._folders:
-            listed = self._storage.list_files(folder, max_depth=1)
-            self._folders[folder] = {file.path: file.version for file in listed}
-        return self._folders[folder].get(path, "")
+def _is_found(version: str) -> bool:
+    """Whether the version of a partition has that of its audio."""
+    return not version.endswith(tuple(NOT_FOUND))

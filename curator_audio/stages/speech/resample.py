@@ -13,13 +13,13 @@ QUALITY = "HQ"
 
 
 def resampled(blocks: Iterable[Samples], source_rate: int, sample_rate: int) -> Iterator[Samples]:
-    """A stream of mono samples at another rate, block by block.
+    """A stream of samples at another rate, block by block.
 
     However the samples are cut into blocks, the result is the same to the last bit, and the same as that of resampling
     all of them at once. As many come out as is nearest to ``num_samples * sample_rate / source_rate``.
 
     Args:
-        blocks: float32 samples of shape (num_samples,), blocks of any length.
+        blocks: float32 samples of shape (num_samples,) or (num_samples, num_channels), blocks of any length.
         source_rate: their rate in Hz.
         sample_rate: the wanted rate in Hz; where it is the same, blocks pass as they are.
 
@@ -37,9 +37,12 @@ def resampled(blocks: Iterable[Samples], source_rate: int, sample_rate: int) -> 
     import soxr
 
     check_rate(source_rate)
-    stream = soxr.ResampleStream(source_rate, sample_rate, 1, dtype="float32", quality=QUALITY)
+    stream, nothing = None, np.zeros(0, np.float32)
     for block in blocks:
+        if stream is None:
+            num_channels, nothing = block[0].size, block[:0]
+            stream = soxr.ResampleStream(source_rate, sample_rate, num_channels, dtype="float32", quality=QUALITY)
         if len(out := stream.resample_chunk(block)):
             yield out
-    if len(out := stream.resample_chunk(np.zeros(0, np.float32), last=True)):
+    if stream is not None and len(out := stream.resample_chunk(nothing, last=True)):
         yield out

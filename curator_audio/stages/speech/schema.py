@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from curator_audio.stages.speech.segments import SEGMENT_FIELDS
+from curator_audio.stages.speech.segments import SEGMENT_FIELDS, TIME_FIELDS
 from curator_audio.stages.speech.windows import WINDOW_FIELDS, WINDOW_SEGMENT_FIELDS
-
-_FLOATS = ("start", "end", "duration_sec")
 
 
 def segment_schema(columns: tuple[str, ...] = SEGMENT_FIELDS) -> Any:
@@ -49,7 +47,7 @@ def _schema_of(columns: tuple[str, ...]) -> Any:
         "sample_rate": pyarrow.int32(),
         "num_speakers": pyarrow.int32(),
         "speakers": pyarrow.list_(pyarrow.string()),
-        **dict.fromkeys(_FLOATS, pyarrow.float64()),
+        **dict.fromkeys(TIME_FIELDS, pyarrow.float64()),
     }
 
     def fields(names: tuple[str, ...]) -> list[tuple[str, Any]]:

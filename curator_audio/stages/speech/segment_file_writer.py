@@ -13,6 +13,7 @@ from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.speech.segments import file_name_of
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.storage import Storage, join
+from curator_audio.storage.valid_text import Repairs, with_valid_text
 from curator_audio.tasks import AudioBatch, Part, Record
 
 WRITTEN_AT_ONCE = 64
@@ -20,9 +21,10 @@ WRITTEN_AT_ONCE = 64
 
 @dataclass
 class SegmentFileWriterStage(WriterStage[AudioBatch]):
-    """Writes every segment to ``{output_path}/{channel}/{segment_id}`` and a suffix; a format is its ``file_of``.
+    """Writes every segment to ``{output_path}/{channel}/{name}`` and a suffix; a format is its ``file_of``.
 
-    A segment without sound, or with the name of another of its partition, is quarantined.
+    The name is the segment's id without its channel. A segment without sound, or with the name of another of its
+    partition, is quarantined.
 
     Args:
         output_path: the folder or prefix.
@@ -34,6 +36,7 @@ class SegmentFileWriterStage(WriterStage[AudioBatch]):
     output_path: str
 
     depth: ClassVar[int] = 2
+    version = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,11 +80,13 @@ class SegmentFileWriterStage(WriterStage[AudioBatch]):
             task: the records.
             taken: the paths of this partition so far; those of the task are added.
         """
+        repairs = Repairs()
         is_in_place = task.source_path.rstrip("/") == self.output_path.rstrip("/") and self.may_replace_sources
         for begin in range(0, task.num_items, WRITTEN_AT_ONCE):
             chosen = slice(begin, begin + WRITTEN_AT_ONCE)
             records: dict[str, tuple[Record, int]] = {}
             for index, record in enumerate(task.records[chosen], begin):
+                record = with_valid_text(record, repairs)
                 try:
                     path = join(self.output_path, *file_name_of(record, self.suffix))
                     if path in taken:
@@ -96,6 +101,7 @@ class SegmentFileWriterStage(WriterStage[AudioBatch]):
                     yield result
                 else:
                     self.quarantine(task, index, result)
+        self.log_metrics(repairs.as_metrics())
 
     def _write(
         self, storage: Storage, records: dict[str, tuple[Record, int]], is_in_place: bool, path: str
@@ -106,5 +112,5 @@ class SegmentFileWriterStage(WriterStage[AudioBatch]):
             data = self.file_in_place(storage, path, record) if is_in_place else self.file_of(storage, path, record)
         except RecordError as error:
             return error
-        storage.write(path, data)
-        return Part(path, len(data), hashlib.sha256(data).hexdigest(), 1)
+        version = storage.written(path, data)
+        return Part(path, len(data), hashlib.sha256(data).hexdigest(), 1, version=version)

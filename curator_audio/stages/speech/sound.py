@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curator_audio.errors import RecordError
+from curator_audio.stopping import held_back
 from curator_audio.storage.limits import MAX_UNPACKED_BYTES
 
 Samples = npt.NDArray[np.float32]
@@ -69,7 +70,8 @@ def _encoded(samples: Samples, sample_rate: int, file_format: str) -> bytes:
     import soundfile
 
     file = io.BytesIO()
-    soundfile.write(file, samples, sample_rate, format=file_format, subtype="PCM_16")
+    with held_back():
+        soundfile.write(file, samples, sample_rate, format=file_format, subtype="PCM_16")
     return file.getvalue()
 
 
@@ -87,7 +89,7 @@ def decode_sound(data: bytes) -> tuple[Samples, int]:
     import soundfile
 
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with held_back(), soundfile.SoundFile(io.BytesIO(data)) as file:
             num_bytes = 4 * file.frames * file.channels
             if num_bytes > MAX_UNPACKED_BYTES:
                 message = f"its {file.frames} samples of {file.channels} channels take {num_bytes} bytes"
@@ -101,5 +103,5 @@ def decode_sound(data: bytes) -> tuple[Samples, int]:
 
 
 def audio_field(samples: Samples, sample_rate: int, segment_id: str) -> dict[str, Any]:
-    """The ``audio`` field of a segment's record."""
-    return {"bytes": encode_flac(samples, sample_rate), "path": f"{segment_id}.flac"}
+    """The ``audio`` field of a segment's record; its ``path`` is the id's last part."""
+    return {"bytes": encode_flac(samples, sample_rate), "path": f"{segment_id.rpartition('/')[2]}.flac"}

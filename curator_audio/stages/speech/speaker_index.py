@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,23 +15,75 @@ from curator_audio.storage.ledger import sha256_of
 NOBODY = ""
 """Whose segments those are that name no speaker."""
 
+Speakers = tuple[Sequence[str], npt.NDArray[np.int64]]
+"""Speakers by their keys, and for each row of a piece of a shard the number of its speaker among these."""
+
+
+@lru_cache(maxsize=4096)
+def speaker_key(channel: str | None, speaker_id: str | None) -> str:
+    """Return what tells a speaker from all others: a ``speaker_id`` is unique within a channel and no further.
+
+    Example:
+        >>> speaker_key("news", "ep1/SPEAKER_00"), speaker_key(None, "anna"), speaker_key("news", None)
+        ('["news", "ep1/SPEAKER_00"]', '["", "anna"]', '')
+    """
+    return json.dumps([channel or "", speaker_id], ensure_ascii=False) if speaker_id else NOBODY
+
+
+def speaker_of(key: str) -> tuple[str, str]:
+    """Return the channel and the ``speaker_id`` of a key; both are empty for ``NOBODY``.
+
+    Example:
+        >>> speaker_of(speaker_key("news", "anna"))
+        ('news', 'anna')
+    """
+    channel, speaker_id = json.loads(key) if key else ("", "")
+    return channel, speaker_id
+
+
+def speakers_of(speaker_ids: Any, channels: Any) -> Speakers:
+    """Return the speakers of the rows of two columns, in the order of their first ones.
+
+    Args:
+        speaker_ids: a ``pyarrow.DictionaryArray`` of text.
+        channels: another, as long.
+
+    Example:
+        >>> import pyarrow
+        >>> ids, channels = pyarrow.array(["b", "a", None, "b"]), pyarrow.array(["x", "x", "x", "y"])
+        >>> keys, numbers = speakers_of(ids.dictionary_encode(), channels.dictionary_encode())
+        >>> keys, numbers.tolist()
+        (['["x", "b"]', '["x", "a"]', '', '["y", "b"]'], [0, 1, 2, 3])
+    """
+    names, of_row = _names(speaker_ids)
+    folders, folder_of_row = _names(channels)
+    both, first, inverse = np.unique(of_row * len(folders) + folder_of_row, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    keys = [speaker_key(folders[number % len(folders)], names[number // len(folders)]) for number in both[order]]
+    return keys, rank[inverse]
+
+
+def _names(column: Any) -> tuple[list[str | None], npt.NDArray[np.int64]]:
+    names = [*column.dictionary.to_pylist(), None]
+    return names, column.indices.fill_null(len(names) - 1).to_numpy().astype(np.int64)
+
 
 class SpeakerIndex:
     """The rows of every speaker, in 8 bytes a segment.
 
     Args:
         shards: the shards in order, and a mark of each that changes when it is written again.
-        columns: of each shard its ``speaker_id`` column, as ``pyarrow.DictionaryArray`` pieces.
+        columns: of each shard the speakers of its rows, in pieces.
 
     Example:
-        >>> import pyarrow
-        >>> column = pyarrow.array(["b", "a", None, "b"]).dictionary_encode()
-        >>> index = SpeakerIndex({"0.parquet": "x"}, [[column]])
+        >>> index = SpeakerIndex({"0.parquet": "x"}, [[(["b", "a", ""], np.array([0, 1, 2, 0]))]])
         >>> {speaker: index.rows(speaker) for speaker in index.speakers}
         {'': {'0.parquet': [2]}, 'b': {'0.parquet': [0, 3]}, 'a': {'0.parquet': [1]}}
     """
 
-    def __init__(self, shards: Mapping[str, str], columns: Iterable[Iterable[Any]]) -> None:
+    def __init__(self, shards: Mapping[str, str], columns: Iterable[Iterable[Speakers]]) -> None:
         self._shards = list(shards.items())
         self._numbers = {NOBODY: 0}
         numbers = [[self._numbered(piece) for piece in pieces] for pieces in columns]
@@ -66,9 +120,9 @@ class SpeakerIndex:
         number = self._numbers[speaker]
         return self._rows[self._ends[number - 1] if number else 0 : self._ends[number]]
 
-    def _numbered(self, piece: Any) -> npt.NDArray[np.int32]:
+    def _numbered(self, piece: Speakers) -> npt.NDArray[np.int32]:
         """The number of each row's speaker; new ones get the next."""
-        names = [*piece.dictionary.to_pylist(), NOBODY]
-        numbers = np.array([self._numbers.setdefault(name or NOBODY, len(self._numbers)) for name in names], np.int32)
-        taken: npt.NDArray[np.int32] = numbers[piece.indices.fill_null(len(names) - 1).to_numpy()]
+        keys, of_row = piece
+        numbers = np.array([self._numbers.setdefault(key, len(self._numbers)) for key in keys], np.int32)
+        taken: npt.NDArray[np.int32] = numbers[of_row]
         return taken

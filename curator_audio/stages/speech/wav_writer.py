@@ -14,9 +14,10 @@ from curator_audio.tasks import Record
 
 @dataclass
 class WavWriterStage(SegmentFileWriterStage):
-    """Writes the sound of every segment to ``{output_path}/{channel}/{segment_id}.wav``, 16 bits, mono.
+    """Writes the sound of every segment to ``{output_path}/{channel}/{name}.wav``, 16 bits, mono.
 
-    A segment without sound, or with the name of another of its partition, is quarantined.
+    The name is the segment's id without its channel. A segment without sound, or with the name of another of its
+    partition, is quarantined.
 
     Args:
         output_path: the folder or prefix.
@@ -26,6 +27,7 @@ class WavWriterStage(SegmentFileWriterStage):
     """
 
     name = "wav_writer"
+    version = 2
     suffix: ClassVar[str] = ".wav"
 
     def file_of(self, storage: Storage, path: str, record: Record) -> bytes:

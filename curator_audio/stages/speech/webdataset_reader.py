@@ -5,41 +5,54 @@ from __future__ import annotations
 import posixpath
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO, ClassVar
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import IO, Any, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
 from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_end, check_size
-from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.speech.batches import segment_batches
+from curator_audio.stages.speech.foreign_fields import kind_of, taken
 from curator_audio.stages.speech.npz import recording_of
-from curator_audio.stages.speech.segments import SEGMENT_FIELDS, foreign_segment
+from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage, kinds_of
+from curator_audio.stages.speech.segments import foreign_segment, id_in, name_in
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.storage import join
+from curator_audio.storage.valid_text import decoded_utf8
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 SOUND = ("flac", "wav", "mp3", "ogg", "opus", "m4a")
+SAMPLES_LOOKED_AT = 5
 
 
 @dataclass
-class WebDatasetReaderStage(TreeReaderStage[AudioBatch]):
+class WebDatasetReaderStage(SegmentTreeReaderStage):
     """Reads segments from tar shards: of each key a sound file, ``….json`` with its fields and ``….txt`` with its text.
 
-    The files of a key follow one another. A key with neither sound, text nor codes is quarantined, and so is a shard
-    that is no tar file or breaks off, from there on.
+    The files of a key follow one another. Fields are found by the names they have in known datasets, and by those that
+    ``fields`` gives; others are left out and named. A key with neither sound, text nor codes is quarantined, and so is
+    a shard that is no tar file or breaks off, from there on. A segment without an id is named after its key.
 
     Args:
         input_path: the folder or prefix, or a single shard; a local path or any fsspec URL.
         partition_size_mb: shards are put together up to this size in MB (2**20 bytes); 0 leaves each by itself.
+        fields: names in the JSON by what they are of a segment, as ``{"text": "transcript"}``.
+
+    Raises:
+        ConfigurationError: a parameter out of range, or a field that segments do not have.
     """
 
     partition_size_mb: float = 0.0
 
     name = "webdataset_reader"
+    version = 2
     suffixes: ClassVar[tuple[str, ...]] = (".tar",)
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], list(SEGMENT_FIELDS)
+    def kinds_in(self, path: str) -> dict[str, str]:
+        with self.tree.open(path) as file:
+            samples = islice(_samples(file), SAMPLES_LOOKED_AT)
+            found = ((key, files) for key, files in samples if not isinstance(files, RecordError))
+            return kinds_of(_kinds(_described(key, files), files) for key, files in found)
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
         for key in task.keys:
@@ -53,11 +66,33 @@ class WebDatasetReaderStage(TreeReaderStage[AudioBatch]):
                     try:
                         if isinstance(files, RecordError):
                             raise files
-                        yield _record(key, files)
+                        yield self._record(key, files)
                     except RecordError as error:
                         self.set_aside(f"{path}/{key}", error)
         except (RecordError, AccessError) as error:
             self.set_aside(path, error)
+
+    def _record(self, key: str, files: dict[str, bytes]) -> Record:
+        folder, _, name = key.rpartition("/")
+        described = _described(key, files)
+        sources = self.sources_in(_kinds(described, files))
+        without_sound = {field: other for field, other in sources.of.items() if field != "audio"}
+        record = self.usable(foreign_segment(taken(described, replace(sources, of=without_sound)), ""))
+        sound = next((suffix for suffix in SOUND if suffix in files), None)
+        if sound is not None:
+            record["audio"] = {"bytes": files[sound], "path": f"{name}.{sound}"}
+        if sound is None and not record["text"] and not record["codes"]:
+            there = ", ".join(f"*.{suffix}" for suffix in files)
+            raise RecordError(
+                "missing_field", f"{key} has neither sound ({', '.join(SOUND)}), text nor codes, only {there}"
+            )
+        if not record["channel"] and posixpath.basename(folder) not in ("", ".", ".."):
+            record["channel"] = posixpath.basename(folder)
+        record["segment_id"] = record["segment_id"] or id_in(record["channel"], name)
+        stem = name_in(record["channel"], record["segment_id"])
+        record["audio_id"] = record["audio_id"] or recording_of(stem)
+        recording = record["audio_id"] if record["audio_id"] != stem else None
+        return self.checked(record, described, replace(sources, of=without_sound), recording)
 
 
 def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes] | RecordError]]:
@@ -98,23 +133,17 @@ def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes] | RecordEr
         yield current, error or files
 
 
-def _record(key: str, files: dict[str, bytes]) -> Record:
-    folder, _, name = key.rpartition("/")
+def _described(key: str, files: dict[str, bytes]) -> dict[str, Any]:
+    """What a key's ``.json`` says; a ``.txt`` is its text where it says none."""
     described = decode_line(files["json"]) if "json" in files else {}
     if not isinstance(described, dict):
         raise RecordError("not_an_object", f"{key}.json holds a {type(described).__name__}, not a JSON object")
-    record = foreign_segment({**described, "audio": None}, name)
-    sound = next((suffix for suffix in SOUND if suffix in files), None)
-    if sound is not None:
-        record["audio"] = {"bytes": files[sound], "path": f"{name}.{sound}"}
-    if "txt" in files and not record["text"]:
-        record["text"] = files["txt"].decode(errors="replace").strip()
-    if sound is None and not record["text"] and not record["codes"]:
-        there = ", ".join(f"*.{suffix}" for suffix in files)
-        raise RecordError(
-            "missing_field", f"{key} has neither sound ({', '.join(SOUND)}), text nor codes, only {there}"
-        )
-    record["audio_id"] = record["audio_id"] or recording_of(record["segment_id"])
-    if not record["channel"] and posixpath.basename(folder) not in ("", ".", ".."):
-        record["channel"] = posixpath.basename(folder)
-    return record
+    if "txt" in files and not described.get("text"):
+        described["text"] = decoded_utf8(files["txt"], f"{key}.txt").removeprefix("\ufeff").strip()
+    return described
+
+
+def _kinds(described: dict[str, Any], files: dict[str, bytes]) -> dict[str, str]:
+    """What there is of a key: the fields of its ``.json``, and files that are neither sound nor text."""
+    others = {f".{suffix}": "other" for suffix in files if suffix not in (*SOUND, "json", "txt")}
+    return {name: kind_of(value) for name, value in described.items()} | others

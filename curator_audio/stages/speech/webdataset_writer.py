@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError, RecordError
@@ -13,8 +13,11 @@ from curator_audio.stages.speech.segments import file_name_of, sound_of
 from curator_audio.stages.speech.webdataset_reader import SOUND
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.json_codec import encode_record
+from curator_audio.storage.names import short_name
+from curator_audio.storage.valid_text import Repairs, with_valid_text
 from curator_audio.tasks import AudioBatch, Record
 
+LONGEST_SUFFIX_BYTES = len(".json")
 END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
 SUFFIXES = {b"fLaC": "flac", b"RIFF": "wav", b"OggS": "ogg", b"ID3": "mp3"}
 """Of sound files, by how they begin."""
@@ -22,7 +25,9 @@ SUFFIXES = {b"fLaC": "flac", b"RIFF": "wav", b"OggS": "ogg", b"ID3": "mp3"}
 
 @dataclass
 class WebDatasetWriterStage(WriterStage[AudioBatch]):
-    """Writes segments as tar shards of ``{channel}/{segment_id}.flac`` and ``….json``, a shard a partition.
+    """Writes segments as tar shards of ``{channel}/{name}.flac`` and ``….json``, a shard a partition.
+
+    The name is the segment's id without its channel. A segment whose files another one of the shard has is quarantined.
 
     Args:
         output_path: the folder or prefix of the shards.
@@ -33,7 +38,10 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
 
     output_path: str
 
+    _taken: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+
     name = "webdataset_writer"
+    version = 2
     suffix: ClassVar[str] = ".tar"
     id_field: ClassVar[str] = "segment_id"
     """After which a record's files are named."""
@@ -48,14 +56,21 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
 
     def encode(self, task: AudioBatch) -> bytes:
         file = io.BytesIO()
+        repairs = Repairs()
         for index, record in enumerate(task.records):
             try:
-                file.write(b"".join(_member(name, data) for name, data in self._members(record)))
+                key, files = self._files(with_valid_text(record, repairs), repairs)
+                if key in self._taken:
+                    raise RecordError("duplicate_segment", f"a second segment would be written to {key}.json")
+                file.write(b"".join(_member(key + suffix, data) for suffix, data in files))
+                self._taken.add(key)
             except RecordError as error:
                 self.quarantine(task, index, error)
+        self.log_metrics(repairs.as_metrics())
         return file.getvalue()
 
     def _encoded(self, tasks: Iterable[AudioBatch]) -> Iterator[tuple[bytes, int]]:
+        self._taken = set()
         is_empty = True
         for data, num_records in super()._encoded(tasks):
             is_empty = False
@@ -63,16 +78,17 @@ class WebDatasetWriterStage(WriterStage[AudioBatch]):
         if not is_empty:
             yield END_OF_ARCHIVE, 0
 
-    def _members(self, record: Record) -> list[tuple[str, bytes]]:
+    def _files(self, record: Record, repairs: Repairs) -> tuple[str, list[tuple[str, bytes]]]:
+        """The key of a record, and what its files end in and hold."""
+        *folder, name = file_name_of(record, "", self.id_field)
         # What follows the first dot of a name is its kind to WebDataset; the JSON has the name as it is.
-        named = {**record, self.id_field: str(record.get(self.id_field) or "").replace(".", "_")}
+        key = "/".join([*folder, short_name(name.replace(".", "_"), LONGEST_SUFFIX_BYTES)])
         fields = {name: value for name, value in record.items() if name != "audio"}
-        described = ("/".join(file_name_of(named, ".json", self.id_field)), encode_record(fields))
-        if record.get("audio") is None:
-            return [described]
-        sound = sound_of(record)
-        name = file_name_of(named, _suffix(record["audio"], sound), self.id_field)
-        return [("/".join(name), sound), described]
+        files = [(".json", encode_record(fields, repairs))]
+        if record.get("audio") is not None:
+            sound = sound_of(record)
+            files.insert(0, (_suffix(record["audio"], sound), sound))
+        return key, files
 
 
 def _suffix(audio: dict[str, Any], sound: bytes) -> str:
@@ -86,7 +102,4 @@ def _member(name: str, data: bytes) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = len(data)
     padding = bytes(-len(data) % tarfile.BLOCKSIZE)
-    try:
-        return info.tobuf(tarfile.PAX_FORMAT) + data + padding
-    except UnicodeEncodeError:
-        raise RecordError("invalid_name", f"{name!r} is no text and can be no name in a tar; rename it") from None
+    return info.tobuf(tarfile.PAX_FORMAT) + data + padding

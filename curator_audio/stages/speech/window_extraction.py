@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.fields import Fields
-from curator_audio.stages.speech.cutting import CuttingStage, Span, as_text
+from curator_audio.stages.optional import as_text
+from curator_audio.stages.speech.cutting import CuttingStage, Span
+from curator_audio.stages.speech.segments import id_in
 from curator_audio.stages.speech.sound import Samples, audio_field
+from curator_audio.stages.speech.sound_options import refuse_each
 from curator_audio.stages.speech.windows import WINDOW_FIELDS
-from curator_audio.stages.times import is_time
+from curator_audio.stages.times import END_OF_RECORDING, MAX_TIME_SEC, is_time
 from curator_audio.tasks import Record
+
+SEGMENT_TEXTS = ("text", "speaker", "speaker_id")
+"""What a segment may say in texts; a number is one, too."""
 
 _DIGITS = 6
 """Of times within a window: a difference of two floats has a tail that means nothing."""
@@ -24,26 +31,39 @@ class WindowExtractionStage(CuttingStage):
 
     A window lasts from the start of its first segment to the end of its last one, as for the ALM stages, and its sound
     is the samples from ``sample_index(start, sample_rate)`` up to ``sample_index(end, sample_rate)``. A recording is
-    decoded once, mixed to mono and resampled; memory does not grow with it. Windows may overlap; they come in the order
-    of the entry. A recording without windows is not decoded (``recordings_without_windows``).
+    decoded once, made one signal and resampled; memory does not grow with it. Windows may overlap; they come in the
+    order of the entry. A recording without windows is not decoded (``recordings_without_windows``).
 
     Where segments overlap, one may reach beyond the window: its times within the window, which count from the window's
     start, are then below 0 or above ``duration_sec``, and it is counted in ``segments_reaching_beyond``.
 
     Skipped and counted, each as the first of these that it is: a window that is not an object with timed ``segments``
     (``skipped_invalid``), from before the start of the recording or ending before it begins (``skipped_negative``),
-    without a single sample (``skipped_empty``), ending more than a sample after the recording does
+    without a single sample (``skipped_empty``), ending more than ``end_tolerance`` after the recording does
     (``skipped_beyond_end``), and a ``skipped_silent`` one.
 
+    One that ends a little after the recording is clipped to its end, and so are its segments (``clipped_at_end``),
+    unless the recording breaks off there. An ``end`` of -1 is that of the recording. A text or speaker of a segment, or
+    a language, that is neither a text nor a number is taken for absent and counted (``optional_fields_ignored``).
+
     A recording of which nothing can be decoded is quarantined. Of one that breaks off half-way the windows up to there
-    are made; it is counted in ``recordings_broken_off``, and a warning names it.
+    are made; it is counted in ``recordings_broken_off``, and a warning names it. Wrong headers, gaps, tracks and
+    channels of opposite phase are told as by ``SegmenterStage``.
 
     Args:
         windows_field: the field with the windows: ``filtered_windows``, or ``windows`` for those before the overlap
             filter.
         sample_rate: the rate of the windows, in Hz.
         silence_threshold_db: a window whose peak is below it is silent, in dB of full scale.
+        end_tolerance: by how much a window may end after the recording does, in seconds; it is clipped then.
         audio_dir: the folder of relative paths; None for the manifest's own.
+        allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
+        allow_outside: whether a manifest may name files outside of that folder.
+        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
+        timeline: ``samples`` puts the samples end to end, ``container`` where the timestamps are: gaps and late starts
+            become silence, what overlaps is dropped.
+        channel: ``mix``, ``left``, ``right`` or a number from 0.
+        audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
 
     Raises:
         ConfigurationError: a parameter is out of its range; or, while running, an entry has no field of that name: the
@@ -62,20 +82,26 @@ class WindowExtractionStage(CuttingStage):
         >>> (batch,) = WindowExtractionStage().process(AudioBatch([entry]))
         >>> (record,) = batch.records
         >>> record["window_id"], record["duration_sec"], record["speakers"], record["text"]
-        ('show_win_0', 1.5, ['a', 'b'], 'Good evening Hello')
+        ('news/show_win_0', 1.5, ['news/show/a', 'news/show/b'], 'Good evening Hello')
         >>> record["segments"][1]
-        {'start': 0.75, 'end': 1.5, 'speaker': 'b', 'text': 'Hello'}
+        {'start': 0.75, 'end': 1.5, 'speaker': 'news/show/b', 'text': 'Hello'}
     """
 
     windows_field: str = "filtered_windows"
     sample_rate: int = 16000
     silence_threshold_db: float = -60.0
+    end_tolerance: float = 0.5
     audio_dir: str | None = None
+    timeline: str = "samples"
+    channel: str | int = "mix"
+    audio_track: str | int = "default"
 
     name = "window_extraction"
+    version = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_each(type(self).__name__, self.channel)
         if not isinstance(self.windows_field, str) or not self.windows_field:
             raise ConfigurationError(
                 f"windows_field is {self.windows_field!r}; give the name of a field such as filtered_windows"
@@ -96,7 +122,8 @@ class WindowExtractionStage(CuttingStage):
         if not windows:
             self.log_metric("recordings_without_windows", 1)
             return
-        yield from self.pieces(entry, self._spans(windows))
+        spans = self._spans(windows)
+        yield from self.pieces(entry, spans, {index for index in spans if _times(windows[index])[1] == math.inf})
 
     def _windows(self, record: Record) -> list[Any]:
         if self.windows_field not in record:
@@ -117,7 +144,8 @@ class WindowExtractionStage(CuttingStage):
             if reason:
                 self.log_metric(f"skipped_{reason}", 1)
             else:
-                spans[index] = self.span(*_times(window))
+                start, end = _times(window)
+                spans[index] = self.span(start, min(end, MAX_TIME_SEC))
         return spans
 
     def _reason_to_skip(self, window: Any) -> str:
@@ -127,14 +155,18 @@ class WindowExtractionStage(CuttingStage):
         start, end = _times(window)
         if start < 0 or end < start:
             return "negative"
-        first_sample, end_sample = self.span(start, end)
+        first_sample, end_sample = self.span(start, min(end, MAX_TIME_SEC))
         return "empty" if first_sample == end_sample else ""
 
-    def piece(self, entry: Record, index: int, samples: Samples) -> Record:
+    def piece(self, entry: Record, index: int, samples: Samples, recording_end: float | None) -> Record:
         window = entry[self.windows_field][index]
-        window_id = f"{entry['audio_id']}_win_{index}"
+        recording = id_in(entry["channel"], entry["audio_id"])
+        window_id = f"{recording}_win_{index}"
         start, end = _times(window)
-        segments = [_within(segment, start) for segment in window["segments"]]
+        if recording_end is not None:
+            end = recording_end
+        readable = [self.readable(segment, SEGMENT_TEXTS) for segment in window["segments"]]
+        segments = [_within(one, _speaker_id(one, recording), start, end, recording_end) for one in readable]
         speakers = list(dict.fromkeys(segment["speaker"] for segment in segments if segment["speaker"]))
         duration = len(samples) / self.sample_rate
         self.log_metrics({"windows": 1, "window_duration": duration})
@@ -160,20 +192,33 @@ class WindowExtractionStage(CuttingStage):
 
 
 def _times(window: Record) -> tuple[float, float]:
-    """When a window starts and ends, in seconds, as ``window_spans`` of the ALM stages has it."""
+    """When a window starts and ends, in seconds, as ``window_spans`` has it; infinite for the recording's end."""
     segments = window["segments"]
-    return float(segments[0]["start"]), float(segments[-1]["end"])
+    end = float(segments[-1]["end"])
+    return float(segments[0]["start"]), math.inf if end == END_OF_RECORDING else end
 
 
 def _is_timed(segment: Any) -> bool:
     return isinstance(segment, dict) and is_time(segment.get("start")) and is_time(segment.get("end"))
 
 
-def _within(segment: Record, window_start: float) -> Record:
-    """A segment as a window has it; where there is no speaker it is None, and no text is an empty one."""
+def _speaker_id(segment: Record, recording: str) -> str | None:
+    """Who speaks: the segment's own ``speaker_id``, else its label with its recording; None where there is no label."""
+    label = as_text(segment.get("speaker") or None)
+    return (as_text(segment.get("speaker_id") or None) or f"{recording}/{label}") if label else None
+
+
+def _within(
+    segment: Record, speaker: str | None, window_start: float, window_end: float, recording_end: float | None
+) -> Record:
+    """A segment as a window has it; no text is an empty one.
+
+    It ends with the recording where the window does; one to the end of the recording ends with its window.
+    """
+    end = window_end if segment["end"] == END_OF_RECORDING else segment["end"]
     return {
         "start": round(segment["start"] - window_start, _DIGITS),
-        "end": round(segment["end"] - window_start, _DIGITS),
-        "speaker": as_text(segment.get("speaker") or None),
+        "end": round((end if recording_end is None else min(end, recording_end)) - window_start, _DIGITS),
+        "speaker": speaker,
         "text": (as_text(segment.get("text")) or "").strip(),
     }

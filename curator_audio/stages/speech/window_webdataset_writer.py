@@ -10,7 +10,9 @@ from curator_audio.stages.speech.webdataset_writer import WebDatasetWriterStage
 
 @dataclass
 class WindowWebDatasetWriterStage(WebDatasetWriterStage):
-    """Writes windows as tar shards of ``{channel}/{window_id}.flac`` and ``….json``, a shard a partition.
+    """Writes windows as tar shards of ``{channel}/{name}.flac`` and ``….json``, a shard a partition.
+
+    The name is the window's id without its channel.
 
     Args:
         output_path: the folder or prefix of the shards.

@@ -21,7 +21,7 @@ WINDOW_FIELDS = (
 """The fields of a window's record, in order.
 
 ``start`` and ``end`` are the window's in its recording, ``segments`` a list of objects with ``WINDOW_SEGMENT_FIELDS``.
-``speakers`` are their names in the order in which they first speak, ``text`` is their texts joined by spaces; empty if
+``speakers`` are their ids in the order in which they first speak, ``text`` is their texts joined by spaces; empty if
 there are none. ``audio`` and ``codes`` are as in a segment's record; times are in seconds.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +11,14 @@ from typing import ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError, StorageError, StorageFullError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.pace import Pace
 from curator_audio.stages.transfer.checks import check_name
 from curator_audio.stages.transfer.copying import Copying
 from curator_audio.stages.transfer.file_batch import FileBatch
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import LedgerPaths, relative_to
 from curator_audio.storage.links import check_regular
+from curator_audio.storage.names import MAX_KEY_BYTES, MAX_PATH_BYTES, short_key
 from curator_audio.storage.storage import FileInfo, Storage, is_local, join
 from curator_audio.tasks import Part
 
@@ -26,10 +29,11 @@ LARGE_AT_ONCE = 4  # they take memory: some blocks each
 
 @dataclass(frozen=True)
 class Copy:
-    """A file that is in its new place, and whether it was put there just now."""
+    """A file that is in its new place, whether it was put there just now, and how much was read to know."""
 
     part: Part
     is_new: bool
+    bytes_compared: int = 0
 
 
 @dataclass
@@ -38,7 +42,9 @@ class FileCopierStage(WriterStage[FileBatch]):
 
     Many small files are copied at the same time, and a few large ones, block by block. What is copied is contents and
     names, not times, permissions or empty folders. A file that is no regular one, or a link to something outside of its
-    root, or whose name is no path below a folder, is quarantined.
+    root, or whose name is no path below a folder, is quarantined. A path that is too long where it is copied to (names
+    of 255 bytes on a disk, keys of 1024 in a store) is shortened, the same way each time, and counted in
+    ``names_shortened``.
 
     Args:
         output_path: the folder or prefix.
@@ -87,6 +93,7 @@ class FileCopierStage(WriterStage[FileBatch]):
         for is_new, what in ((True, "copied"), (False, "skipped")):
             parts = [copy.part for copy in copies if copy.is_new is is_new]
             self.log_metrics({f"files_{what}": len(parts), f"bytes_{what}": sum(part.num_bytes for part in parts)})
+        self.log_metric("bytes_compared", sum(copy.bytes_compared for copy in copies))
         self._attempt, self._copies = "", {}
         return [copy.part for copy in copies]
 
@@ -99,10 +106,12 @@ class FileCopierStage(WriterStage[FileBatch]):
             for target, file in files.items():
                 pool = small if file.num_bytes <= SMALL_BYTES else large
                 futures[target] = pool.submit(_copy, storage, copying, file, target)
+            pace = Pace("files of this partition")
             try:
                 for target, future in futures.items():
                     try:
                         self._copies[target] = future.result()
+                        pace.at(f"{len(self._copies)} of {len(files)} are there")
                     except StorageFullError:
                         raise
                     except StorageError as error:
@@ -117,6 +126,7 @@ class FileCopierStage(WriterStage[FileBatch]):
     def _targets(self, batch: FileBatch) -> Iterator[tuple[str, FileInfo]]:
         """Where each file goes; those that may go nowhere are set aside."""
         has_objects = not (is_local(batch.root) and is_local(self.output_path))
+        taken: set[str] = set()
         for file in batch.files:
             key = relative_to(batch.root, file.path)
             try:
@@ -126,7 +136,12 @@ class FileCopierStage(WriterStage[FileBatch]):
             except RecordError as error:
                 self.set_aside(file.path, error, {"file": key})
                 continue
-            target = join(self.output_path, key)
+            target = self._target(key)
+            if target in taken:  # a file that an earlier copy has given the name of this one
+                taken_name = RecordError("same_name", f"another file is copied to {target}; rename one of them")
+                self.set_aside(file.path, taken_name, {"file": key})
+                continue
+            taken.add(target)
             if _is_of_run(target, self._output_dir):
                 raise ConfigurationError(
                     f"{file.path} would be copied to where this run keeps its own; give another output_dir, "
@@ -134,15 +149,31 @@ class FileCopierStage(WriterStage[FileBatch]):
                 )
             yield target, file
 
+    def _target(self, key: str) -> str:
+        """Where a file goes: its path below the root, shortened where its new place takes none so long."""
+        if is_local(self.output_path):
+            short = short_key(key, len(os.fsencode(join(self.output_path, ""))), MAX_PATH_BYTES)
+        elif self.output_path.startswith("memory://"):
+            short = key
+        else:
+            folder = self.output_path.split("://", 1)[-1].partition("/")[2]
+            short = short_key(key, len(join(folder, "").encode()), MAX_KEY_BYTES, None)
+        if short != key:
+            self.log_metric("names_shortened", 1)
+        return join(self.output_path, short)
+
 
 def _copy(storage: Storage, copying: Copying, file: FileInfo, target: str) -> Copy:
     try:
         there = storage.find(target)
     except AccessError:  # what is not to be looked at may well be written
         there = None
+    bytes_compared = copying.bytes_to_compare(file, there) if there is not None else 0
     if there is not None and copying.is_same(file, there):
-        return Copy(Part(target, file.num_bytes, "", 1, is_copy=True), is_new=False)
-    return Copy(Part(target, file.num_bytes, copying.copy(file, target), 1, is_copy=True), is_new=True)
+        return Copy(Part(target, file.num_bytes, "", 1, is_copy=True, version=there.version), False, bytes_compared)
+    sha256 = copying.copy(file, target)
+    part = Part(target, file.num_bytes, sha256, 1, is_copy=True, version=copying.versions[target])
+    return Copy(part, True, bytes_compared)
 
 
 def _is_of_run(path: str, output_dir: str) -> bool:

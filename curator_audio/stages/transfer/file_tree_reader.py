@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import ClassVar
 
+from loguru import logger
+
 from curator_audio.errors import AccessError, ConfigurationError
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.transfer.file_batch import FileBatch
@@ -101,6 +103,11 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
             if [file.path for file in files] == [self.input_path]:
                 folder, _, name = self.input_path.rpartition("/")
                 raise ConfigurationError(f"{self.input_path} is a file; give input_path={folder} and include={name}")
+            if self.num_of_runs:
+                logger.info(
+                    f"{self.num_of_runs} file(s) below {self.input_path} are left out: metrics.json, _ledger/ and "
+                    "quarantine/ tell of the run that wrote them, and hold for its folder only"
+                )
             self._listed = [self._behind_link(file) for file in files]
         return self._listed
 

@@ -23,6 +23,7 @@ from curator_audio.stages.speech.segments import SEGMENT_FIELDS, segment_record
 from curator_audio.stages.speech.sound import audio_field
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
+from tests.extras import needs
 
 COLUMNS = ["segment_id", "text", "codes", "duration_sec"]
 
@@ -48,7 +49,7 @@ def save(source: Path | str, out: Path | str, path: str | None, overwrite: bool 
 
 
 def loaded(path: Path | str, **options: Any) -> list[Record]:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = needs("datasets")
     rows: list[Record] = datasets.load_from_disk(str(path), **options).to_list()
     return rows
 
@@ -78,7 +79,7 @@ def test_the_rows_are_those_of_the_shards(source: Path, tmp_path: Path) -> None:
 
 
 def test_it_is_what_datasets_itself_would_have_written(source: Path, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = needs("datasets")
     out = tmp_path / "out"
     saving(source, out, f"{tmp_path}/saved", list(SEGMENT_FIELDS)).run(LocalExecutor(), output_dir=str(out))
     shards = datasets.load_dataset(
@@ -98,7 +99,7 @@ def test_it_is_what_datasets_itself_would_have_written(source: Path, tmp_path: P
 
 
 def test_sound_comes_along(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = needs("datasets")
     samples = np.linspace(-0.5, 0.5, 1600, dtype=np.float32)
     write_shard(tmp_path / "in", "a", [segment("a", 0, audio=audio_field(samples, 16000, "a_seg_0"))])
     out = tmp_path / "out"
@@ -241,7 +242,7 @@ def test_what_it_cannot_follow_is_said_before_the_run(source: Path, tmp_path: Pa
 
 def test_training_reads_text_and_codes(source: Path, tmp_path: Path) -> None:
     """As fine-tuning of a codec language model does: text, then the codes as tokens of their own."""
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = needs("datasets")
     save(source, tmp_path / "out", f"{tmp_path}/saved")
     dataset = datasets.load_from_disk(f"{tmp_path}/saved").select_columns(["text", "codes"])
 

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.alm import ALMDataBuilderStage, ALMDataOverlapStage
+from curator_audio.stages.alm.windows import SegmentShortener
 from curator_audio.stages.fields import Fields
+from curator_audio.storage.json_codec import encode_record
+from curator_audio.storage.ledger import StageMetrics
 from curator_audio.tasks import AudioBatch
 
 Entry = dict[str, Any]
@@ -221,16 +224,12 @@ def test_times_may_be_integers() -> None:
         ({"a": 1}, "wrong_type: segments is an object; give a list of objects"),
         (None, "wrong_type: segments is null; give a list of objects"),
         ("start", 'wrong_type: segments is "start"; give a list of objects'),
-        ([segment(0.0, 1.0, ["ann"])], "wrong_type: segments[0].speaker is a list; give a string"),
-        ([segment(0.0, 1.0, {})], "wrong_type: segments[0].speaker is an object; give a string"),
-        ([segment(0.0, 1.0, bandwidth="8k")], 'not_a_number: segments[0].metrics.bandwidth is "8k"; give Hz as a '),
-        ([segment(0.0, 1.0, bandwidth=True)], "not_a_number: segments[0].metrics.bandwidth is true; give Hz as a "),
-        (
-            [segment(0.0, 1.0, bandwidth=float("nan"))],
-            "not_finite: segments[0].metrics.bandwidth is NaN; give Hz as a ",
-        ),
-        ([{"start": 0.0, "end": 1.0, "metrics": [1]}], "wrong_type: segments[0].metrics is a list; give an object"),
         ([segment(2.0, 1.0)], "negative_duration: segments[0] ends at 1.0, before its start 2.0"),
+        (
+            [segment(2.0, -1)],
+            "negative_duration: segments[0] ends at -1.0, before its start 2.0; give an end of at least the start, "
+            "or the entry's 'duration', which -1 would stand for",
+        ),
         ([segment(-1e308, 1e308)], "not_finite: the total duration"),
     ],
 )
@@ -238,27 +237,176 @@ def test_malformed_segments_are_refused_by_name(segments: Any, message: str) -> 
     assert str(refused(segments)).startswith(message)
 
 
-@pytest.mark.parametrize("rate", ["16000", True, float("nan"), [1]])
-def test_a_sample_rate_that_is_no_number_is_refused(rate: Any) -> None:
-    with pytest.raises(RecordError, match="audio_sample_rate is"):
-        build([segment(0.0, 1.0)], sample_rate=rate)
+# ---- why there are no windows
+
+
+def said(segments: list[Any], **more: Any) -> list[str]:
+    stage = ALMDataBuilderStage(target_window_duration=10.0)
+    stage.process(AudioBatch([{"audio_sample_rate": 16000, "segments": segments, **more}] * 2))
+    return stage.remarks_after(StageMetrics(custom=stage.take_observations().metrics))
 
 
 @pytest.mark.parametrize(
-    ("spoken", "message"),
+    ("segments", "more", "reason"),
     [
-        ("so", 'wrong_type: segments[1].words is "so"; give a list of words'),
-        ([*words(5.0), "so"], 'wrong_type: segments[1].words[1] is "so"; give an object'),
-        ([{"word": "so"}], "missing_field: segments[1].words[0].end is missing"),
-        ([{"word": "so", "end": "5"}], 'not_a_number: segments[1].words[0].end is "5"'),
-        ([{"word": "so", "end": float("inf")}], "not_finite: segments[1].words[0].end is Infinity"),
-        ([*words(5.0), {"word": 7, "end": 6.0}], "wrong_type: segments[1].words[1].word is 7; give a string"),
+        ([segment(0.0, 9.9)], {"audio_sample_rate": None}, "all 2 segments are lost to sample rate 0 < 16000 "),
+        (
+            [segment(0.0, 9.9)],
+            {"audio_sample_rate": 8000},
+            "all 2 segments are lost to a sample rate below min_sample_",
+        ),
+        ([segment(0.0, 9.9, bandwidth=None)], {}, "all 2 segments are lost to a bandwidth below min_bandwidth=8000; "),
+        (
+            [segment(0.0, 5.0), segment(5.0, 10.0), segment(10.0, 15.0)],
+            {},
+            "4 of 6 segments are lost to numbers of speakers outside 2 to 5 (min_speakers, max_speakers)",
+        ),
+        (
+            [segment(0.0, 4.0)],
+            {},
+            "all 2 segments are lost to window lengths outside 9 to 11 s (target_window_duration",
+        ),
+        (
+            [segment(0.0, 4.0), segment(4.0, 6.0, "no-speaker")],
+            {},
+            "all 4 segments are lost to window lengths outside 9 to 11 s (target_window_duration, tolerance), most of "
+            "them cut short by a segment without a speaker",
+        ),
+        (
+            [segment(0.0, 2.0), segment(2.0, 4.0, "bob"), segment(4.0, 9.0, bandwidth=4000)],
+            {},
+            "4 of 6 segments are lost to window lengths outside 9 to 11 s (target_window_duration, tolerance), most of "
+            "them cut short by a bandwidth below min_bandwidth=8000",
+        ),
     ],
 )
-def test_malformed_words_matter_only_to_a_shortened_segment(spoken: Any, message: str) -> None:
-    assert str(refused([segment(0.0, 4.0), segment(4.0, 12.0, "bob", words=spoken)])).startswith(message)
-    build([segment(0.0, 4.0), segment(4.0, 10.0, "bob", words=spoken)])
-    build([segment(0.0, 4.0), segment(4.0, 12.0, "bob", words=spoken)], truncation=False)
+def test_no_windows_at_all_have_a_reason(segments: list[Any], more: dict[str, Any], reason: str) -> None:
+    (remark,) = said(segments, **more)
+    assert remark.startswith(f"there are no windows: {reason}")
+
+
+def test_where_there_are_windows_or_no_segments_that_is_said() -> None:
+    assert said([segment(0.0, 4.0), segment(4.5, 10.0, "bob")]) == []
+    assert said([]) == ["there are no windows, as the entries have no segments"]
+
+
+# ---- what need not be there: wrong in one, absent there
+
+
+def built(segments: list[Any], **more: Any) -> tuple[Any, dict[str, float]]:
+    """The entry made of the segments, and what was counted; windows are of 9 to 11 s."""
+    stage = ALMDataBuilderStage(target_window_duration=10.0, drop_fields="")
+    entry = stage.process_record({"audio_sample_rate": 16000, "segments": segments, **more})
+    return entry, stage.take_observations().metrics
+
+
+def at(end: float) -> Entry:
+    return {"word": f"w{end}", "end": end}
+
+
+TURNS = [segment(0.0, 4.0), segment(4.0, 10.0, "bob"), segment(10.0, 14.0), segment(14.0, 20.0, "bob")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "absent"),
+    [
+        ({"metrics": "loud"}, {"metrics": None}),
+        ({"metrics": [1]}, {"metrics": None}),
+        ({"metrics": {"bandwidth": "8k"}}, {"metrics": {}}),
+        ({"metrics": {"bandwidth": True}}, {"metrics": {}}),
+        ({"metrics": {"bandwidth": float("nan")}}, {"metrics": {}}),
+        ({"speaker": ["ann"]}, {"speaker": None}),
+        ({"speaker": {"id": 1}}, {"speaker": None}),
+    ],
+)
+@pytest.mark.parametrize("place", range(4))
+def test_an_optional_field_that_is_wrong_is_absent_there(
+    wrong: dict[str, Any], absent: dict[str, Any], place: int
+) -> None:
+    entry, counted = built([turn | wrong if index == place else turn for index, turn in enumerate(TURNS)])
+    expected, _ = built([turn | absent if index == place else turn for index, turn in enumerate(TURNS)])
+    assert [window["speaker_durations"] for window in entry["windows"]] == [
+        window["speaker_durations"] for window in expected["windows"]
+    ]
+    assert counted["optional_fields_ignored"] == 1
+    assert 1 <= counted["windows_created"] <= 3
+
+
+@pytest.mark.parametrize("rate", ["16000", True, float("nan"), [1]])
+def test_a_sample_rate_that_is_no_number_is_absent(rate: Any) -> None:
+    entry, counted = built(TURNS, audio_sample_rate=rate)
+    assert (entry["stats"]["audio_sample_rate"], entry["stats"]["lost_sr"]) == (0, 4)
+    assert counted["optional_fields_ignored"] == 1
+
+
+@pytest.mark.parametrize(
+    ("spoken", "text", "end", "num_ignored"),
+    [
+        (None, "", 4.0, 0),
+        ("so be it", "", 4.0, 1),
+        ({"so": 5.0}, "", 4.0, 1),
+        ([], "", 4.0, 0),
+        ([at(5.0), None, 7], "w5.0", 5.0, 2),
+        ([at(5.0), {"word": "2014"}, at(6.0)], "w5.0 2014 w6.0", 6.0, 1),
+        ([{"word": "2014"}, at(5.0)], "2014 w5.0", 5.0, 1),
+        ([at(5.0), {"word": "2014"}, at(11.5)], "w5.0", 5.0, 1),
+        ([at(5.0), {"word": "2014"}], "w5.0", 5.0, 1),
+        ([at(5.0), {"word": "a", "end": None}, {"word": "b", "end": "5.5"}, at(6.0)], "w5.0 a b w6.0", 6.0, 2),
+        ([at(5.0), {"word": "c", "end": float("nan")}, "d", at(6)], "w5.0 c d w6", 6, 2),
+        ([at(5.0), {"word": 2014, "end": 6.0}], "w5.0 2014", 6.0, 0),
+        ([at(5.0), {"word": ["x"], "end": 6.0}, {"end": 7.0}], "w5.0", 7.0, 1),
+        ([{"word": "so"}, {"word": "be"}], "", 4.0, 2),
+    ],
+)
+def test_a_word_without_a_time_is_no_place_to_cut(spoken: Any, text: str, end: float, num_ignored: int) -> None:
+    """The second segment is cut at 11 s; words are seen only there, and once."""
+    segments = [segment(0.0, 4.0), segment(4.0, 12.0, "bob", words=spoken)]
+    shortened, _ = SegmentShortener(segments, segments, frozenset()).shorten(1, 11.0)
+    assert (shortened["text"], shortened["end"]) == (text, end)
+    entry, counted = built(segments)
+    assert counted.get("optional_fields_ignored", 0) == num_ignored
+    assert entry["stats"]["total_segments"] == 2
+    assert "optional_fields_ignored" not in built([segment(0.0, 4.0), segment(4.0, 10.0, "bob", words=spoken)])[1]
+
+
+ODD_VALUES = [
+    None,
+    "8k",
+    "",
+    True,
+    0,
+    -1,
+    10**400,
+    float("nan"),
+    float("-inf"),
+    [],
+    [1],
+    [None],
+    {},
+    {"a": 1},
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("value", ODD_VALUES, ids=repr)
+def test_no_value_of_an_optional_field_refuses_a_record(value: Any) -> None:
+    odd = [{"speaker": value}, {"metrics": value}, {"metrics": {"bandwidth": value}}, {"text": value}, {"words": value}]
+    odd += [{"words": [*words(11.0), value, {"word": value, "end": 11.1}, {"word": "w", "end": value}]}]
+    for wrong in odd:
+        for place in range(4):
+            segments = [turn | wrong if index == place else turn for index, turn in enumerate(TURNS)]
+            entry, _ = built([*segments, segment(20.0, 26.0, words=words(21.0))], duration=value)
+            written = orjson.loads(encode_record(ALMDataOverlapStage().process_record(entry)))
+            assert written["stats"]["total_segments"] == 5
+
+
+def test_the_end_of_the_recording_may_be_told_as_minus_one() -> None:
+    entry, _ = built([*TURNS[:3], segment(14.0, -1, "bob")], duration=20.0)
+    expected, _ = built(TURNS)
+    assert entry["windows"] == expected["windows"] and len(entry["windows"]) == 3
+    assert refused([segment(2.0, -1)]).reason == "negative_duration"
+    with pytest.raises(RecordError, match=r"ends at 1\.5, before its start 2\.0"):
+        built([segment(2.0, -1)], duration=1.5)
 
 
 @pytest.mark.parametrize("size", [10**30, 10**400])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.stages.alm import ALMDataOverlapStage
+from curator_audio.stages.alm import ALMDataBuilderStage, ALMDataOverlapStage
 from curator_audio.tasks import AudioBatch
 
 Entry = dict[str, Any]
@@ -126,9 +126,17 @@ def test_malformed_windows_are_refused_by_name(windows: Any, message: str) -> No
     assert str(caught.value).startswith(message)
 
 
-def test_malformed_stats_are_refused() -> None:
-    with pytest.raises(RecordError, match="stats is a list"):
-        ALMDataOverlapStage().process_record({"windows": [window(0.0, 1.0)], "stats": []})
+def test_targets_that_differ_are_a_doubt() -> None:
+    builder = ALMDataBuilderStage(target_window_duration=60.0)
+    assert ALMDataOverlapStage(target_duration=60).doubts([builder]) == ALMDataOverlapStage().doubts([]) == []
+    (doubt,) = ALMDataOverlapStage().doubts([builder])
+    assert doubt.startswith("target_duration is 120 s, and target_window_duration of 'alm_data_builder' is 60 s")
+
+
+def test_stats_that_are_none_are_absent() -> None:
+    stage = ALMDataOverlapStage()
+    assert stage.process_record({"windows": [window(0.0, 1.0)], "stats": []})["swift_filepath"] == ""
+    assert stage.take_observations().metrics["optional_fields_ignored"] == 1
 
 
 @pytest.mark.parametrize("value", [-1, 100.5, float("nan"), "50", True, None])

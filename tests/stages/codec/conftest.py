@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.extras import needs
 
 SAMPLE_RATE = 16_000
 
@@ -13,13 +16,15 @@ SAMPLE_RATE = 16_000
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Narrow layers are not worth a second thread, and other tests run beside these."""
-    torch = pytest.importorskip("torch")
-    torch.set_num_threads(1)
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def neucodec_model() -> Any:
-    pytest.importorskip("neucodec")
+    needs("neucodec")
     from curator_audio.stages.codec.network import TINY
     from curator_audio.stages.codec.random_weights import random_library_model
 
@@ -28,8 +33,8 @@ def neucodec_model() -> Any:
 
 @pytest.fixture(scope="session")
 def transformers_model() -> Any:
-    if not hasattr(pytest.importorskip("transformers"), "NeuCodecModel"):
-        pytest.skip("transformers is older than its NeuCodec")
+    if not hasattr(needs("transformers"), "NeuCodecModel"):
+        pytest.skip("needs the extra codec (a transformers with NeuCodec)")
     from curator_audio.stages.codec.network import TINY
     from curator_audio.stages.codec.random_weights import random_library_model
 
@@ -39,6 +44,7 @@ def transformers_model() -> Any:
 @pytest.fixture(scope="session")
 def clips() -> list[Any]:
     """Near in length and far apart, equal ones, multiples of a code and not, very short ones."""
+    needs("torch")
     from curator_audio.stages.codec.random_weights import synthetic_speech
 
     num_samples = [48_000, 47_999, 46_000, 46_000, 40_123, 32_000, 16_001, 6_400, 5_000, 640, 639, 320, 319, 0]

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-pytest.importorskip("soundfile")
-
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages import Resources, WorkerInfo
 from curator_audio.stages.codec import NeuCodecDecoderStage
 from curator_audio.stages.speech.sound import decode_sound
 from curator_audio.tasks import AudioBatch
+from tests.extras import needs
+
+needs("torch")
 
 
 @pytest.mark.parametrize("implementation", ["neucodec", "transformers"])

@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
-soundfile = pytest.importorskip("soundfile")
-pytest.importorskip("soxr")
-
-from curator_audio.errors import ConfigurationError, RecordError  # noqa: E402
-from curator_audio.stages import Resources, WorkerInfo  # noqa: E402
-from curator_audio.stages.codec import CodecEncoderStage, NeuCodecDecoderStage, NeuCodecEncoderStage  # noqa: E402
-from curator_audio.stages.codec.codec import ClipTooLongError, Codec, Work  # noqa: E402
-from curator_audio.stages.codec.segment_clip import SegmentClip  # noqa: E402
-from curator_audio.stages.speech.sound import encode_flac  # noqa: E402
-from curator_audio.tasks import AudioBatch, Record  # noqa: E402
+from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.stages import Resources, WorkerInfo
+from curator_audio.stages.codec import CodecEncoderStage, NeuCodecDecoderStage, NeuCodecEncoderStage
+from curator_audio.stages.codec.codec import ClipTooLongError, Codec, Work
+from curator_audio.stages.codec.segment_clip import SegmentClip
+from curator_audio.stages.speech.sound import encode_flac
+from curator_audio.tasks import AudioBatch, Record
+from tests.extras import needs
 
 
 class Loudness:
@@ -225,7 +224,6 @@ def test_a_clips_samples() -> None:
 
 
 def test_neucodec_encodes_segments(clips: list[Any]) -> None:
-    pytest.importorskip("torch")
     from curator_audio.stages.codec.neucodec import NeuCodec
 
     stage = NeuCodecEncoderStage(model="random-tiny").with_(resources=Resources(gpus=0))
@@ -243,7 +241,7 @@ def test_neucodec_encodes_segments(clips: list[Any]) -> None:
 
 @pytest.mark.parametrize("kind", [NeuCodecEncoderStage, NeuCodecDecoderStage])
 def test_a_gpu_that_pytorch_cannot_use_is_told(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("neucodec", reason="needs the extra codec")
+    needs("neucodec")
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -265,8 +263,8 @@ def test_bad_parameters(parameters: dict[str, Any], message: str) -> None:
 
 
 def test_a_library_that_is_missing_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "neucodec" else find(name))
+    there = importlib.util.find_spec("json")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "neucodec" else there)
     NeuCodecEncoderStage(model="random-tiny")
     with pytest.raises(ConfigurationError, match=r"needs neucodec, which is not installed; .*\[codec\]"):
         NeuCodecEncoderStage()

@@ -3,10 +3,11 @@
 from typing import Any
 
 import numpy as np
-import pytest
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+from tests.extras import needs
+
+torch = needs("torch")
+transformers = needs("transformers")
 
 from curator_audio.stages.codec.mel import MelFeatures  # noqa: E402
 from curator_audio.stages.codec.random_weights import synthetic_speech  # noqa: E402

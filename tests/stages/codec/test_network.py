@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+from tests.extras import needs
+
+torch = needs("torch")
 
 from curator_audio.stages.codec import network  # noqa: E402
 from curator_audio.stages.codec.network import side_by_side  # noqa: E402

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
+from tests.extras import needs
+
+torch = needs("torch")
 
 from curator_audio.errors import ConfigurationError, CuratorError, StorageError  # noqa: E402
 from curator_audio.stages.codec import weights  # noqa: E402
@@ -53,7 +55,7 @@ def test_transformers_own_encoder_agrees(
     transformers_model: Any, clips: list[Any], codes_one_by_one: list[Any]
 ) -> None:
     """So that the two libraries mean the same by the same weights."""
-    pytest.importorskip("torchaudio")
+    needs("torchaudio")
     from transformers import NeuCodecFeatureExtractor
 
     inputs = NeuCodecFeatureExtractor()(clips[0], sampling_rate=16_000, return_tensors="pt")
@@ -266,13 +268,13 @@ def test_a_folder_of_transformers(
 
 
 def test_neucodec_loads_the_published_model_only() -> None:
-    pytest.importorskip("neucodec")
+    needs("neucodec")
     with pytest.raises(ConfigurationError, match="neucodec loads 'neuphonic/neucodec' only; set implementation"):
         NeuCodec("neucodec", model="/my/folder", device="cpu").load_encoder()
 
 
 def test_weights_out_of_reach_are_told_in_a_line(monkeypatch: Any) -> None:
-    neucodec = pytest.importorskip("neucodec")
+    neucodec = needs("neucodec")
 
     def no_network(model: str) -> None:
         raise OSError("We couldn't connect to 'https://huggingface.co'\nmore lines")

@@ -89,14 +89,15 @@ def test_audio_duration_of_real_files(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "c.ogg", tone, 48000, format="OGG", subtype="OPUS")
     (tmp_path / "broken.wav").write_bytes(b"RIFF, but nothing that follows")
     stage = GetAudioDurationStage()
-    assert list(parameters(stage)) == ["audio_filepath_key", "duration_key", "audio_dir"]
+    names = {"audio_filepath_key", "duration_key", "audio_dir", "timeline", "channel", "audio_track", "allowed_schemes"}
+    assert names <= set(parameters(stage))
     stage.setup(WorkerInfo())
     records = [{"audio_filepath": name} for name in ("a.wav", str(tmp_path / "b.flac"), "c.ogg", "broken.wav")]
     records += [{"audio_filepath": "missing.wav"}, {"audio_filepath": "../out.wav"}, {"audio_filepath": 3}]
     batch = stage.process(AudioBatch(records, str(tmp_path / "manifest.jsonl")))
     assert [record["duration"] for record in batch.records] == [1.5, 3.0, pytest.approx(0.5, abs=0.01)]
     bad = stage.take_observations().quarantined
-    assert [one.reason for one in bad] == ["unreadable_audio", "unreadable_audio", "path_leaves_root", "wrong_type"]
+    assert [one.reason for one in bad] == ["unreadable_audio", "unreadable_file", "path_leaves_root", "wrong_type"]
 
 
 def test_audio_duration_over_s3(tmp_path: Path, s3_bucket: str) -> None:

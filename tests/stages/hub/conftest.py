@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from curator_audio.stages.hub import patience
+from tests.extras import needs
 from tests.hub_server import TOKEN, HubServer, serving_hub
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     """An empty Hub that the client in this process talks to, with a valid token, and without long waits."""
-    constants = pytest.importorskip("huggingface_hub", reason="needs the extra hub").constants
+    constants = needs("huggingface_hub.constants")
     with serving_hub() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         monkeypatch.setenv("HF_TOKEN", TOKEN)

@@ -10,8 +10,9 @@ import yaml
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.hub.card import BEGIN, END, Description, Published, card_of, figures_of, size_category
+from tests.extras import needs
 
-pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+needs("huggingface_hub")
 
 FILES = [Published("data/a.parquet", 100, 600), Published("data/b.parquet", 50, 500)]
 DESCRIPTION = Description(

@@ -17,6 +17,7 @@ from curator_audio.stages.hub import FileHasherStage
 from curator_audio.stages.hub.contents import contents_of
 from curator_audio.stages.transfer import FileBatch
 from curator_audio.storage.storage import FileInfo, Storage
+from tests.extras import needs
 
 
 def write_tar(path: Path, names: list[str]) -> None:
@@ -55,7 +56,7 @@ def test_samples_of_a_tar(tmp_path: Path) -> None:
 
 
 def test_samples_as_datasets_counts_them(tmp_path: Path) -> None:
-    datasets: Any = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets: Any = needs("datasets")
     write_tar(tmp_path / "a.tar", ["a.bin", "b.bin", "d/a.bin", "d/c.bin"])
     loaded = datasets.load_dataset("webdataset", data_files=f"{tmp_path}/a.tar", cache_dir=str(tmp_path / "cache"))
     assert loaded["train"].num_rows == contents_of(Storage(), f"{tmp_path}/a.tar")[2] == 4

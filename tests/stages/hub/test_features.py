@@ -9,11 +9,12 @@ import pytest
 
 from curator_audio.stages.hub.features import features_of
 from curator_audio.stages.speech.schema import segment_schema
+from tests.extras import needs
 
 
 @pytest.fixture(scope="module")
 def datasets() -> Any:
-    return pytest.importorskip("datasets", reason="needs the extra datasets")
+    return needs("datasets")
 
 
 SCHEMAS = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageError
+from curator_audio.errors import AccessError, ConfigurationError, CuratorError, LockLostError, StorageError
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.after import JoinParts
@@ -22,7 +22,9 @@ from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.hub import FileHasherStage, PublishedFileReaderStage, PublishToHub
 from curator_audio.stages.hub import publish as publish_module
 from curator_audio.stages.hub.card import card_of
+from curator_audio.stages.hub.repository import Repository
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
+from curator_audio.storage import lock as lock_module
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch
 from tests.hub_server import TOKEN, HubServer
@@ -524,3 +526,23 @@ def test_an_endpoint_that_is_no_url(files: Path, tmp_path: Path, hub: HubServer,
     monkeypatch.setenv("HF_ENDPOINT", "localhost:8000")
     with pytest.raises(ConfigurationError, match="HF_ENDPOINT is 'localhost:8000'; give a URL"):
         run(files, tmp_path / "out")
+
+
+# A run that has lost its folder --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost_before", ["create", "preupload"])
+def test_a_run_that_lost_its_lock_commits_nothing(
+    lost_before: str, hub: HubServer, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_module, "FRESH_SEC", 0.0)
+    step, lock = Repository.create if lost_before == "create" else Repository.upload, tmp_path / "out/_ledger/lock.json"
+
+    def losing(*arguments: Any) -> Any:
+        lock.write_text('{"token": "another"}')
+        return step(*arguments)
+
+    monkeypatch.setattr(Repository, step.__name__, losing)
+    with pytest.raises(LockLostError, match="another run has taken the lock"):
+        run(files, tmp_path / "out")
+    assert "me/talks" not in hub.repos if lost_before == "create" else hub.commits("me/talks") == []

@@ -155,7 +155,6 @@ def without(name: str) -> Record:
             "contains_token",
             r"audio_str contains <\|text_start",
         ),
-        (segment("bad", 0.0, "half \ud83c"), "invalid_text", "transcript has half of a surrogate pair"),
         (segment("good", 1.0), "duplicate_id", "entry_id is 'good', and that of another in tree/1472/1437/0.json"),
     ],
 )
@@ -165,6 +164,15 @@ def test_a_bad_segment_is_set_aside_with_its_file_and_the_others_stay(bad: Recor
     assert (aside.source_path, aside.stage, aside.reason) == ("tree/1472/1437/1.json", "interleaver", reason)
     assert re.match(message, aside.message)
     assert aside.record is bad
+
+
+def test_half_of_a_surrogate_pair_costs_a_character_and_not_the_segment() -> None:
+    stage = InterleaverStage()
+    halves = {"original_path": "caf\udce9.mp3", "speaker_id": "\ud83d\ude00"}
+    (document,) = stage.process(AudioBatch([segment("a\ud800", 0.0, "half \ud83c", **halves)])).records
+    assert (document["original_path"], document["speaker_id"]) == ("caf\ufffd.mp3", "😀")
+    assert "<|text_start|>half \ufffd<|text_end|>" in document["text_first"]
+    assert (stage.observed.metrics["texts_repaired"], stage.observed.quarantined) == (4, [])
 
 
 def test_what_codes_are_does_not_depend_on_those_met_before() -> None:

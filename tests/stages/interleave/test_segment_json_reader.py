@@ -207,10 +207,16 @@ def test_a_list_that_is_a_link_to_another_folder(root: Path, tmp_path: Path) -> 
     assert (bad.reason, bad.record) == ("link_leaves_root", {"file": "b.txt"})
 
 
-def test_hidden_lists_are_passed_over_and_long_names_refused(root: Path) -> None:
+def test_hidden_lists_are_passed_over(root: Path) -> None:
     assert list(read(reader_of(root, **{".hidden": "26-495", "a": "26-495"}))) == ["a"]
-    with pytest.raises(ConfigurationError, match=r"has a name of over 200 bytes; rename the list"):
-        read(reader_of(root, **{"x" * 201: "26-495"}))
+
+
+def test_long_names_of_lists_are_shortened_for_what_is_named_after_them(root: Path) -> None:
+    reader = reader_of(root, **{f"{'あ' * 80}{end}": "../x" for end in "ab"})
+    names = list(read(reader))
+    assert [len(name.encode()) <= 200 for name in names] == [True, True] and len(set(names)) == 2
+    told = {bad.source_path.rpartition("/")[2] for bad in reader.observed.quarantined}
+    assert told == {f"{'あ' * 80}{end}.txt" for end in "ab"}, "the list itself is named"
 
 
 def test_names_with_dashes(root: Path) -> None:

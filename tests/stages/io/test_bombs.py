@@ -332,7 +332,7 @@ def test_a_rate_that_no_sound_has(sample_rate: int) -> None:
 
 def test_npz_arrays_come_back_as_they_were() -> None:
     for samples in (np.arange(6, dtype=np.int16), np.asfortranarray(np.full((1, 5), 0.5)), np.float32([0.25] * 3)):
-        record, _ = npz.record_of_npz(good_npz(audio=samples), "a", None, 16000)
+        record = npz.record_of_npz(good_npz(audio=samples), "a", None, 16000).record
         assert record["duration_sec"] == samples.size / 16000
 
 

@@ -81,12 +81,22 @@ def test_no_records_are_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_no_text_or_no_number_is_replaced_and_counted(tmp_path: Path) -> None:
+    odd = [{"text": "\ud83d", "score": float("nan")}, {"text": "a", "score": float("-inf"), "codes": [1]}]
+    (part,), writer = write(str(tmp_path), odd)
+    assert rows(str(tmp_path)) == [
+        {"text": "\ufffd", "score": None, "codes": None},
+        {"text": "a", "score": None, "codes": [1]},
+    ]
+    assert writer.observed.metrics == {"texts_repaired": 1, "numbers_not_finite": 2}
+    assert part.num_records == 2 and writer.observed.quarantined == []
+
+
 @pytest.mark.parametrize(
     "bad",
     [
         {"text": 5},
         {"text": b"\xff"},
-        {"text": "\ud800"},
         {"text": ["a"]},
         {"score": "high"},
         {"score": {}},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from functools import cache
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from curator_audio.stages.speech.bandwidth import SpectrumAverage, bandwidth_hz
 from curator_audio.stages.speech.sound import Samples
+from tests.extras import needs_program
 
 # ---- signals
 
@@ -156,14 +156,13 @@ def test_any_cut_at_any_gain(cut: float, gain: float, seed: int) -> None:
     assert error(np.float32(gain) * samples, 16000, cut) < 0.05
 
 
-@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
 @pytest.mark.parametrize("filtered", FILTERS)
 @pytest.mark.parametrize("cut", [3400, 5250, 8000, 10000])
 def test_synthetic_voice(cut: int, filtered: Filter, tmp_path: Path) -> None:
     import soundfile
 
     text = "She sells sea shells by the sea shore, and knows the shells she sells are sea shells."
-    subprocess.run(["espeak-ng", "-w", str(tmp_path / "voice.wav"), text], check=True)
+    subprocess.run([needs_program("espeak-ng"), "-w", str(tmp_path / "voice.wav"), text], check=True)
     samples, rate = soundfile.read(tmp_path / "voice.wav", dtype="float32")
     assert rate == 22050
     assert error(in_16_bits(filtered(samples, rate, cut)), rate, cut) < 0.05

@@ -34,7 +34,7 @@ def test_channels_are_selected_by_old_and_new_names(
     ("selected", "mapping", "message"),
     [
         ("news", {}, "channels is 'news'; give a list of names"),
-        ("[أخبار]", {}, r"channels is '\[أخبار\]'; give a list .* in quotes: 'channels=\[\"أخبار\"\]'"),
+        ("[أخبار]", {}, r"channels is '\[أخبار\]'; give a list .* as JSON: 'channels=\[\"أخبار\"\]'"),
         ([1], {}, r"channels is \[1\]; give a list of names"),
         (None, ["a"], r"channel_mapping is \['a'\]; give new names by old ones"),
         (None, {"a": None}, "channel_mapping is {'a': None}; give new names by old ones"),
@@ -66,3 +66,15 @@ def test_a_channel_of_an_odd_type_is_set_aside() -> None:
     batch = stage.process(AudioBatch([{"channel": ["news"]}, {"text": "a"}, {"channel": "news"}]))
     assert batch.records == [{"channel": "news"}]
     assert [aside.reason for aside in stage.observed.quarantined] == ["TypeError", "missing_field"]
+
+
+def test_what_is_named_within_a_channel_keeps_it_where_that_is_renamed() -> None:
+    stage = SelectChannelsStage(channel_mapping={"old": "new"})
+    old = {"segment_id": "ep1_seg_0", "audio_id": "ep1", "speaker_id": "ep1/SPEAKER_00"}
+    kept = {"segment_id": "old/ep1_seg_0", "audio_id": "old/ep1", "speaker_id": "old/ep1/SPEAKER_00", "channel": "new"}
+    (record,) = stage.process(AudioBatch([{**old, "channel": "old"}])).records
+    assert record == kept
+    (again,) = stage.process(AudioBatch([{**kept, "audio_id": "ep1", "channel": "old"}])).records
+    assert again == kept, "once"
+    odd = {"segment_id": None, "audio_id": 7, "speaker_id": ["a"], "channel": "old"}
+    assert stage.process(AudioBatch([odd])).records == [{**odd, "channel": "new"}]

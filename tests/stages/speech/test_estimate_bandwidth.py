@@ -170,7 +170,6 @@ def test_an_entry_that_lacks_nothing_is_not_decoded(tmp_path: Path) -> None:
         segment(0.0, 0.09),
         segment(5.0, 6.0),
         segment(3.95, 6.0),
-        segment(0.0, 1.0, metrics="good"),
         {"text": "no times"},
         "no segment",
         None,
@@ -188,8 +187,18 @@ def test_a_segment_that_cannot_be_measured_is_left_as_it_is(bad: Any, show: Entr
 
 
 def test_a_segment_that_ends_beyond_the_recording_is_measured_up_to_there(show: Entry, tmp_path: Path) -> None:
-    show["segments"] = [segment(2.0, 3.0), segment(3.5, 99.0)]
-    assert bandwidths(estimated(show, tmp_path)) == pytest.approx([9000, 12000], rel=0.05)
+    show["segments"] = [segment(2.0, 3.0), segment(3.5, 99.0), segment(3.0, -1)]
+    assert bandwidths(estimated(show, tmp_path)) == pytest.approx([9000, 12000, 12000], rel=0.05)
+
+
+@pytest.mark.parametrize("wrong", ["good", [8000], 8000, {"bandwidth": "8k"}, {"bandwidth": float("nan")}])
+def test_a_bandwidth_that_is_none_is_absent_and_measured(wrong: Any, show: Entry, tmp_path: Path) -> None:
+    show |= {"audio_sample_rate": "24000", "duration": float("nan")}
+    show["segments"] = [segment(0.0, 1.0, metrics=wrong), segment(1.0, 2.0, metrics={"bandwidth": 1})]
+    (record,), stage = run(show, tmp_path)
+    assert bandwidths(record) == [pytest.approx(3000, rel=0.05), 1]
+    assert (record["audio_sample_rate"], record["duration"]) == (RATE, 4.0)
+    assert stage.take_observations().metrics["optional_fields_ignored"] == 3
 
 
 # ---- bad recordings
@@ -214,7 +223,7 @@ def test_a_recording_that_breaks_off_is_measured_up_to_there(suffix: str, tmp_pa
     ("fields", "reason"),
     [
         ({"audio_filepath": "gone.flac"}, "unreadable_file"),
-        ({"audio_filepath": "text.wav"}, "unreadable_audio"),
+        ({"audio_filepath": "text.wav"}, "not_audio"),
         ({"audio_filepath": "../show.flac"}, "path_leaves_root"),
         ({"audio_filepath": None}, "wrong_type"),
         ({"segments": {"start": 0.0}}, "wrong_type"),

@@ -33,7 +33,7 @@ def saved(**arrays: Any) -> bytes:
 
 
 def read(data: bytes, sample_rate: int = RATE) -> Record:
-    return record_of_npz(data, "show_seg_3", "news", sample_rate)[0]
+    return record_of_npz(data, "show_seg_3", "news", sample_rate).record
 
 
 def samples_of(record: Record) -> npt.NDArray[np.float32]:
@@ -75,7 +75,7 @@ def test_what_existing_files_hold() -> None:
         )
     )
     assert {name: value for name, value in record.items() if name != "audio"} == {
-        "segment_id": "show_seg_3",
+        "segment_id": "news/show_seg_3",
         "audio_id": "show",
         "text": "السلام عليكم — naïve",
         "speaker_id": "spk_7",
@@ -145,8 +145,8 @@ def test_audio_of_many_kinds(audio: Any, expected: npt.NDArray[Any]) -> None:
 
 
 def test_samples_that_are_no_numbers_are_counted() -> None:
-    _, num_bad = record_of_npz(saved(audio=[0.25, np.nan, np.inf, -0.5, 1e20]), "show_seg_3", "news", RATE)
-    assert num_bad == 3
+    segment = record_of_npz(saved(audio=[0.25, np.nan, np.inf, -0.5, 1e20]), "show_seg_3", "news", RATE)
+    assert segment.num_bad == 3
     with pytest.raises(RecordError, match="none of the 9 samples of 'audio' is a number that sound has"):
         read(saved(audio=np.full(9, np.nan)))
 
@@ -275,7 +275,7 @@ def test_damaged_files_are_read_or_refused(data: st.DataObject) -> None:
 
 def segment(**values: Any) -> Record:
     return segment_record(
-        segment_id="show_seg_3", audio=audio_field(TONE, RATE, "show_seg_3"), sample_rate=RATE, **values
+        segment_id="news/show_seg_3", audio=audio_field(TONE, RATE, "show_seg_3"), sample_rate=RATE, **values
     )
 
 

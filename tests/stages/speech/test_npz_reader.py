@@ -40,9 +40,9 @@ def test_channel_and_name_are_in_the_path(root: str) -> None:
     assert (batch.source_path, batch.offsets) == (root, [-1, -1, -1])
     assert [batch.path_of(index) for index in range(3)] == [f"{root}/news/show_seg_{k}.npz" for k in (0, 2, 10)]
     assert [(r["channel"], r["segment_id"], r["audio_id"], r["text"], r["duration_sec"]) for r in batch.records] == [
-        ("news", "show_seg_0", "show", "text 0", 0.1),
-        ("news", "show_seg_2", "show", "text 2", 0.3),
-        ("news", "show_seg_10", "show", "text 10", 1.1),
+        ("news", "news/show_seg_0", "show", "text 0", 0.1),
+        ("news", "news/show_seg_2", "show", "text 2", 0.3),
+        ("news", "news/show_seg_10", "show", "text 10", 1.1),
     ]
 
 
@@ -78,7 +78,7 @@ def test_files_that_are_none_are_set_aside(root: str) -> None:
     files = {f"news/a_seg_{k}.npz": data for k, data in enumerate([good, b"no npz", npz(audio=None), good[:-9], good])}
     write(root, files)
     reader = NpzReaderStage(root)
-    assert [record["segment_id"] for record in records(reader)] == ["a_seg_0", "a_seg_4"]
+    assert [record["segment_id"] for record in records(reader)] == ["news/a_seg_0", "news/a_seg_4"]
     bad = reader.observed.quarantined
     assert [(q.source_path, q.offset, q.reason) for q in bad] == [
         (f"{root}/news/a_seg_1.npz", -1, "not_npz"),
@@ -91,8 +91,8 @@ def test_files_that_are_none_are_set_aside(root: str) -> None:
 def test_samples_that_are_no_numbers_are_counted(root: str) -> None:
     write(root, {"news/a_seg_0.npz": npz(audio=[0.5, float("nan")]), "news/a_seg_1.npz": npz(audio=[float("inf")])})
     reader = NpzReaderStage(root)
-    assert [record["segment_id"] for record in records(reader)] == ["a_seg_0"]
-    assert reader.observed.metrics == {"bad_samples": 1}
+    assert [record["segment_id"] for record in records(reader)] == ["news/a_seg_0"]
+    assert reader.observed.metrics["bad_samples"] == 1
     assert [(q.source_path, q.reason) for q in reader.observed.quarantined] == [
         (f"{root}/news/a_seg_1.npz", "no_audio")
     ]
@@ -103,7 +103,7 @@ def test_a_file_that_has_gone_since_is_set_aside(root: str) -> None:
     reader = NpzReaderStage(root)
     (partition,) = reader.partitions()
     Storage().delete([f"{root}/news/a_seg_0.npz"])
-    assert [r["segment_id"] for batch in reader.process(partition) for r in batch.records] == ["a_seg_1"]
+    assert [r["segment_id"] for batch in reader.process(partition) for r in batch.records] == ["news/a_seg_1"]
     assert [(q.reason, q.source_path) for q in reader.observed.quarantined] == [
         ("unreadable_file", f"{root}/news/a_seg_0.npz")
     ]
@@ -132,11 +132,15 @@ def channels(root: str, **parameters: Any) -> list[tuple[str | None, str]]:
 def test_channels_are_selected_and_renamed(tmp_path: Path) -> None:
     root = f"{tmp_path}/npz"
     write(root, {"Atheer_-/a_seg_0.npz": npz(), "Other/b_seg_0.npz": npz(), "c_seg_0.npz": npz()})
-    assert channels(root) == [("Atheer_-", "a_seg_0"), ("Other", "b_seg_0"), (None, "c_seg_0")]
+    assert channels(root) == [
+        ("Atheer_-", "Atheer_-/a_seg_0"),
+        ("Other", "Other/b_seg_0"),
+        (None, "c_seg_0"),
+    ]
     mapping = {"Atheer_-": "Atheer"}
-    assert channels(root, channel_mapping=mapping)[0] == ("Atheer", "a_seg_0")
-    assert channels(root, channels=["Atheer"], channel_mapping=mapping) == [("Atheer", "a_seg_0")]
-    assert channels(root, channels=["Atheer_-"], channel_mapping=mapping) == [("Atheer", "a_seg_0")]
+    assert channels(root, channel_mapping=mapping)[0] == ("Atheer", "Atheer/a_seg_0")
+    assert channels(root, channels=["Atheer"], channel_mapping=mapping) == [("Atheer", "Atheer/a_seg_0")]
+    assert channels(root, channels=["Atheer_-"], channel_mapping=mapping) == [("Atheer", "Atheer/a_seg_0")]
     with pytest.raises(ConfigurationError, match="none of the 3 files there is read"):
         channels(root, channels=["none"])
 
@@ -146,13 +150,18 @@ def test_two_files_that_would_be_one_segment(tmp_path: Path) -> None:
     write(root, {"Atheer_-/a_seg_0.npz": npz(), "Atheer/b_seg_0.npz": npz(), "old/Other/c_seg_0.npz": npz()})
     mapping = {"Atheer_-": "Atheer"}
     assert channels(root, channel_mapping=mapping) == [
-        ("Atheer", "b_seg_0"),
-        ("Atheer", "a_seg_0"),
-        ("Other", "c_seg_0"),
+        ("Atheer", "Atheer/b_seg_0"),
+        ("Atheer", "Atheer/a_seg_0"),
+        ("Other", "Other/c_seg_0"),
     ]
     write(root, {"Atheer/a_seg_0.npz": npz()})
     both = r"Atheer/a_seg_0\.npz and Atheer_-/a_seg_0\.npz would both be segment a_seg_0 of channel 'Atheer'"
     with pytest.raises(ConfigurationError, match=both):
+        channels(root, channel_mapping=mapping)
+    assert len(channels(root)) == 4
+    Storage().delete([f"{root}/Atheer/a_seg_0.npz"])
+    write(root, {"Atheer/a_seg_1.npz": npz()})
+    with pytest.raises(ConfigurationError, match=r"would both be of the recording a of channel 'Atheer'"):
         channels(root, channel_mapping=mapping)
     assert len(channels(root)) == 4
 

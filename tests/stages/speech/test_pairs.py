@@ -25,9 +25,10 @@ from curator_audio.stages.speech.pair_writer import PairParquetWriterStage
 from curator_audio.stages.speech.pairs import PAIR_FIELDS, drawn_pairs
 from curator_audio.stages.speech.parquet_writer import SegmentParquetWriterStage
 from curator_audio.stages.speech.segments import segment_record
-from curator_audio.stages.speech.speaker_index import SpeakerIndex
+from curator_audio.stages.speech.speaker_index import SpeakerIndex, speaker_key, speakers_of
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
+from tests.extras import needs
 
 
 def segment(speaker: str | None, number: int, **more: Any) -> Record:
@@ -101,9 +102,75 @@ def test_the_draw_does_not_change_from_release_to_release() -> None:
 # The reader ---------------------------------------------------------------------------------------------------
 
 
+def test_a_speaker_is_one_within_a_channel(tmp_path: Path, warned: list[str]) -> None:
+    """Two shows may each have a first speaker, and a shard may not tell the channel at all."""
+    columns = ["speaker_id", "segment_id", "text", "codes", "duration_sec"]
+    of_two = [segment("spk0", number, channel=("news", "talks")[number % 2], text=str(number)) for number in range(6)]
+    write_shard(tmp_path, "0", of_two)
+    write_shard(tmp_path, "1", [segment("spk0", number) for number in (6, 8)], columns=columns)
+    reader = PairReaderStage(str(tmp_path))
+    pairs = drawn(reader)
+    assert Counter(pair["channel"] for pair in pairs) == {"news": 6, "talks": 6, None: 2}
+    for pair in pairs:
+        one, other = (int(pair[f"{side}_segment_id"].rpartition("_")[2]) for side in ("reference", "target"))
+        assert one % 2 == other % 2 and (one < 6) == (other < 6)
+    assert reader.take_observations().metrics == {"speakers": 3}
+    assert warned == [
+        "1 speaker_id(s) such as 'spk0' are in several channels; pairs stay within a channel. Where they are the same "
+        "people, give the channels one name (channel_mapping of dataset)"
+    ]
+
+
+def test_segments_of_one_id_in_two_channels_are_two(tmp_path: Path) -> None:
+    write_shard(tmp_path, "0", [segment("a", n, channel=channel) for n in range(2) for channel in ("news", "talks")])
+    reader = PairReaderStage(str(tmp_path))
+    assert len(drawn(reader)) == 4
+    assert "segments_of_the_same_id" not in reader.take_observations().metrics
+
+
+def test_columns_of_others(tmp_path: Path) -> None:
+    columns = {
+        "id": [f"S1_{number}" for number in range(3)],
+        "speaker": ["S1", "S1", "S1"],
+        "sentence": ["so", "be", "it"],
+        "codes": [[1], [2], [3]],
+        "duration_ms": [2000, 2000, 20_000],
+        "narrator": ["anna", "ben", "anna"],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "0.parquet")
+    pairs = drawn(PairReaderStage(str(tmp_path)))
+    assert len(pairs) == 4 and {pair["speaker_id"] for pair in pairs} == {"S1"}, "one is too long for a reference"
+    assert {(pair["reference_text"], pair["reference_duration_sec"]) for pair in pairs} == {("so", 2.0), ("be", 2.0)}
+
+    (pair,) = drawn(PairReaderStage(str(tmp_path), fields={"speaker_id": "narrator"}))
+    assert (pair["speaker_id"], pair["reference_segment_id"], pair["target_segment_id"]) == ("anna", "S1_0", "S1_2")
+
+    with pytest.raises(ConfigurationError, match=r"no column 'words', only id, .*'fields=\{text: NAME\}'"):
+        list(PairReaderStage(str(tmp_path), fields={"text": "words"}).partitions())
+    with pytest.raises(ConfigurationError, match="fields has 'words', which segments do not have"):
+        PairReaderStage(str(tmp_path), fields={"words": "text"})
+
+
+def test_labels_of_a_diarization_are_people_of_their_recording_unless_they_are_said_to_be_more(tmp_path: Path) -> None:
+    columns = {
+        "id": [f"{number}" for number in range(8)],
+        "recording_id": [None, None, "ep1", "ep2", "ep1", "ep1", "ep1", "ep1"],
+        "speaker": ["SPEAKER_00", "SPEAKER_00", "anna", "anna", "SPEAKER_00", "SPEAKER_00", "N/A", "N/A"],
+        "text": ["so", "be", "it", "then"] * 2,
+        "codes": [[1]] * 8,
+        "duration": [2.0] * 8,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "0.parquet")
+    reader = PairReaderStage(str(tmp_path))
+    assert Counter(pair["speaker_id"] for pair in drawn(reader)) == {"anna": 2, "ep1/SPEAKER_00": 2}
+    assert reader.take_observations().metrics == {"segments_without_speaker": 4, "speakers": 2}
+    claimed = drawn(PairReaderStage(str(tmp_path), fields={"speaker_id": "speaker"}))
+    assert Counter(pair["speaker_id"] for pair in claimed) == {"anna": 2, "SPEAKER_00": 4 * 3, "N/A": 2}
+
+
 def test_a_pair_has_text_and_codes_of_both_and_what_the_target_says(tmp_path: Path) -> None:
     first = segment("a/spk0", 1, tone="calm", channel="news")
-    second = segment("a/spk0", 2, tone="angry", channel="talks", gender="female", language="ar", duration_sec=20.0)
+    second = segment("a/spk0", 2, tone="angry", gender="female", language="ar", duration_sec=20.0)
     write_shard(tmp_path, "0", [first, second])
     (pair,) = drawn(PairReaderStage(str(tmp_path)))  # the second one is too long to be a reference
     assert list(pair) == list(PAIR_FIELDS)
@@ -113,7 +180,7 @@ def test_a_pair_has_text_and_codes_of_both_and_what_the_target_says(tmp_path: Pa
         "dialect": None,
         "tone": "angry",
         "language": "ar",
-        "channel": "talks",
+        "channel": "news",
         "reference_segment_id": "a/spk0_seg_1",
         "reference_text": "text 1",
         "reference_codes": [1, 101],
@@ -195,7 +262,9 @@ def test_neither_other_speakers_nor_where_segments_are_make_a_difference(
 def test_speakers_are_put_together_up_to_a_number_of_segments(tmp_path: Path) -> None:
     write_shard(tmp_path, "0", [segment(speaker, number) for speaker in "dcab" for number in range(4)])
     partitions = list(PairReaderStage(str(tmp_path), segments_per_partition=8).partitions())
-    assert [list(partition.keys) for partition in partitions] == [["d", "c"], ["a", "b"]]
+    assert [list(partition.keys) for partition in partitions] == [
+        [speaker_key("news", name) for name in pair] for pair in ("dc", "ab")
+    ]
     assert len({partition.name for partition in partitions}) == 2
 
 
@@ -218,7 +287,7 @@ def test_other_types_of_column_are_read_as_what_they_mean(tmp_path: Path) -> Non
         "language": pa.nulls(3),
     }
     pq.write_table(pa.table(columns), tmp_path / "0.parquet")
-    write_shard(tmp_path, "1", [segment("7", 0)])
+    write_shard(tmp_path, "1", [segment("7", 0, channel=None)])
     pairs = drawn(PairReaderStage(str(tmp_path)))
     assert ids(pairs) == [(a, b) for a in ("1", "2", "7_seg_0") for b in ("1", "2", "7_seg_0") if a != b]
     assert (pairs[0]["speaker_id"], pairs[0]["reference_codes"], pairs[0]["target_text"]) == ("7", [1], "be")
@@ -254,18 +323,22 @@ def test_sound_and_other_speakers_row_groups_are_not_read(tmp_path: Path, monkey
     assert num_bytes < 200_000, f"of a shard of {(tmp_path / '0.parquet').stat().st_size} bytes"
 
 
-@given(st.lists(st.lists(st.sampled_from(["a", "b", "c", "", None]), max_size=8), min_size=1, max_size=5))
-def test_the_index_finds_every_row(shards: list[list[str | None]]) -> None:
-    columns = [
-        [pa.array(rows[:3], pa.string()).dictionary_encode(), pa.array(rows[3:], pa.string()).dictionary_encode()]
-        for rows in shards
-    ]
+speakers = st.tuples(st.sampled_from(["news", "", None]), st.sampled_from(["a", "b", "c", "", None]))
+
+
+@given(st.lists(st.lists(speakers, max_size=8), min_size=1, max_size=5))
+def test_the_index_finds_every_row(shards: list[list[tuple[str | None, str | None]]]) -> None:
+    def speakers_in(rows: list[tuple[str | None, str | None]]) -> Any:
+        channels, names = (pa.array([row[side] for row in rows], pa.string()).dictionary_encode() for side in (0, 1))
+        return speakers_of(names, channels)
+
+    columns = [[speakers_in(rows[:3]), speakers_in(rows[3:])] for rows in shards]
     index = SpeakerIndex({f"{number}": "mark" for number in range(len(shards))}, columns)
     found = {speaker: index.rows(speaker) for speaker in index.speakers}
     expected: dict[str, dict[str, list[int]]] = {}
     for number, rows in enumerate(shards):
-        for row, speaker in enumerate(rows):
-            expected.setdefault(speaker or "", {}).setdefault(f"{number}", []).append(row)
+        for row, (channel, name) in enumerate(rows):
+            expected.setdefault(speaker_key(channel, name), {}).setdefault(f"{number}", []).append(row)
     assert found == expected
     assert {speaker: index.num_segments(speaker) for speaker in found} == {
         speaker: sum(map(len, places.values())) for speaker, places in expected.items()
@@ -368,7 +441,7 @@ def test_a_run_again_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_pairs_open_in_datasets_and_become_prompts(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = needs("datasets")
     write_shard(tmp_path / "in", "0", [segment("a", number) for number in range(2)])
     run(tmp_path / "in", tmp_path / "out")
     files = f"{tmp_path}/out/data/*.parquet"

@@ -15,15 +15,16 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from curator_audio.errors import ConfigurationError
+from curator_audio.errors import AccessError, ConfigurationError
 from curator_audio.executors.local import LocalExecutor
-from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.pipeline.pipeline import Pipeline, parameters
 from curator_audio.report.result import RunResult
 from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestWriterStage
 from curator_audio.stages.speech import RecordingReaderStage
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import Partition, Record
+from tests.storage.servers import reply, serving
 
 Entries = list[Any]
 """Of a manifest: an entry is an object, or the text of a line."""
@@ -143,7 +144,7 @@ def _unlooked(reader: RecordingReaderStage) -> list[Partition]:
     """The partitions without a look for their audio."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "curator_audio.stages.speech.recording_reader._Versions.of", lambda self, paths: ["1"] * len(paths)
+            "curator_audio.stages.speech.audio_versions.AudioVersions.of", lambda self, audio: ["1"] * len(audio)
         )
         return list(reader.partitions())
 
@@ -406,7 +407,8 @@ def test_audio_on_a_web_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     thread.start()
     try:
         base = f"http://127.0.0.1:{server.server_port}/pod"
-        corpus = Corpus(str(tmp_path), tmp_path / "log")
+        rules = {"allowed_schemes": ["http"], "allow_private_hosts": True}
+        corpus = Corpus(str(tmp_path), tmp_path / "log", **rules)
         corpus.write([*(entry(f"{base}/{number}.mp3") for number in range(5)), entry(f"{base}/none.mp3")])
         versions = [partition.version.partition("-")[2] for partition in corpus.reader.partitions()]
         assert versions == ["5-1"] * 5 + ["missing"]
@@ -416,3 +418,70 @@ def test_audio_on_a_web_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     finally:
         server.shutdown()
         server.server_close()
+
+
+# Audio that cannot be reached --------------------------------------------------------------------------------
+
+
+def test_a_host_that_cannot_be_reached_stops_nothing_and_is_tried_again(tmp_path: Path) -> None:
+    def answer(request: Any) -> None:
+        reply(request, 200, b"sound", ETag='"1"', Connection="close")
+
+    with serving(answer) as address:
+        port = int(address.rpartition(":")[2])
+    corpus = Corpus(str(tmp_path), tmp_path / "log", allowed_schemes=["http"], allow_private_hosts=True)
+    corpus.audio(*PATHS)
+    corpus.write([*ENTRIES, entry(f"http://{address}/pod/d.wav")])
+    assert corpus.run() == PATHS
+    assert corpus.result.quarantined == {"unreachable_host": 1} and corpus.result.exit_status == 0
+
+    with serving(answer, port=port):
+        corpus.reader = RecordingReaderStage(**parameters(corpus.reader))  # which has not seen it down
+        assert corpus.run() == [f"http://{address}/pod/d.wav"]
+    assert corpus.result.quarantined == {} and "pod/d" in corpus.texts()
+
+    corpus.reader = RecordingReaderStage(**parameters(corpus.reader))
+    with warnings() as told:
+        assert corpus.run() == []
+    assert told == ["1 recording(s) that an earlier run read cannot be reached; their output is kept"]
+    assert "pod/d" in corpus.texts()
+
+
+def test_a_bucket_that_may_not_be_listed_is_asked_file_by_file(
+    s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = Corpus(s3_bucket, tmp_path / "log")
+    corpus.audio(*PATHS[:2])
+    corpus.write(ENTRIES)
+    real = Storage.list_files
+
+    def list_files(self: Storage, folder: str, **options: Any) -> Any:
+        if "/in/" in folder:
+            raise AccessError(f"cannot list {folder}: access denied")
+        return real(self, folder, **options)
+
+    monkeypatch.setattr(Storage, "list_files", list_files)
+    versions = [partition.version.partition("-")[2] for partition in corpus.reader.partitions()]
+    assert [version == "missing" for version in versions] == [False, False, True]
+
+
+def test_odd_paths_in_the_runs_own_store_stop_nothing(s3_bucket: str, tmp_path: Path) -> None:
+    corpus = Corpus(s3_bucket, tmp_path / "log")
+    corpus.audio(*PATHS)
+    odd = [
+        "bucket-that-is-not-there/a.wav",
+        "Bad_Bucket!/b.wav",
+        f"x/{'k' * 1100}.wav",
+        "x y/c.wav",
+        "../d.wav",
+        ".../e",
+    ]
+    corpus.write([*ENTRIES, *(entry(f"s3://{path}") for path in odd), entry("s3:///f.wav"), entry("../g.wav")])
+    partitions = list(corpus.reader.partitions())
+    versions = [partition.version.partition("-")[2] for partition in partitions]
+    assert len(versions) == 11 and all(version[:1].isdigit() for version in versions[:3])
+    assert set(versions[3:]) <= {"missing", "unreachable"}
+    batches = [batch for partition in partitions for batch in corpus.reader.process(partition)]
+    assert [record["audio_filepath"] for batch in batches for record in batch.records][:3] == PATHS
+    reasons = Counter(bad.reason for bad in corpus.reader.observed.quarantined)
+    assert reasons["invalid_path"] == 1 and reasons["invalid_url"] == 2 and reasons["path_leaves_root"] == 1

@@ -31,6 +31,7 @@ from curator_audio.stages.speech import (
 from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_FIELDS, segment_record
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
+from tests.extras import needs
 from tests.segments import RATE, FakeCodecStage, fake_codes, npz, segment, tone
 
 
@@ -55,9 +56,19 @@ def foreign(path: Path, columns: dict[str, Any], row_group_size: int = 1000) -> 
     pq.write_table(pa.table(columns), path, row_group_size=row_group_size)
 
 
+def test_values_of_another_kind_are_absent_and_counted(tmp_path: Path) -> None:
+    columns = {"text": ["a", "b"], "speaker_id": [["ann"], None], "start": ["soon", "0.5"], "sample_rate": [16000, 0]}
+    foreign(tmp_path / "in" / "a.parquet", columns)
+    reader = SegmentParquetReaderStage(f"{tmp_path}/in")
+    first, second = (record for batch in batches(reader) for record in batch.records)
+    assert (first["text"], first["speaker_id"], first["start"], first["sample_rate"]) == ("a", None, None, 16000)
+    assert (second["text"], second["sample_rate"]) == ("b", None)
+    assert reader.observed.metrics["optional_fields_ignored"] == 2
+
+
 # What is written ---------------------------------------------------------------------------------------------
 
-times = st.none() | st.floats(allow_nan=False)
+times = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 texts = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
 segments = st.builds(
     segment,
@@ -77,7 +88,7 @@ def test_segments_survive_being_written(records: list[Record]) -> None:
 
 
 def test_what_soundfile_and_datasets_make_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = needs("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
     nothing_known = dict.fromkeys((*METADATA_FIELDS, "text", "start", "audio"))
     write(f"{tmp_path}/out", segment("a_seg_0", codes=[], **nothing_known), name="000000-a")
@@ -100,11 +111,9 @@ def test_what_soundfile_and_datasets_make_of_it(tmp_path: Path, monkeypatch: pyt
 
 
 def test_datasets_decodes_the_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
-    try:
-        from torchcodec.decoders import AudioDecoder  # noqa: F401
-    except (ImportError, RuntimeError, OSError) as error:
-        pytest.skip(f"datasets decodes with torchcodec, which needs FFmpeg's libraries: {error}"[:200])
+    datasets = needs("datasets")
+    needs("torch")
+    needs("torchcodec.decoders")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
     record = segment("b_seg_0", duration_sec=0.5)
     write(f"{tmp_path}/out", record)
@@ -324,13 +333,13 @@ def test_npz_to_parquet_with_codes_and_again(tmp_path: Path, s3_bucket: str) -> 
         Pipeline("encode", stages).run(LocalExecutor())
         return log.read_text().split()
 
-    assert run() == ["a_seg_0", "a_seg_9", "a_seg_10"]
+    assert run() == ["news/a_seg_0", "news/a_seg_9", "news/a_seg_10"]
     first = read(out)
-    assert [record["segment_id"] for record in first] == ["a_seg_0", "a_seg_9", "a_seg_10"]
+    assert [record["segment_id"] for record in first] == ["news/a_seg_0", "news/a_seg_9", "news/a_seg_10"]
     assert all(record["codes"] == fake_codes(record) for record in first)
     assert run() == []
     Storage().write(f"{root}/first/z_seg_0.npz", npz())
-    assert run() == ["z_seg_0"]
+    assert run() == ["first/z_seg_0"]
     assert read(out)[:3] == first and read(out)[3]["channel"] == "first"
 
 

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_audio.errors import ConfigurationError, StorageError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.speech import batches
+from curator_audio.stages.speech.cutting import sample_index
 from curator_audio.stages.speech.segmenter import SegmenterStage
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS
 from curator_audio.stages.speech.sound import decode_sound, encode_flac
@@ -89,7 +90,7 @@ def test_a_segment_is_a_slice_of_the_whole_resampled_at_once(
         SegmenterStage(sample_rate=rate), [{"audio_filepath": str(path), "segments": [segment(*t) for t in times]}], ""
     )
 
-    assert [record["segment_id"] for record in records] == [f"a_seg_{k}" for k in range(len(times))]
+    assert [record["segment_id"] for record in records] == [f"{tmp_path.name}/a_seg_{k}" for k in range(len(times))]
     for record, (start, end) in zip(records, times):
         expected = whole[math.floor(start * rate + 0.5) : math.floor(end * rate + 0.5)]
         samples, sample_rate = decode_sound(record["audio"]["bytes"])
@@ -128,20 +129,38 @@ def test_a_segment_has_its_own_metadata_or_that_of_its_entry(tmp_path: Path) -> 
     assert without_audio == [
         {
             **common,
-            **{"segment_id": "show.1_seg_0", "audio": "show.1_seg_0.flac", "text": "hello", "start": 0.0, "end": 1.0},
-            **{"speaker_id": "show.1/spk00", "gender": "female", "dialect": "7", "tone": None},
+            **{
+                "segment_id": "Evening News/show.1_seg_0",
+                "audio": "show.1_seg_0.flac",
+                "text": "hello",
+                "start": 0.0,
+                "end": 1.0,
+            },
+            **{"speaker_id": "Evening News/show.1/spk00", "gender": "female", "dialect": "7", "tone": None},
             "channel": "Evening News",
         },
         {
             **common,
-            **{"segment_id": "show.1_seg_1", "audio": "show.1_seg_1.flac", "text": "1984", "start": 1.0, "end": 2.0},
+            **{
+                "segment_id": "Evening News/show.1_seg_1",
+                "audio": "show.1_seg_1.flac",
+                "text": "1984",
+                "start": 1.0,
+                "end": 2.0,
+            },
             **{"speaker_id": "ann", "gender": "male", "dialect": "7", "tone": "calm"},
             "channel": "radio",
         },
         {
             **common,
-            **{"segment_id": "show.1_seg_2", "audio": "show.1_seg_2.flac", "text": "x", "start": 2.0, "end": 3.0},
-            **{"speaker_id": "show.1/0", "gender": "female", "dialect": "7", "tone": None},
+            **{
+                "segment_id": "Evening News/show.1_seg_2",
+                "audio": "show.1_seg_2.flac",
+                "text": "x",
+                "start": 2.0,
+                "end": 3.0,
+            },
+            **{"speaker_id": "Evening News/show.1/0", "gender": "female", "dialect": "7", "tone": None},
             "channel": "Evening News",
         },
     ]
@@ -152,7 +171,7 @@ def test_names_that_the_reader_gave_are_kept(tmp_path: Path) -> None:
     entry = {"audio_filepath": "a.wav", "audio_id": "b", "channel": "news", "segments": [segment(0, 1)]}
     (record,) = segmented(SegmenterStage(), [entry], tmp_path)
     names = [record[name] for name in ("segment_id", "audio_id", "speaker_id", "channel")]
-    assert names == ["b_seg_0", "b", "b/spk00", "news"]
+    assert names == ["news/b_seg_0", "b", "news/b/spk00", "news"]
 
 
 def test_a_speaker_may_be_known_by_the_entry_alone(tmp_path: Path) -> None:
@@ -184,7 +203,7 @@ SKIPPED: list[tuple[str, Any]] = [
     ("empty", segment(2.0, 2.00001)),
     ("too_short", segment(2.0, 2.4999)),
     ("too_long", segment(0.0, 3.0001)),
-    ("beyond_end", segment(5.0, 6.0002)),
+    ("beyond_end", segment(4.5, 6.5001)),
     ("beyond_end", segment(6.0, 7.0)),
     ("beyond_end", segment(1e8, 1e8 + 1)),
     ("silent", segment(3.0, 4.0)),
@@ -207,7 +226,7 @@ def test_a_segment_that_cannot_be_used_is_counted_and_the_rest_goes_on(reason: s
 
     records = segmented(stage, [entry], recording)
 
-    assert [record["segment_id"] for record in records] == ["a_seg_0", "a_seg_2"]
+    assert [record["segment_id"] for record in records] == [f"{recording.name}/a_seg_{k}" for k in (0, 2)]
     assert metrics(stage) == {
         f"skipped_{reason}": 1,
         "segments": 2,
@@ -249,6 +268,91 @@ def test_an_end_that_rounding_moved_past_the_recording_is_clipped(recording: Pat
     assert (record["duration_sec"], record["end"]) == (1.0, 6.0 + 1 / RATE)
 
 
+# The end of the recording ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("times", "expected", "counted"),
+    [
+        ((5.0, 6.02), (5.0, 6.0, 16000), "clipped_at_end"),
+        ((5.0, 6.5), (5.0, 6.0, 16000), "clipped_at_end"),
+        ((5.4999, 6.4), (5.4999, 6.0, 8002), "clipped_at_end"),
+        ((3.0, 6.02), (3.0, 6.0, 48000), "clipped_at_end"),  # of which only 3 s were wanted
+        ((5.0, 6.501), None, "skipped_beyond_end"),
+        ((6.0, 6.4), None, "skipped_too_short"),
+        ((6.0, 6.5), None, "skipped_beyond_end"),
+        ((5.501, 6.02), None, "skipped_too_short"),
+        ((2.9, 6.02), None, "skipped_too_long"),
+        ((2.0, 6.02), None, "skipped_too_long"),
+        ((5.0, -1), (5.0, 6.0, 16000), "segments"),
+        ((3.0, -1.0), (3.0, 6.0, 48000), "segments"),
+        ((2.9, -1), None, "skipped_too_long"),
+        ((0, -1), None, "skipped_too_long"),
+        ((5.75, -1), None, "skipped_too_short"),
+        ((6.0, -1), None, "skipped_beyond_end"),
+        ((2.0, -0.5), None, "skipped_negative"),
+        ((2.0, -2), None, "skipped_negative"),
+        ((-1, -1), None, "skipped_negative"),
+    ],
+)
+def test_what_crosses_the_end_is_clipped_and_judged_then(
+    times: tuple[float, float], expected: tuple[float, float, int] | None, counted: str, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(6), RATE)
+    stage = SegmenterStage(max_duration=3.0)
+    entry = {"audio_filepath": "a.wav", "segments": [segment(*times), segment(0, 1)]}
+
+    *records, other = segmented(stage, [entry], tmp_path)
+
+    assert (other["start"], other["end"]) == (0, 1)
+    found = [(r["start"], r["end"], len(decode_sound(r["audio"]["bytes"])[0])) for r in records]
+    assert found == ([expected] if expected else [])
+    assert [record["duration_sec"] for record in records] == [samples / RATE for _, _, samples in found]
+    observed = metrics(stage)
+    assert observed[counted] == (2 if counted == "segments" else 1)
+    if expected:
+        whole, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+        first, num_samples = sample_index(expected[0], RATE), expected[2]
+        assert records[0]["audio"]["bytes"] == encode_flac(whole[first : first + num_samples], RATE)
+
+
+@pytest.mark.parametrize(("tolerance", "num_segments"), [(0, 0), (0.019, 0), (0.02, 1), (2, 1)])
+def test_how_much_is_clipped_is_a_choice(tolerance: float, num_segments: int, recording: Path) -> None:
+    entry = {"audio_filepath": "a.wav", "segments": [segment(5.0, 6.02)]}
+    assert len(segmented(SegmenterStage(end_tolerance=tolerance), [entry], recording)) == num_segments
+
+
+def test_nothing_is_clipped_where_a_recording_breaks_off(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "whole.wav", noise(6), RATE)
+    (tmp_path / "a.wav").write_bytes((tmp_path / "whole.wav").read_bytes()[: 44 + 2 * 5 * RATE])
+    entry = {"audio_filepath": "a.wav", "segments": [segment(3, 4), segment(4, 5.02), segment(4, -1)]}
+    stage = SegmenterStage()
+    assert [record["end"] for record in segmented(stage, [entry], tmp_path)] == [4.0]
+    assert stage.take_observations().metrics["skipped_beyond_end"] == 2
+
+
+# Texts that are none ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [["ann"], {"name": "ann"}, True, math.nan])
+def test_a_text_that_is_none_is_absent_there(wrong: Any, recording: Path) -> None:
+    entry = {"audio_filepath": "a.wav", "language": wrong, "channel": wrong, "gender": "female"}
+    entry["segments"] = [
+        segment(0, 1, gender=wrong, dialect=wrong),
+        segment(1, 2, speaker=wrong),
+        segment(1, 2, speaker=wrong, speaker_id="bob"),
+        segment(1, 2, text=wrong),
+    ]
+    stage = SegmenterStage()
+    first, second = segmented(stage, [entry], recording)
+    assert (first["gender"], first["dialect"], first["language"]) == ("female", None, None)
+    assert first["channel"] == recording.name
+    assert (second["segment_id"].rpartition("_")[2], second["speaker_id"]) == ("2", "bob")
+    observed = stage.take_observations().metrics
+    assert observed["optional_fields_ignored"] == 7
+    assert (observed["skipped_no_speaker"], observed["skipped_no_text"]) == (1, 1)
+
+
 # Recordings that are bad --------------------------------------------------------------------------------------
 
 
@@ -256,7 +360,7 @@ def test_bad_entries_are_set_aside_and_the_others_go_on(recording: Path) -> None
     (recording / "text.wav").write_text("Dear reader, this is no recording.")
     soundfile.write(recording / "nothing.wav", np.zeros(0), RATE)
     entries: list[tuple[Record, str]] = [
-        ({"audio_filepath": "text.wav", "segments": []}, "unreadable_audio"),
+        ({"audio_filepath": "text.wav", "segments": []}, "not_audio"),
         ({"audio_filepath": "nothing.wav", "segments": [segment(0, 1)]}, "empty_audio"),
         ({"audio_filepath": "missing.wav", "segments": [segment(0, 1)]}, "unreadable_file"),
         ({"audio_filepath": "../a.wav", "segments": []}, "path_leaves_root"),
@@ -270,11 +374,11 @@ def test_bad_entries_are_set_aside_and_the_others_go_on(recording: Path) -> None
 
     records = segmented(stage, [*(entry for entry, _ in entries), good], recording, [*range(len(entries)), 99])
 
-    assert [record["segment_id"] for record in records] == ["a_seg_0"]
+    assert [record["segment_id"] for record in records] == [f"{recording.name}/a_seg_0"]
     bad = stage.take_observations().quarantined
     assert [(one.record, one.reason) for one in bad] == entries
     assert [one.offset for one in bad] == list(range(len(entries)))
-    assert bad[0].message.startswith(f"{recording}/text.wav: Invalid data found when processing input")
+    assert bad[0].message.startswith(f"{recording}/text.wav: it is a text, not audio")
 
 
 def test_a_recording_that_breaks_off_yields_what_was_decoded(tmp_path: Path, warned: list[str]) -> None:
@@ -286,7 +390,7 @@ def test_a_recording_that_breaks_off_yields_what_was_decoded(tmp_path: Path, war
     records = segmented(stage, [{"audio_filepath": "a.mp3", "segments": segments}], tmp_path)
     whole = segmented(SegmenterStage(), [{"audio_filepath": "whole.mp3", "segments": segments}], tmp_path)
 
-    assert [record["segment_id"] for record in records] == [f"a_seg_{k}" for k in range(len(records))]
+    assert [record["segment_id"] for record in records] == [f"{tmp_path.name}/a_seg_{k}" for k in range(len(records))]
     assert [record["audio"]["bytes"] for record in records] == [w["audio"]["bytes"] for w in whole[: len(records)]]
     observed = stage.take_observations()
     assert 4 <= len(records) <= 5
@@ -384,7 +488,9 @@ def test_each_recording_is_opened_once_in_order_whatever_its_segments(
 
     records = segmented(stage, entries, tmp_path)
 
-    assert [record["segment_id"] for record in records] == [f"{name}_seg_{k}" for name in "ab" for k in range(5)]
+    assert [record["segment_id"] for record in records] == [
+        f"{tmp_path.name}/{name}_seg_{k}" for name in "ab" for k in range(5)
+    ]
     assert storage.opened == ["a.wav", "b.wav"]
     assert len(opened) == 2
     assert metrics(stage)["recordings_decoded"] == 2
@@ -408,10 +514,11 @@ def test_a_long_recording_comes_in_batches_while_it_is_decoded(tmp_path: Path, m
     assert {batch.source_path for batch in got} == {f"{tmp_path}/manifest.jsonl"}
 
 
+@settings(deadline=None)
 @given(st.permutations(range(6)))
 def test_the_order_is_that_of_the_entry(order: list[int]) -> None:
     Storage().write("memory://segmenter/a.flac", encode_flac(noise(4)[:, 0], RATE))
-    times = [(0.0, 3.9), (0.1, 1.0), (0.5, 2.5), (3.0, 4.0), (3.5, 4.5), (1.0, 2.0)]  # the fifth is beyond the end
+    times = [(0.0, 3.9), (0.1, 1.0), (0.5, 2.5), (3.0, 4.0), (3.5, 4.6), (1.0, 2.0)]  # the fifth is beyond the end
     segments = [segment(*times[k]) for k in order]
     records = segmented(SegmenterStage(), [{"audio_filepath": "memory://segmenter/a.flac", "segments": segments}], "")
     assert [(record["start"], record["end"]) for record in records] == [times[k] for k in order if k != 4]

@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from hypothesis import given
@@ -17,7 +18,12 @@ from curator_audio.errors import ConfigurationError, CuratorError
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.io import tar_member
-from curator_audio.stages.speech import WebDatasetReaderStage, WebDatasetWriterStage
+from curator_audio.stages.speech import (
+    SegmentParquetWriterStage,
+    WebDatasetReaderStage,
+    WebDatasetWriterStage,
+)
+from curator_audio.stages.speech.segments import id_in
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Part, Record
 from tests.segments import RATE, segment, tone
@@ -88,7 +94,7 @@ segments = st.builds(
 )
 
 
-@given(st.lists(segments, max_size=5))
+@given(st.lists(segments, max_size=5, unique_by=lambda record: record["segment_id"].replace(".", "_")))
 def test_segments_survive_being_written(records: list[Record]) -> None:
     Storage().write("memory://tars/a.tar", tar())
     write("memory://tars", records)
@@ -110,15 +116,15 @@ def test_the_same_segments_are_the_same_bytes_whatever_the_batches(tmp_path: Pat
 
 def test_names_with_dots_stay_keys(tmp_path: Path) -> None:
     """To WebDataset a key ends at the first dot of a name."""
-    records = [segment("v1.2_seg_0"), segment("v1_2_seg_0", text="another"), segment(".hidden_seg_0")]
-    write(str(tmp_path), records)
+    records = [segment("v1.2_seg_0"), segment(".hidden_seg_0"), segment("www.x/v1.3_seg_0", channel="www.x")]
+    _, writer = write(str(tmp_path), [*records, segment("v1_2_seg_0", text="another")])
+    keys = ["news/v1_2_seg_0", "news/_hidden_seg_0", "www.x/v1_3_seg_0"]
     with tarfile.open(tmp_path / "a.tar") as archive:
-        assert archive.getnames() == [
-            f"news/{name}.{kind}" for name in ("v1_2_seg_0", "v1_2_seg_0", "_hidden_seg_0") for kind in ("flac", "json")
-        ]
+        assert archive.getnames() == [f"{key}.{kind}" for key in keys for kind in ("flac", "json")]
     found, _ = read(str(tmp_path))
     assert [record["segment_id"] for record in found] == [record["segment_id"] for record in records]
-    assert found[1]["text"] == "another"
+    (aside,) = writer.observed.quarantined
+    assert (aside.reason, aside.record) == ("duplicate_segment", segment("v1_2_seg_0", text="another"))
 
 
 def test_what_cannot_be_written_is_set_aside_by_itself(tmp_path: Path) -> None:
@@ -126,7 +132,6 @@ def test_what_cannot_be_written_is_set_aside_by_itself(tmp_path: Path) -> None:
         "path_leaves_root": segment("b_seg_0", channel="../.."),
         "missing_audio": segment("c_seg_0", audio={"bytes": None, "path": "c.wav"}),
         "missing_field": segment("", text="nobody"),
-        "invalid_name": segment("d_seg_0") | {"segment_id": "d\ud800"},
         "not_serializable": segment("e_seg_0", codes=[object()]),
     }
     (part,), writer = write(str(tmp_path), [segment("a_seg_0"), *bad.values()], [segment("f_seg_0")])
@@ -179,7 +184,7 @@ def test_sound_text_and_fields(tmp_path: Path) -> None:
     first = records[0]
     assert first["audio"] == {"bytes": sound(), "path": "a_seg_3.wav"}
     known = ("segment_id", "audio_id", "channel", "text", "speaker_id", "duration_sec", "codes", "gender")
-    assert [first[name] for name in known] == ["a_seg_3", "a", "talks", "naïve", "7", 0.1, [], None]
+    assert [first[name] for name in known] == ["talks/a_seg_3", "a", "talks", "naïve", "7", 0.1, [], None]
     assert "score" not in first
     assert [(r["segment_id"], r["channel"], r["text"], r["codes"], r["audio"] is None) for r in records[1:]] == [
         ("b", None, None, [], False),
@@ -192,7 +197,7 @@ def test_sound_text_and_fields(tmp_path: Path) -> None:
 def test_long_names_in_every_format(file_format: int, tmp_path: Path) -> None:
     folder, name = "f" * 80, "n" * 90
     records, aside = read_tar(tmp_path, tar((f"{folder}/{name}.txt", b"text"), file_format=file_format))
-    assert ([(r["channel"], r["segment_id"]) for r in records], aside) == ([(folder, name)], [])
+    assert ([(r["channel"], r["segment_id"]) for r in records], aside) == ([(folder, f"{folder}/{name}")], [])
 
 
 @pytest.mark.parametrize(
@@ -210,7 +215,7 @@ def test_paths_in_a_shard_are_names_and_nothing_more(
     name: str, channel: str | None, segment_id: str, tmp_path: Path
 ) -> None:
     (record,), _ = read_tar(tmp_path, tar((name, b"text")))
-    assert (record["channel"], record["segment_id"]) == (channel, segment_id)
+    assert (record["channel"], record["segment_id"]) == (channel, id_in(channel, segment_id))
     assert [path.name for path in tmp_path.rglob("*")] == ["in", "a.tar"]
 
 
@@ -249,7 +254,31 @@ def test_the_first_bad_key_stops_a_run_that_is_told_so(tmp_path: Path) -> None:
 def test_values_of_odd_types_do_no_harm_to_others(tmp_path: Path) -> None:
     odd = {"duration_sec": "long", "codes": "none", "text": ["a"], "channel": 5, "start": {}}
     records, aside = read_tar(tmp_path, tar(("a.json", json.dumps(odd).encode()), ("b.txt", b"b")))
-    assert [record["segment_id"] for record in records] == ["a", "b"] and aside == []
+    assert [record["segment_id"] for record in records] == ["5/a", "b"] and aside == []
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("text", ["a"]),
+        ("text", True),
+        ("language", ["de"]),
+        ("start", "soon"),
+        ("end", {}),
+        ("duration_sec", float("nan")),
+        ("sample_rate", "16k"),
+        ("sample_rate", 0.5),
+    ],
+)
+def test_an_optional_field_that_is_wrong_is_absent_there(name: str, wrong: object, tmp_path: Path) -> None:
+    described = {"gender": "female", "codes": [1, 2], name: wrong}
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.tar").write_bytes(tar(("a.json", json.dumps(described).encode()), ("a.wav", sound())))
+    stages = [WebDatasetReaderStage(f"{tmp_path}/in"), SegmentParquetWriterStage(f"{tmp_path}/out/data")]
+    result = Pipeline("copy", stages).run(LocalExecutor(), output_dir=f"{tmp_path}/out")
+    (row,) = [row for path in (tmp_path / "out").rglob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert (row[name], row["gender"], row["codes"], result.quarantined) == (None, "female", [1, 2], {})
+    assert result.metrics["webdataset_reader"].custom["optional_fields_ignored"] == 1
 
 
 MEMBERS = [(f"{key}.{kind}", key.encode() * 600) for key in "abc" for kind in ("txt", "wav")]
@@ -326,3 +355,17 @@ def test_shards_on_a_store_through_a_pipeline(s3_bucket: str) -> None:
     before, after = (Storage().list_files(f"{s3_bucket}/{folder}", max_depth=1) for folder in ("in", "out"))
     shards = [file.path for file in after if file.path.endswith(".tar")]
     assert [Storage().read(path) for path in shards] == [Storage().read(file.path) for file in before]
+
+
+@pytest.mark.parametrize("suffix", ["flac", "mp3"])
+def test_the_files_of_a_record_with_a_long_name_share_what_is_left_of_it(suffix: str, tmp_path: Path) -> None:
+    ids = [f"{'あ' * 80}{end}_seg_3" for end in ("", "!", "!!", "!" * 30)]
+    records = [segment(name, audio={"bytes": sound(), "path": f"a.{suffix}"}) for name in ids]
+
+    write(f"{tmp_path}/out", records)
+
+    with tarfile.open(tmp_path / "out" / "a.tar") as archive:
+        names = [Path(name).name for name in archive.getnames()]
+    assert [Path(name).stem for name in names[::2]] == [Path(name).stem for name in names[1::2]]
+    assert len(set(names)) == 8 and all(len(name.encode()) <= 255 for name in names)
+    assert [record["segment_id"] for record in read(f"{tmp_path}/out")[0]] == ids

@@ -64,7 +64,7 @@ def test_a_window_is_the_slice_from_its_first_segment_to_its_last(windows: list[
     """However its segments and the windows overlap, lie within each other, or reach beyond the recording."""
     path = "memory://windows/a.wav"
     Storage().write(path, recording(DURATION_SEC))
-    stage = WindowExtractionStage(silence_threshold_db=-200)
+    stage = WindowExtractionStage(silence_threshold_db=-200, end_tolerance=0)
 
     records = extracted(stage, entry_of(path, *(window(*segments) for segments in windows)))
 
@@ -74,7 +74,7 @@ def test_a_window_is_the_slice_from_its_first_segment_to_its_last(windows: list[
         start, end = segments[0][0], segments[-1][1]
         first, stop = sample_index(start, RATE), sample_index(end, RATE)
         if start <= end and first < min(stop, len(whole)) and stop <= len(whole) + 1:
-            expected[f"a_win_{index}"] = whole[first:stop].tolist()
+            expected[f"windows/a_win_{index}"] = whole[first:stop].tolist()
         else:
             skipped += 1
     assert {record["window_id"]: samples_of(record).tolist() for record in records} == expected
@@ -135,7 +135,7 @@ def test_windows_are_those_of_the_alm_stages(seed: int, tmp_path: Path) -> None:
 def test_the_record(six_seconds: Path) -> None:
     segments = [
         {"start": 1, "end": 2.1, "speaker": "bob", "text": " Good evening ", "metrics": {"bandwidth": 8000}},
-        {"start": 1.4, "end": 2.0, "speaker": "ann", "text": ""},
+        {"start": 1.4, "end": 2.0, "speaker": "ann", "text": "", "speaker_id": "ann of the news"},
         {"start": 2.3, "end": 2.5, "speaker": "", "text": None},
         {"start": 2.5, "end": 3.0, "speaker": "bob", "text": 1984},
         {"start": 3.1, "end": 3.4, "speaker": 7},
@@ -144,27 +144,28 @@ def test_the_record(six_seconds: Path) -> None:
 
     (record,) = extracted(WindowExtractionStage(), entry_of("a.wav", found, language="en"), folder=six_seconds)
 
+    folder = six_seconds.name
     assert tuple(record) == WINDOW_FIELDS
     assert all(tuple(segment) == WINDOW_SEGMENT_FIELDS for segment in record["segments"])
     assert samples_of(record).tolist() == places(16000, 54400).tolist()
     assert {**record, "audio": record["audio"]["path"]} == {
-        "window_id": "a_win_0",
+        "window_id": f"{folder}/a_win_0",
         "audio_id": "a",
-        "channel": six_seconds.name,
+        "channel": folder,
         "start": 1.0,
         "end": 3.4,
         "duration_sec": 2.4,
         "sample_rate": 16000,
         "num_speakers": 3,
-        "speakers": ["bob", "ann", "7"],
+        "speakers": [f"{folder}/a/bob", "ann of the news", f"{folder}/a/7"],
         "text": "Good evening 1984",
         "language": "en",
         "segments": [
-            {"start": 0.0, "end": 1.1, "speaker": "bob", "text": "Good evening"},
-            {"start": 0.4, "end": 1.0, "speaker": "ann", "text": ""},
+            {"start": 0.0, "end": 1.1, "speaker": f"{folder}/a/bob", "text": "Good evening"},
+            {"start": 0.4, "end": 1.0, "speaker": "ann of the news", "text": ""},
             {"start": 1.3, "end": 1.5, "speaker": None, "text": ""},
-            {"start": 1.5, "end": 2.0, "speaker": "bob", "text": "1984"},
-            {"start": 2.1, "end": 2.4, "speaker": "7", "text": ""},
+            {"start": 1.5, "end": 2.0, "speaker": f"{folder}/a/bob", "text": "1984"},
+            {"start": 2.1, "end": 2.4, "speaker": f"{folder}/a/7", "text": ""},
         ],
         "audio": "a_win_0.flac",
         "codes": [],
@@ -183,7 +184,8 @@ def test_segments_that_reach_beyond_their_window_are_counted_and_keep_their_time
 def test_names_that_the_reader_gave_are_kept(six_seconds: Path) -> None:
     entry = entry_of("a.wav", window((0, 1)), audio_id="b", channel="news")
     (record,) = extracted(WindowExtractionStage(), entry, folder=six_seconds)
-    assert [record[name] for name in ("window_id", "audio_id", "channel", "text")] == ["b_win_0", "b", "news", "text 0"]
+    names = [record[name] for name in ("window_id", "audio_id", "channel", "text")]
+    assert names == ["news/b_win_0", "b", "news", "text 0"]
 
 
 # What is skipped ----------------------------------------------------------------------------------------------
@@ -205,7 +207,7 @@ def test_names_that_the_reader_gave_are_kept(six_seconds: Path) -> None:
         ("negative", window((2, 3), (1, 1.5))),
         ("empty", window((2, 3), (2, 2))),
         ("empty", window((2, 2.00001))),
-        ("beyond_end", window((5, 6.0002))),
+        ("beyond_end", window((4.5, 6.5001))),
         ("beyond_end", window((6, 7))),
         ("beyond_end", window((0, 1), (1e8, 1e9))),
         ("silent", window((3, 3.5))),
@@ -219,7 +221,7 @@ def test_a_window_that_cannot_be_used_is_counted_and_the_rest_goes_on(reason: st
 
     records = extracted(stage, entry_of("a.wav", window((0, 1)), bad, window((4, 5))), folder=tmp_path)
 
-    assert [record["window_id"] for record in records] == ["a_win_0", "a_win_2"]
+    assert [record["window_id"] for record in records] == [f"{tmp_path.name}/a_win_{k}" for k in (0, 2)]
     assert metrics(stage) == {
         f"skipped_{reason}": 1,
         "windows": 2,
@@ -232,6 +234,41 @@ def test_a_window_that_cannot_be_used_is_counted_and_the_rest_goes_on(reason: st
 def test_an_end_that_rounding_moved_past_the_recording_is_clipped(six_seconds: Path) -> None:
     (record,) = extracted(WindowExtractionStage(), entry_of("a.wav", window((5.0, 6 + 1 / RATE))), folder=six_seconds)
     assert (record["duration_sec"], record["end"]) == (1.0, 6 + 1 / RATE)
+
+
+@pytest.mark.parametrize("end", [6.0, 6.02, 6.5, -1])
+def test_a_window_that_crosses_the_end_is_clipped_and_its_segments_too(end: float, six_seconds: Path) -> None:
+    stage = WindowExtractionStage()
+    made = window((3.0, 4.0), (3.5, 6.3), (5.0, end))
+    (record,) = extracted(stage, entry_of("a.wav", made), folder=six_seconds)
+    assert samples_of(record).tolist() == places(3 * RATE, 6 * RATE).tolist()
+    assert (record["start"], record["end"], record["duration_sec"]) == (3.0, 6.0, 3.0)
+    is_at_end = end != 6.0
+    times = [(one["start"], one["end"]) for one in record["segments"]]
+    assert times == [(0.0, 1.0), (0.5, 3.0 if is_at_end else 3.3), (2.0, 3.0)]
+    counted = metrics(stage)
+    assert counted.get("clipped_at_end", 0) == (end in (6.02, 6.5))
+    assert counted.get("segments_reaching_beyond", 0) == (not is_at_end)
+
+
+def test_a_segment_to_the_end_ends_with_its_window(six_seconds: Path) -> None:
+    windows = [window((1, -1), (2, 3)), window((6, -1)), window((-1, -1))]
+    stage = WindowExtractionStage()
+    (record,) = extracted(stage, entry_of("a.wav", *windows), folder=six_seconds)
+    assert [(one["start"], one["end"]) for one in record["segments"]] == [(0.0, 2.0), (1.0, 2.0)]
+    counted = metrics(stage)
+    assert (counted["skipped_beyond_end"], counted["skipped_negative"]) == (1, 1)
+
+
+@pytest.mark.parametrize("wrong", [["ann"], {}, True, math.nan])
+def test_a_text_that_is_none_is_absent_there(wrong: Any, six_seconds: Path) -> None:
+    made = window((0, 1), (1, 2))
+    made["segments"][0] |= {"speaker": wrong, "text": wrong}
+    stage = WindowExtractionStage()
+    (record,) = extracted(stage, entry_of("a.wav", made, language=wrong), folder=six_seconds)
+    speakers = [one["speaker"] and one["speaker"].rpartition("/")[2] for one in record["segments"]]
+    assert (speakers, record["text"], record["language"]) == ([None, "spk1"], "text 1", None)
+    assert metrics(stage)["optional_fields_ignored"] == 3
 
 
 # Recordings ---------------------------------------------------------------------------------------------------
@@ -267,7 +304,9 @@ def test_each_recording_is_opened_once_and_one_without_windows_not_at_all(tmp_pa
         folder=tmp_path,
     )
 
-    assert [record["window_id"] for record in records] == [f"{name}_win_{k}" for name in "ab" for k in range(5)]
+    assert [record["window_id"] for record in records] == [
+        f"{tmp_path.name}/{name}_win_{k}" for name in "ab" for k in range(5)
+    ]
     assert storage.opened == ["a.wav", "b.wav"]
     observed = stage.take_observations()
     assert (observed.metrics["recordings_decoded"], observed.metrics["recordings_without_windows"]) == (2, 2)
@@ -277,7 +316,7 @@ def test_each_recording_is_opened_once_and_one_without_windows_not_at_all(tmp_pa
 def test_bad_entries_are_set_aside_and_the_others_go_on(six_seconds: Path) -> None:
     (six_seconds / "text.wav").write_text("Dear reader, this is no recording.")
     entries = [
-        (entry_of("text.wav", window((0, 1))), "unreadable_audio"),
+        (entry_of("text.wav", window((0, 1))), "not_audio"),
         (entry_of("missing.wav", window((0, 1))), "unreadable_file"),
         (entry_of("../a.wav", window((0, 1))), "path_leaves_root"),
         ({"audio_filepath": 7, "filtered_windows": []}, "wrong_type"),
@@ -289,7 +328,7 @@ def test_bad_entries_are_set_aside_and_the_others_go_on(six_seconds: Path) -> No
 
     records = extracted(stage, *(e for e, _ in entries), entry_of("a.wav", window((0, 1))), folder=six_seconds)
 
-    assert [record["window_id"] for record in records] == ["a_win_0"]
+    assert [record["window_id"] for record in records] == [f"{six_seconds.name}/a_win_0"]
     bad = stage.take_observations().quarantined
     assert [(one.record, one.reason) for one in bad] == entries
     assert [one.offset for one in bad] == list(range(len(entries)))

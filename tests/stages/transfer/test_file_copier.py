@@ -10,6 +10,7 @@ from curator_audio.errors import AccessError, ConfigurationError, StorageError, 
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.transfer import FileBatch, FileCopierStage
 from curator_audio.stages.transfer.copying import Copying
+from curator_audio.storage.names import short_name
 from curator_audio.storage.storage import FileInfo, Storage
 from tests.stages.transfer.trees import tree, write
 
@@ -46,6 +47,7 @@ def test_files_go_to_the_same_path_below_another_folder(tmp_path: Path) -> None:
         "bytes_copied": sum(map(len, files.values())),
         "files_skipped": 0,
         "bytes_skipped": 0,
+        "bytes_compared": 0,
     }
 
 
@@ -63,6 +65,7 @@ def test_what_is_there_is_not_copied_again(tmp_path: Path) -> None:
         "bytes_copied": 11,
         "files_skipped": 2,
         "bytes_skipped": 5,
+        "bytes_compared": 20,
     }
     assert os.stat(tmp_path / "to" / "same") == before
     assert sorted(part.num_bytes for part in parts) == [0, 0, 5, 5, 6]
@@ -232,3 +235,43 @@ def test_the_path_is_checked() -> None:
     with pytest.raises(ConfigurationError, match="output_path is ''"):
         FileCopierStage("")
     assert not FileCopierStage("/data/corpus.v2").is_single_file
+
+
+# Long names ---------------------------------------------------------------------------------------------------
+
+
+def test_names_that_a_disk_does_not_take_are_shortened(tmp_path: Path) -> None:
+    keys = {f"{'ب' * 200}/{name}.wav": name.encode() for name in ("あ" * 90, "x" * 300, "x" * 299 + "y")}
+    write("memory://copier/long", keys | {"short.wav": b"short"})
+    stage = copier(f"{tmp_path}/to")
+
+    parts = stage.write(Storage(), "p", [batch("memory://copier/long")])
+
+    assert sorted(tree(f"{tmp_path}/to").values()) == sorted([*keys.values(), b"short"])
+    assert all(part.path.endswith(".wav") for part in parts)
+    assert stage.take_observations().metrics["names_shortened"] == 3
+    again = copier(f"{tmp_path}/to")
+    same = again.write(Storage(), "p", [batch("memory://copier/long")])
+    assert [part.path for part in same] == [part.path for part in parts]
+    assert again.take_observations().metrics["files_skipped"] == 4
+
+
+def test_paths_that_are_no_keys_are_shortened(tmp_path: Path, s3_bucket: str) -> None:
+    folders = "/".join(["folder" * 40] * 4)
+    keys = {f"{folders}/{'x' * 100}{end}.wav": end.encode() for end in "ab"}
+    write(f"{tmp_path}/from", keys)
+    stage = copier(f"{s3_bucket}/to")
+
+    stage.write(Storage(), "p", [batch(f"{tmp_path}/from")])
+
+    copied = tree(f"{s3_bucket}/to")
+    assert sorted(copied.values()) == [b"a", b"b"] and all(len(f"to/{key}") <= 1024 for key in copied)
+    assert all(key.startswith("folder" * 40) for key in copied)
+
+
+def test_a_name_that_another_file_is_given(tmp_path: Path) -> None:
+    long = f"{'x' * 300}.wav"
+    write("memory://copier/taken", {long: b"long", short_name(long): b"other"})
+    stage = copier(f"{tmp_path}/to")
+    (part,) = stage.write(Storage(), "p", [batch("memory://copier/taken")])
+    assert list(reasons(stage).values()) == ["same_name"] and part.num_records == 1

@@ -34,7 +34,7 @@ def tree(root: str) -> dict[str, bytes]:
     storage = Storage()
     found = {info.path.removeprefix(f"{root}/"): info.path for info in storage.list_files(root)}
     return {
-        key: storage.read_range(path, 0, 2**30) if storage.info(path).num_bytes else b""
+        key: storage.read(path)
         for key, path in found.items()
         if not key.startswith(("_ledger/", "quarantine/")) and key != "metrics.json"
     }

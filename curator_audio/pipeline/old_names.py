@@ -1,0 +1,48 @@
+"""What took the place of parameters that other tools of this trade have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curator_audio.errors import ConfigurationError
+
+INSTEAD = {
+    "batch_size": "stages.N.batch_size for the partitions a stage is given at once, stages.1.batch_audio_sec for the "
+    "seconds of sound a codec encodes at once; most runs need neither",
+    "bucket": "the URL itself, such as input_path=s3://bucket/prefix",
+    "checkpoint_file": "output_dir, whose ledger knows what is done: the same command goes on where it was",
+    "codec_device": "'stages.1.resources={cpus: 1, gpus: 0}' for CPUs, gpus: 1 for a GPU",
+    "device": "'stages.1.resources={cpus: 1, gpus: 0}' for CPUs, gpus: 1 for a GPU",
+    "hf_repo": "repo_id, with --config-name publish",
+    "hf_token": "HF_TOKEN in the environment",
+    "input_manifest": "manifest_path",
+    "max_workers": "executor.num_workers",
+    "num_workers": "executor.num_workers, or stages.N.num_workers for one stage",
+    "output_prefix": "output_dir, such as output_dir=s3://bucket/prefix",
+    "resume": "nothing: every run goes on where the last one was; overwrite=true begins anew",
+    "s3_bucket": "the URL itself, such as input_path=s3://bucket/prefix",
+    "s3_prefix": "input_path (or manifest_path), such as input_path=s3://bucket/prefix",
+    "speakers_per_batch": "stages.0.speakers_per_batch, with --config-name batch_lists",
+}
+"""What to give instead of a name."""
+
+
+def check_not_old(config: Any, override: str) -> None:
+    """Refuse a name of another tool at the top level of a pipeline that has no such key, and say what takes its place.
+
+    Args:
+        config: the pipeline's configuration.
+        override: ``key=value``.
+
+    Raises:
+        ConfigurationError: it is such a name.
+
+    Example:
+        >>> check_not_old({"manifest_path": "a.jsonl"}, "max_workers=8")
+        Traceback (most recent call last):
+        curator_audio.errors.ConfigurationError: there is no 'max_workers' here; use executor.num_workers
+    """
+    name = override.partition("=")[0].lstrip("+-")
+    name = name.replace("-", "_")
+    if name in INSTEAD and name not in config:
+        raise ConfigurationError(f"there is no '{name}' here; use {INSTEAD[name]}")

@@ -1,0 +1,101 @@
+"""The pipelines there are, and their parameters, as their YAML files tell them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+_COMMENT = re.compile(r"\s#\s?(.*)$")
+_GROUP = re.compile(r"\$\{(\w+)\}")
+REQUIRED = "???"
+
+Row = tuple[str, str, str]
+"""Name, default and meaning of a parameter."""
+
+
+def pipeline_list(folder: Path) -> str:
+    """Every pipeline of a folder, a line each, with what it makes.
+
+    Args:
+        folder: the folder of YAML files.
+    """
+    files = sorted(folder.glob("*.yaml"))
+    width = max((len(file.stem) for file in files), default=0) + 2
+    return "\n".join(f"{file.stem:{width}}{_purpose(file.read_text(encoding='utf-8'))}" for file in files)
+
+
+def parameter_list(folder: Path, name: str, groups_folder: Path) -> str:
+    """What a pipeline makes, and every parameter with its default and its meaning.
+
+    Args:
+        folder: the folder of the pipeline's YAML file.
+        name: the file's name without its ending.
+        groups_folder: the folder of what ``input=``, ``output=`` and ``executor=`` choose from.
+    """
+    text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
+    # What the pipeline sets of a group's parameters stands behind the group, and goes before it.
+    rows = list({row[0]: row for row in _parameters(text, groups_folder)}.values())
+    names, defaults = (min(44, max(len(row[column]) for row in rows)) for column in (0, 1))
+    lines = [f"{key:{names}}  {default:{defaults}}  {meaning}".rstrip() for key, default, meaning in rows]
+    return "\n".join([f"{name}: {_purpose(text)}", "", *lines])
+
+
+def _purpose(text: str) -> str:
+    """The beginning of a file's comment, up to its first full stop, colon or semicolon."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("# "):
+            break
+        lines.append(line[2:])
+    return re.split(r"[.:;](?:\s|$)", " ".join(lines), maxsplit=1)[0]
+
+
+def _parameters(text: str, groups_folder: Path) -> Iterator[Row]:
+    root = yaml.compose(text)
+    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+        if key.value == "defaults":
+            for group, choice, meaning in _choices(value, text, groups_folder):
+                yield group, choice, meaning
+                yield from _of_file(group, groups_folder / group / f"{choice}.yaml")
+        elif key.value in ("stages", "after"):
+            for index, stage in enumerate(value.value):
+                yield from _of_mapping(f"{key.value}.{index}", stage, text)
+        elif key.value != "name":
+            yield from _of_value(key.value, value, text)
+
+
+def _choices(defaults: yaml.Node, text: str, groups_folder: Path) -> Iterator[Row]:
+    for item in defaults.value:
+        for key, value in item.value if isinstance(item, yaml.MappingNode) else ():
+            known = ", ".join(sorted(path.stem for path in (groups_folder / key.value).glob("*.yaml")))
+            yield key.value, value.value, _meaning(value, text) or known
+
+
+def _of_file(place: str, file: Path) -> Iterator[Row]:
+    """The parameters of what a group's default chooses."""
+    if file.is_file():
+        text = file.read_text(encoding="utf-8")
+        yield from _of_mapping(place, yaml.compose(text), text)
+
+
+def _of_mapping(place: str, node: yaml.Node | None, text: str) -> Iterator[Row]:
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key.value not in ("_target_", "name") and not _GROUP.fullmatch(str(value.value)):  # one above has its value
+            yield from _of_value(f"{place}.{key.value}", value, text)
+
+
+def _of_value(place: str, value: yaml.Node, text: str) -> Iterator[Row]:
+    if isinstance(value, yaml.MappingNode) and not value.flow_style:
+        yield from _of_mapping(place, value, text)
+    else:
+        default = "(must be given)" if value.value == REQUIRED else text[value.start_mark.index : value.end_mark.index]
+        yield place, default.strip(), _meaning(value, text)
+
+
+def _meaning(value: yaml.Node, text: str) -> str:
+    """The comment behind a value."""
+    found = _COMMENT.search(text.splitlines()[value.end_mark.line - (value.end_mark.column == 0)])
+    return found[1] if found else ""

@@ -1,0 +1,203 @@
+"""What the fields of segments are called in datasets of others, and which of theirs are taken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.stages.speech.segments import SEGMENT_FIELDS, TIME_FIELDS, id_in
+
+NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "segment_id": ("segment_id", "utt_id", "utterance_id", "id", "_id", "uid", "__key__"),
+        "audio_id": ("audio_id", "recording_id", "video_id", "original_path", "audio_filepath", "path", "file"),
+        "text": (
+            "text",
+            "transcript",
+            "transcription",
+            "sentence",
+            "text_normalized",
+            "normalized_text",
+            "text_original",
+            "raw_transcription",
+            "raw_text",
+        ),
+        "speaker_id": ("speaker_id", "speaker", "client_id", "spk_id", "spk"),
+        "gender": ("gender", "sex"),
+        "dialect": ("dialect", "accent", "accents"),
+        "tone": ("tone", "emotion", "style"),
+        "language": ("language", "lang", "locale", "language_code", "lang_code"),
+        "channel": ("channel",),
+        "start": ("start", "begin_time", "start_time", "begin", "offset", "start_ms"),
+        "end": ("end", "end_time", "end_ms"),
+        "duration_sec": ("duration_sec", "duration", "audio_duration", "duration_seconds", "duration_s", "duration_ms"),
+        "sample_rate": ("sample_rate", "sampling_rate", "audio_sample_rate", "sr"),
+        "audio": ("audio", "mp3", "wav", "flac", "ogg", "opus", "m4a"),
+        "codes": ("codes",),  # those of other codecs have many names, and are others
+    }
+)
+"""For each field of a segment what it may be called, the first that is there being taken.
+
+Multilingual LibriSpeech has ``transcript``, ``begin_time``, ``audio_duration``; Emilia ``id``, ``speaker``,
+``duration``; Common Voice ``sentence``, ``client_id``, ``locale``, ``accents``; NeMo ``audio_filepath``, ``offset``,
+``lang``; LibriTTS-R ``text_normalized``; YODAS ``utt_id``; FLEURS ``transcription``; VoxPopuli ``raw_text``; People's
+Speech ``duration_ms``.
+``pred_text`` is a recogniser's guess, and no text.
+"""
+
+_KINDS = {**dict.fromkeys(TIME_FIELDS, ("number", "text")), "audio": ("sound",), "codes": ("list",)}
+"""What the values of a field may be where it has another name; those not named here are text or numbers."""
+
+_NEVER_ODD = ("segment_id", "audio_id", "speaker_id", "channel", "audio")
+
+_LABEL = re.compile(r"(?:speaker|spkr?)[ _-]?\d{1,3}", re.IGNORECASE)
+_NOBODY = re.compile(r"n/?a|nan|none|null|unk|unknown|anonymous|no[ _-]speaker", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the fields of segments come from in a file of others.
+
+    Args:
+        of: for each field that is there, what it is called.
+        not_taken: what is there beside these, sorted.
+        claimed: whether ``speaker_id`` is called so, or is what the user says is the speaker.
+    """
+
+    of: Mapping[str, str] = field(default_factory=dict)
+    not_taken: tuple[str, ...] = ()
+    claimed: bool = True
+
+
+def check_fields(mapping: Any) -> None:
+    """Check what a user says that fields are called.
+
+    Raises:
+        ConfigurationError: it is no mapping of names, or names a field that segments do not have.
+
+    Example:
+        >>> check_fields({"txt": "words"})
+        Traceback (most recent call last):
+            ...
+        curator_audio.errors.ConfigurationError: fields has 'txt', which segments do not have; give new names by those \
+they have (segment_id, audio_id, text, speaker_id, gender, dialect, tone, language, channel, start, end, duration_sec, \
+sample_rate, audio, codes), such as {text: transcript}
+    """
+    remedy = f"give new names by those they have ({', '.join(SEGMENT_FIELDS)}), such as {{text: transcript}}"
+    if not isinstance(mapping, Mapping):
+        raise ConfigurationError(f"fields is {mapping!r}; {remedy}")
+    for name, other in mapping.items():
+        if name not in SEGMENT_FIELDS:
+            raise ConfigurationError(f"fields has {name!r}, which segments do not have; {remedy}")
+        if not isinstance(other, str) or not other:
+            raise ConfigurationError(f"fields has {name}: {other!r}; {remedy}")
+
+
+def sources_of(kinds: Mapping[str, str], mapping: Mapping[str, str]) -> Sources:
+    """Find the fields of segments among the names in a file of others.
+
+    What the user says goes first, then a field's own name, then the others of ``NAMES``.
+
+    Args:
+        kinds: what is there by name: ``text``, ``number``, ``list``, ``sound``, ``other``, or ``none`` for nulls alone.
+        mapping: what the user says fields are called.
+
+    Example:
+        >>> sources = sources_of({"transcript": "text", "who": "text", "snr": "number"}, {"speaker_id": "who"})
+        >>> dict(sources.of), sources.not_taken
+        ({'text': 'transcript', 'speaker_id': 'who'}, ('snr',))
+    """
+    return _sources_of(tuple(kinds.items()), tuple(mapping.items()))
+
+
+@lru_cache(maxsize=1024)
+def _sources_of(kinds: tuple[tuple[str, str], ...], mapping: tuple[tuple[str, str], ...]) -> Sources:
+    there = {name: kind for name, kind in kinds if kind != "none"}
+    said = dict(mapping)
+    of: dict[str, str] = {}
+    for name, names in NAMES.items():
+        if name in said:
+            found = said[name] if _has_unit(name, said[name], there.get(said[name])) else None
+        else:
+            free = [other for other in names if other == name or other not in said.values()]
+            found = next((other for other in free if _may_be(name, other, there.get(other))), None)
+        if found is not None:
+            of[name] = found
+    not_taken = tuple(sorted(there.keys() - of.values()))
+    return Sources(of, not_taken, said.get("speaker_id", "speaker_id") == of.get("speaker_id", "speaker_id"))
+
+
+def _may_be(name: str, other: str, kind: str | None) -> bool:
+    """Whether values of a kind may be a field; what is called like it may be odd, and be set aside for it later."""
+    if name == other and name not in _NEVER_ODD:
+        return kind is not None
+    return kind in _KINDS.get(name, ("text", "number")) and _has_unit(name, other, kind)
+
+
+def _has_unit(name: str, other: str, kind: str | None) -> bool:
+    """Whether values can become seconds, if they are milliseconds."""
+    return kind == "number" or (kind is not None and not (name in TIME_FIELDS and other.endswith("_ms")))
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, as ``sources_of`` wants to know it.
+
+    Example:
+        >>> [kind_of(value) for value in ("a", 0.5, [1], {"bytes": b"fLaC"}, None)]
+        ['text', 'number', 'list', 'sound', 'none']
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, (int, float)):
+        return "number"
+    if isinstance(value, list):
+        return "list"
+    data = value.get("bytes") if isinstance(value, dict) else value
+    return "sound" if isinstance(data, bytes) else "other"
+
+
+def taken(values: Mapping[str, Any], sources: Sources) -> dict[str, Any]:
+    """Return the fields of a segment from the values of a file of others.
+
+    Times that their name says to be in milliseconds become seconds. What stands for nobody, and what a diarization
+    calls somebody (``local_speaker``), is no ``speaker_id`` unless it is called so, or the user says so.
+
+    Example:
+        >>> values = {"duration_ms": 2500, "speaker": "SPEAKER_00", "id": "a"}
+        >>> taken(values, sources_of({name: kind_of(value) for name, value in values.items()}, {}))
+        {'segment_id': 'a', 'speaker_id': None, 'duration_sec': 2.5}
+    """
+    found = {name: values[other] for name, other in sources.of.items()}
+    for name in TIME_FIELDS:
+        if name in found and sources.of[name].endswith("_ms") and isinstance(found[name], (int, float)):
+            found[name] = found[name] / 1000
+    if not sources.claimed and is_label(found.get("speaker_id")):
+        found["speaker_id"] = None
+    return found
+
+
+def is_label(speaker: Any) -> bool:
+    """Tell whether a name says nothing of who speaks: it stands for nobody, or is one that every recording has.
+
+    Example:
+        >>> [is_label(name) for name in ("SPEAKER_00", "spk1", "N/A", "EN_B00000_S00000", "p225", 7)]
+        [True, True, True, False, False, False]
+    """
+    return isinstance(speaker, str) and bool(_LABEL.fullmatch(speaker) or _NOBODY.fullmatch(speaker))
+
+
+def local_speaker(label: str, channel: str | None, audio_id: str | None) -> str | None:
+    """Return the id of one whom a label names within a recording; None where it names nobody, or none is known.
+
+    Example:
+        >>> local_speaker("SPEAKER_00", "news", "ep1"), local_speaker("N/A", "news", "ep1")
+        ('news/ep1/SPEAKER_00', None)
+    """
+    return f"{id_in(channel, audio_id)}/{label}" if audio_id and _LABEL.fullmatch(label) else None

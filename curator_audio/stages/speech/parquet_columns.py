@@ -1,0 +1,111 @@
+"""The columns of a Parquet file of others, as those of segments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from curator_audio.stages.speech.foreign_fields import Sources, sources_of
+from curator_audio.stages.speech.segments import TIME_FIELDS
+
+JSON_COLUMN = "json"
+"""The column in which ``datasets`` puts what the ``.json`` files of a WebDataset hold, as a struct."""
+MAX_LABEL_LENGTH = 1000
+"""Of a name that stands for a number in any of many rows."""
+
+
+class SegmentColumns:
+    """Which columns of a Parquet file give the fields of segments, and what becomes of their values.
+
+    Args:
+        schema: of the file, a ``pyarrow.Schema``.
+        mapping: what the user says fields are called.
+        wanted: the fields to take; None for all there are.
+
+    Example:
+        >>> import pyarrow
+        >>> table = pyarrow.table({"transcript": ["so be it"], "duration_ms": [1500], "snr": [9]})
+        >>> columns = SegmentColumns(table.schema, {})
+        >>> columns.of(table).to_pylist(), columns.sources.not_taken
+        ([{'text': 'so be it', 'duration_sec': 1.5}], ('snr',))
+    """
+
+    def __init__(self, schema: Any, mapping: Mapping[str, str], wanted: Iterable[str] | None = None) -> None:
+        self._paths: dict[str, tuple[str, ...]] = {}
+        self.kinds: dict[str, str] = {}
+        for column in schema:
+            if column.name == JSON_COLUMN and _kind(column.type) == "other":
+                inner = {part.name: _kind(part.type) for part in column.type}
+                for name in inner.keys() - set(schema.names):
+                    self.kinds[name], self._paths[name] = inner[name], (JSON_COLUMN, name)
+            else:
+                self.kinds[column.name], self._paths[column.name] = _kind(column.type), (column.name,)
+        self._labels = _class_labels(schema)
+        self.sources = sources_of(self.kinds, mapping)
+        if wanted is not None:
+            of = {name: self.sources.of[name] for name in wanted if name in self.sources.of}
+            self.sources = Sources(of, (), self.sources.claimed)
+
+    def columns(self, wanted: Iterable[str] | None = None) -> list[str]:
+        """Return the columns to read for some fields, or for all that are there."""
+        names = self.sources.of if wanted is None else [name for name in wanted if name in self.sources.of]
+        return [".".join(self._paths[self.sources.of[name]]) for name in names]
+
+    def of(self, table: Any, wanted: Iterable[str] | None = None) -> Any:
+        """Return the fields of segments, as a table, from one of the file's columns."""
+        import pyarrow
+
+        names = [name for name in wanted or self.sources.of if name in self.sources.of]
+        return pyarrow.table({name: self._values(table, name) for name in names})
+
+    def _values(self, table: Any, name: str) -> Any:
+        import pyarrow
+        import pyarrow.compute as compute
+
+        other = self.sources.of[name]
+        first, *inner = self._paths[other]
+        values = table.column(first)
+        for part in inner:
+            values = compute.struct_field(values, part)
+        if other in self._labels and pyarrow.types.is_integer(values.type):
+            labels = self._labels[other]
+            is_one = compute.and_(compute.greater_equal(values, 0), compute.less(values, len(labels)))
+            return pyarrow.array(labels, pyarrow.string()).take(compute.if_else(is_one, values, None))
+        if name in TIME_FIELDS and other.endswith("_ms") and self.kinds[other] == "number":
+            return compute.divide(values.cast(pyarrow.float64()), 1000.0)
+        return values
+
+
+def _kind(of_type: Any) -> str:
+    """What ``foreign_fields.kind_of`` says of the values of a type."""
+    from pyarrow import types
+
+    if types.is_dictionary(of_type):
+        return _kind(of_type.value_type)
+    if types.is_null(of_type):
+        return "none"
+    if types.is_string(of_type) or types.is_large_string(of_type):
+        return "text"
+    if types.is_binary(of_type) or types.is_large_binary(of_type):
+        return "sound"
+    if types.is_integer(of_type) or types.is_floating(of_type) or types.is_boolean(of_type):
+        return "number"
+    if types.is_list(of_type) or types.is_large_list(of_type) or types.is_fixed_size_list(of_type):
+        return "list"
+    is_sound = types.is_struct(of_type) and any(part.name == "bytes" for part in of_type)
+    return "sound" if is_sound else "other"
+
+
+def _is_name(label: Any) -> bool:
+    return isinstance(label, str) and len(label) <= MAX_LABEL_LENGTH
+
+
+def _class_labels(schema: Any) -> dict[str, list[str]]:
+    """The names that stand for the numbers of a column, where ``datasets`` has noted them."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        found = {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+    return {name: names for name, names in found.items() if all(map(_is_name, names))}
