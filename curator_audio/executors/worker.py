@@ -257,6 +257,10 @@ class Worker:
         observed = stage.take_observations()
         for name, value in observed.metrics.items():
             metrics.custom[name] = metrics.custom.get(name, 0) + value
+        for recording, reasons in observed.skipped.items():
+            counts = metrics.skipped.setdefault(recording, {})
+            for reason, count in reasons.items():
+                counts[reason] = counts.get(reason, 0) + count
         item.content_sha256 = observed.content_sha256 or item.content_sha256
         if observed.quarantined:
             item.quarantined += observed.quarantined

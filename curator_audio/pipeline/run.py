@@ -21,6 +21,8 @@ from curator_audio.pipeline.written_twice import written_twice
 from curator_audio.report.progress import Progress
 from curator_audio.report.result import RunResult
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.storage.failures import without_secrets
+from curator_audio.storage.json_codec import encode_record
 from curator_audio.storage.ledger import (
     Ledger,
     LedgerEntry,
@@ -82,8 +84,9 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
             ledger = Ledger(storage, options.output_dir, pipeline.output_places(plan))
             pending = Pending(plan.source, ledger, plan.writer)
             partitions = _prepare(ledger, plan, pending, options, lock.may_be_woken)
-            failures = _map(executor, plan, partitions, pending, options)
+            failures, mb_per_sec = _map(executor, plan, partitions, pending, options)
             result = _finish(pipeline, executor, plan, pending, failures)
+            result.mb_per_sec = mb_per_sec
             for stage in plan.stages:
                 for remark in stage.remarks_after(result.metrics[stage.name]):
                     logger.warning(remark)
@@ -91,7 +94,20 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
             metrics = with_finite_numbers(with_valid_text(result.to_json(), Repairs()), Repairs())
             text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
             storage.write(join(options.output_dir, "metrics.json"), f"{text}\n".encode())
+            _write_skipped(storage, join(options.output_dir, "skipped.jsonl"), result)
     return result
+
+
+def _write_skipped(storage: Storage, path: str, result: RunResult) -> None:
+    """Tell which recordings lost how many of their segments or windows to what; no file where none did."""
+    lines = b"".join(
+        encode_record({"recording": without_secrets(recording), "stage": stage, "skipped": reasons}) + b"\n"
+        for stage, recording, reasons in result.skipped
+    )
+    if lines:
+        storage.write(path, lines)
+    elif storage.exists(path) and storage.read(path).startswith(b'{"recording":'):  # an earlier run's
+        storage.delete([path])
 
 
 def _check_not_in_memory(*paths: str) -> None:
@@ -141,13 +157,13 @@ def _map(
     partitions: Iterator[Partition],
     pending: Pending,
     options: RunOptions,
-) -> dict[str, str]:
-    """Run all pending partitions; returns the reasons of those that failed."""
+) -> tuple[dict[str, str], dict[str, float]]:
+    """Run all pending partitions; returns the reasons of those that failed, and how fast files were copied."""
     from curator_audio.executors.context import Failure, RunContext
 
     first = next(partitions, None)
     if first is None:
-        return {}
+        return {}, {}
     ledger = pending.ledger
     worker = WorkerInfo(uuid.uuid4().hex[:12], options.output_dir, ledger.storage)
     context = RunContext(worker, options.on_error, options.scratch_budget_gb, ledger.fingerprint)
@@ -163,7 +179,8 @@ def _map(
             else:
                 ledger.add(outcome)
                 progress.done(outcome)
-    return failures
+        mb_per_sec = progress.mb_per_sec()
+    return failures, mb_per_sec
 
 
 def _noted(partitions: Iterator[Partition], plan: Plan, ledger: Ledger) -> Iterator[Partition]:

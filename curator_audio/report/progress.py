@@ -51,9 +51,6 @@ class Progress(AbstractContextManager["Progress"]):
         if self._live is not None:
             self._live.stop()
             self._live = None
-        if self._shown and error is None and (rates := self._byte_rates()):
-            elapsed = time.monotonic() - self._started
-            print(f"{self.num_partitions} partitions in {clock(elapsed)}{rates}", file=sys.stderr, flush=True)
 
     def done(self, entry: LedgerEntry) -> None:
         """Count a finished partition."""
@@ -75,20 +72,20 @@ class Progress(AbstractContextManager["Progress"]):
         rates = f"{self.num_partitions} partitions · {first.items_processed / elapsed:.0f} items/s"
         if any(durations):
             rates += f" · {max(durations) / 3600 / elapsed:.2f} audio h/s"
-        rates += self._byte_rates()
+        rates += "".join(f" · {rate:.1f} MB/s {what}" for what, rate in self.mb_per_sec().items())
         if self._total_bytes and self._done_bytes:
             rates += f" · {clock(elapsed * (self._total_bytes - self._done_bytes) / self._done_bytes)} left"
         return rates
 
-    def _byte_rates(self) -> str:
-        """MB (10**6 bytes) a second, where files are copied."""
+    def mb_per_sec(self) -> dict[str, float]:
+        """MB (10**6 bytes) that are read and written a second, where files are copied; nothing elsewhere."""
         elapsed = max(1e-6, time.monotonic() - self._started)
         counted = [metrics.custom for metrics in self._totals.values() if "bytes_copied" in metrics.custom]
-        return "".join(
-            f" · {sum(custom.get(name, 0) for custom in counted for name in names) / 1e6 / elapsed:.1f} MB/s {what}"
+        return {
+            what: sum(custom.get(name, 0) for custom in counted for name in names) / 1e6 / elapsed
             for what, names in BYTES.items()
             if counted
-        )
+        }
 
     def _busy(self, stage: str) -> float:
         elapsed = max(1e-6, time.monotonic() - self._started)

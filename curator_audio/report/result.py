@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ class RunResult:
         num_kept: partitions whose source is gone, and whose output is kept.
         derived: for each stage, what works out further figures from its totals.
         time_sec: wall-clock seconds of this run.
+        mb_per_sec: MB (10**6 bytes) a second that this run has ``read`` and ``written``, where it copied files.
     """
 
     pipeline: str
@@ -37,6 +38,7 @@ class RunResult:
     num_kept: int = 0
     derived: Mapping[str, Callable[[Mapping[str, float]], dict[str, float]]] = field(default_factory=dict)
     time_sec: float = 0.0
+    mb_per_sec: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         counts = f"{len(self.entries)} partitions, {self.num_output_records} records, {len(self.failures)} failures"
@@ -53,6 +55,14 @@ class RunResult:
         for entry in self.entries:
             counts.update(entry.quarantined)
         return dict(counts.most_common())
+
+    @property
+    def skipped(self) -> Iterator[tuple[str, str, dict[str, int]]]:
+        """Stage, recording, and how many of its pieces the stage left out, by reason; recordings in input order."""
+        for entry in self.entries:
+            for stage, metrics in entry.metrics.items():
+                for recording, reasons in metrics.skipped.items():
+                    yield stage, recording, reasons
 
     @property
     def metrics(self) -> dict[str, StageMetrics]:
@@ -85,6 +95,7 @@ class RunResult:
             "executor": self.executor,
             "output_path": self.output_path,
             "time_sec": round(self.time_sec, 3),
+            **({"mb_per_sec": dict(self.mb_per_sec)} if self.mb_per_sec else {}),
             "num_output_records": self.num_output_records,
             "num_quarantined": sum(self.quarantined.values()),
             "quarantined": self.quarantined,

@@ -21,6 +21,11 @@ def summary(result: RunResult) -> str:
         lines.append(f"  Failed: {name}: {message}")
     if result.failures:
         lines.append(f"  {len(result.failures)} partition(s) failed; the next run tries them again")
+    if result.mb_per_sec:
+        rates = ", ".join(f"{rate:.1f} MB/s {what}" for what, rate in result.mb_per_sec.items())
+        lines.append(f"  This run: {rates}")
+    if num_recordings := sum(1 for _ in result.skipped):
+        lines.append(f"  Recordings with segments or windows left out: {num_recordings}, see skipped.jsonl")
     if result.quarantined:
         reasons = ", ".join(f"{reason} {count}" for reason, count in result.quarantined.items())
         lines.append(f"  Quarantined records: {sum(result.quarantined.values())} ({reasons}), see quarantine/")

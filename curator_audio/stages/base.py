@@ -42,6 +42,7 @@ class Observations:
 
     metrics: dict[str, float] = field(default_factory=dict)
     quarantined: list[QuarantinedRecord] = field(default_factory=list)
+    skipped: dict[str, dict[str, int]] = field(default_factory=dict)
     content_sha256: str = ""
 
 
@@ -217,6 +218,12 @@ class ProcessingStage(ABC, Generic[In, Out]):
         """Add to several metrics at once."""
         for name, value in metrics.items():
             self.log_metric(name, value)
+
+    def log_skipped(self, recording: str, reason: str) -> None:
+        """Count a piece of a recording that is left out: in the metric ``skipped_REASON``, and in ``skipped.jsonl``."""
+        self.log_metric(f"skipped_{reason}", 1)
+        reasons = self.observed.skipped.setdefault(recording, {})
+        reasons[reason] = reasons.get(reason, 0) + 1
 
     def derived_metrics(self, totals: Mapping[str, float]) -> dict[str, float]:
         """Figures that follow from the totals of what the stage logged over a run, such as a share or a rate."""

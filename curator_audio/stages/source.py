@@ -18,6 +18,8 @@ MAX_SLUG_CHARACTERS = 40  # of at most 4 bytes each, so that file names stay bel
 _NUMBER = re.compile(r"^(\d{6}-)+")
 _HASH = re.compile(r"-[0-9a-f]{16}(-\d{13})?$")  # and where in a manifest the partition begins
 LEDGER_FOLDER = "/_ledger/"
+REPORTS = ("metrics.json", "skipped.jsonl")
+"""What a run writes beside its output to tell of it."""
 
 
 class SourceStage(ProcessingStage[Partition, Out]):
@@ -118,14 +120,14 @@ def _stem(path: str) -> str:
 
 
 def without_bookkeeping(files: list[FileInfo]) -> list[FileInfo]:
-    """The files without ledger, quarantine and metrics of the runs that wrote into their folders."""
+    """The files without ledger, quarantine and reports of the runs that wrote into their folders."""
     outputs = {file.path.split(LEDGER_FOLDER)[0] for file in files if LEDGER_FOLDER in file.path}
     ledgers = tuple(output + LEDGER_FOLDER for output in outputs)
     quarantines = tuple(f"{output}/quarantine/part-" for output in outputs)
-    metrics = {f"{output}/metrics.json" for output in outputs}
+    told = {f"{output}/{name}" for output in outputs for name in REPORTS}
 
     def is_ours(path: str) -> bool:
         is_quarantine = path.startswith(quarantines) and path.endswith(".jsonl")
-        return path.startswith(ledgers) or is_quarantine or path in metrics
+        return path.startswith(ledgers) or is_quarantine or path in told
 
     return [file for file in files if not is_ours(file.path)]

@@ -37,7 +37,10 @@ Entry = TypeVar("Entry")
 
 @dataclass
 class StageMetrics:
-    """What one stage did: seconds, records in and out, and what it logged itself."""
+    """What one stage did: seconds, records in and out, what it logged itself, and what it left out of a recording.
+
+    ``skipped`` has, by recording, how many pieces were left out, by reason; totals have none of it.
+    """
 
     process_time: float = 0.0
     num_tasks: int = 0
@@ -45,6 +48,7 @@ class StageMetrics:
     items_out: int = 0
     num_quarantined: int = 0
     custom: dict[str, float] = field(default_factory=dict)
+    skipped: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def items_processed(self) -> int:

@@ -34,6 +34,18 @@ def test_totals_over_all_partitions() -> None:
     ]
 
 
+def test_how_fast_files_were_copied() -> None:
+    progress = Progress({"copier": 1}, None, shown=False)
+    assert progress.mb_per_sec() == {}
+    copied = StageMetrics(1.0, 1, 2, 0, 0, {"bytes_copied": 30e6, "bytes_compared": 15e6})
+    progress.done(LedgerEntry("p0", "in", 0, 1000, "", "", [], [], {}, {"copier": copied}))
+    rates = progress.mb_per_sec()
+    assert rates["read"] > rates["written"] > 0 and abs(rates["read"] / rates["written"] - 1.5) < 0.1
+
+    lines = summary(result(entry(0), mb_per_sec={"read": 45.06, "written": 30.0})).splitlines()
+    assert lines[-1] == "  This run: 45.1 MB/s read, 30.0 MB/s written"
+
+
 def test_a_result_is_shown_in_a_line_however_many_partitions_it_has() -> None:
     many = result(*map(entry, range(1000)), failures={"p7": "no room"})
     assert repr(many) == "<RunResult of alm: 1000 partitions, 5000 records, 1 failures in out.jsonl>"

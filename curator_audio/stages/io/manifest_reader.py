@@ -170,13 +170,6 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
                 return error
         return None
 
-    def first_records(self, count: int) -> list[tuple[Record, str]]:
-        batches = (batch for partition in self.partitions() for batch in self.process(partition))
-        records = islice(((record, batch.source_path) for batch in batches for record in batch.records), count)
-        found = list(records)
-        self.take_observations()  # which are for when they are read to be processed
-        return found
-
     def _start_of(self, file: FileInfo) -> bytes:
         """The first ``SAMPLE_BYTES`` of a manifest, uncompressed."""
         codec = codec_of(file.path)
@@ -199,6 +192,13 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             if kind := kind_of_document(start, is_whole=len(start) < SAMPLE_BYTES):
                 raise ConfigurationError(advice(path, kind, codec_of(path)))
         self._has_lines = True
+
+    def first_records(self, count: int) -> list[tuple[Record, str]]:
+        batches = (batch for partition in self.partitions() for batch in self.process(partition))
+        records = islice(((record, batch.source_path) for batch in batches for record in batch.records), count)
+        found = list(records)
+        self.take_observations()  # which are for when they are read to be processed
+        return found
 
     def _files(self) -> list[FileInfo]:
         path = self.manifest_path

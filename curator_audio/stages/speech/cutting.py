@@ -141,33 +141,36 @@ class CuttingStage(ReadsReferences, RecordStage):
         waiting = deque(spans)
         done: dict[int, list[Record]] = {}
         for index, samples in self._decoded(entry["audio_filepath"], spans, open_ended):
-            done[index] = self._made(entry, index, samples, spans[index], index in open_ended)
+            done[index] = list(self._made(entry, index, samples, spans[index], index in open_ended))
             while waiting and waiting[0] in done:
                 yield from done.pop(waiting.popleft())
         for index in waiting:
             if index not in done:
                 first, end = spans[index]
                 reason = "" if index in open_ended else self.misfit(end - first)
-                self.log_metric(f"skipped_{reason or 'beyond_end'}", 1)
+                self.log_skipped(entry["audio_filepath"], reason or "beyond_end")
             yield from done.get(index, ())
 
-    def _made(self, entry: Record, index: int, samples: Samples, span: Span, is_open: bool) -> list[Record]:
-        """The record of a piece, or one of each channel that is a recording of its own; none where it is skipped."""
+    def _made(self, entry: Record, index: int, samples: Samples, span: Span, is_open: bool) -> Iterator[Record]:
+        """The record of a piece that is not skipped; where each channel is a recording of its own, one of each."""
         is_clipped = not is_open and _is_clipped(samples, span)
         at_end = is_open or is_clipped
         if reason := self.misfit(len(samples) if at_end else span[1] - span[0]):
-            self.log_metric(f"skipped_{reason}", 1)
-            return []
-        recording_end = (span[0] + len(samples)) / self.sample_rate if at_end else None
-        made = []
-        for recording, signal in _recordings(entry, samples):
+            self.log_skipped(entry["audio_filepath"], reason)
+            return
+        if samples.ndim == 1:
+            signals = [(entry, samples)]
+        else:
+            audio_id = entry["audio_id"]
+            signals = [({**entry, "audio_id": f"{audio_id}_ch{k}"}, samples[:, k]) for k in range(samples.shape[1])]
+        end = (span[0] + len(samples)) / self.sample_rate if at_end else None
+        for recording, signal in signals:
             if np.abs(signal).max() < self._silent_peak:
-                self.log_metric("skipped_silent", 1)
-            else:
-                made.append(self.piece(recording, index, signal, recording_end))
-        if made and is_clipped:
-            self.log_metric("clipped_at_end", 1)
-        return made
+                self.log_skipped(entry["audio_filepath"], "silent")
+                continue
+            if is_clipped:
+                self.log_metric("clipped_at_end", 1)
+            yield self.piece(recording, index, signal, end)
 
     def remarks_after(self, metrics: StageMetrics) -> list[str]:
         totals = metrics.custom
@@ -265,14 +268,6 @@ def _joined(held: Iterable[tuple[int, Samples]], first: int, end: int) -> Sample
         if position < end and first < position + len(block)
     ]
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-
-
-def _recordings(entry: Record, samples: Samples) -> list[tuple[Record, Samples]]:
-    """An entry and its samples; of samples of shape (num_samples, num_channels) an entry of each channel."""
-    if samples.ndim == 1:
-        return [(entry, samples)]
-    names = (f"{entry['audio_id']}_ch{number}" for number in range(samples.shape[1]))
-    return [({**entry, "audio_id": name}, samples[:, number]) for number, name in enumerate(names)]
 
 
 def _is_clipped(samples: Samples, span: Span) -> bool:

@@ -130,7 +130,7 @@ class SegmenterStage(CuttingStage):
         for index, segment in enumerate(segments):
             reason = self._reason_to_skip(segment, entry)
             if reason:
-                self.log_metric(f"skipped_{reason}", 1)
+                self.log_skipped(entry["audio_filepath"], reason)
             else:
                 first, end = self.span(segment["start"], segment["end"])
                 # One to the end is followed until it is too long, and no further.

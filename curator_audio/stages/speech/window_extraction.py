@@ -122,7 +122,7 @@ class WindowExtractionStage(CuttingStage):
         if not windows:
             self.log_metric("recordings_without_windows", 1)
             return
-        spans = self._spans(windows)
+        spans = self._spans(entry, windows)
         yield from self.pieces(entry, spans, {index for index in spans if _times(windows[index])[1] == math.inf})
 
     def _windows(self, record: Record) -> list[Any]:
@@ -136,13 +136,13 @@ class WindowExtractionStage(CuttingStage):
             raise RecordError("wrong_type", f"{self.windows_field} is {windows!r:.80}; give a list of windows")
         return windows
 
-    def _spans(self, windows: list[Any]) -> dict[int, Span]:
+    def _spans(self, entry: Record, windows: list[Any]) -> dict[int, Span]:
         """The samples of every window that is not skipped for what its entry says, by its index."""
         spans = {}
         for index, window in enumerate(windows):
             reason = self._reason_to_skip(window)
             if reason:
-                self.log_metric(f"skipped_{reason}", 1)
+                self.log_skipped(entry["audio_filepath"], reason)
             else:
                 start, end = _times(window)
                 spans[index] = self.span(start, min(end, MAX_TIME_SEC))

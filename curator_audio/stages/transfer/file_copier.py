@@ -12,6 +12,7 @@ from typing import ClassVar
 from curator_audio.errors import AccessError, ConfigurationError, RecordError, StorageError, StorageFullError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.pace import Pace
+from curator_audio.stages.source import REPORTS
 from curator_audio.stages.transfer.checks import check_name
 from curator_audio.stages.transfer.copying import Copying
 from curator_audio.stages.transfer.file_batch import FileBatch
@@ -179,4 +180,4 @@ def _copy(storage: Storage, copying: Copying, file: FileInfo, target: str) -> Co
 def _is_of_run(path: str, output_dir: str) -> bool:
     paths = LedgerPaths(output_dir)
     folders = (paths.folder + "/", paths.quarantine_folder + "/part-")
-    return path == join(output_dir, "metrics.json") or path.startswith(folders)
+    return path in [join(output_dir, name) for name in REPORTS] or path.startswith(folders)
