@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from loguru import logger
 
-from curator_audio.errors import ConfigurationError, StorageError
+from curator_audio.errors import ConfigurationError, RecordError, StorageError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.io.parquet_rows import without_invalid_text
+from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.foreign_fields import is_label, local_speaker
@@ -31,6 +32,7 @@ NEEDED_COLUMNS = ("speaker_id", *SIDE_FIELDS)
 KNOWN_BY = ("speaker_id", "channel", "audio_id")
 """The columns that tell one speaker from another; the last one where speakers are those of a diarization."""
 ROWS_AT_ONCE = 1024
+SPEAKERS_AT_ONCE = 2**16
 PAIRS_AT_ONCE = 500
 
 
@@ -157,12 +159,12 @@ class PairReaderStage(SourceStage[AudioBatch]):
 
     def _speakers(self, path: str) -> list[Speakers]:
         """The speakers of the rows of a shard, in pieces."""
-        import pyarrow.parquet
+        import pyarrow
 
         try:
-            with self.storage.open(path, reads_ahead=False) as file:
-                shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
-                columns = SegmentColumns(shard.schema_arrow, self.fields)
+            with self._shards.tree.open(path, reads_ahead=False) as file:
+                shard = ParquetShard(file)
+                columns = SegmentColumns(shard.schema, self.fields)
                 for name in NEEDED_COLUMNS:
                     if name not in columns.sources.of:
                         raise ConfigurationError(
@@ -170,13 +172,16 @@ class PairReaderStage(SourceStage[AudioBatch]):
                             f"{', '.join(columns.kinds)}; pairs need {', '.join(NEEDED_COLUMNS)}, and "
                             f"'fields={{{name}: NAME}}' says which one is the {name}"
                         )
-                _as_segments(columns.of(shard.schema_arrow.empty_table(), NEEDED_COLUMNS))
+                _as_segments(columns.of(shard.schema.empty_table(), NEEDED_COLUMNS))
                 known_by = KNOWN_BY[: 2 if columns.sources.claimed else 3]
-                batches = shard.iter_batches(columns=columns.columns(known_by), use_threads=False)
-                tables = (_as_segments(columns.of(batch, known_by)) for batch in batches)
-                return [_speakers_in(table, columns.sources.claimed) for table in tables]
-        except pyarrow.ArrowException as error:
-            raise ConfigurationError(f"{path} cannot be read as a shard of segments: {error}; remove it") from None
+                return [
+                    _speakers_in(_as_segments(columns.of(batch, known_by)), columns.sources.claimed)
+                    for group in range(shard.metadata.num_row_groups)
+                    for batch in shard.batches(group, columns.columns(known_by), SPEAKERS_AT_ONCE)
+                ]
+        except (pyarrow.ArrowException, RecordError) as error:
+            reason = error.message if isinstance(error, RecordError) else str(error)
+            raise ConfigurationError(f"{path} cannot be read as a shard of segments: {reason}; remove it") from None
 
     def _batches(self, speakers: Iterable[str], index: SpeakerIndex) -> Iterator[list[str]]:
         batch: list[str] = []
@@ -269,11 +274,9 @@ class PairReaderStage(SourceStage[AudioBatch]):
 
         With them comes whether the user has said who the speakers are, as ``Sources.claimed`` has it.
         """
-        import pyarrow.parquet
-
-        with self.storage.open(path, reads_ahead=False) as file:
-            shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
-            columns = SegmentColumns(shard.schema_arrow, self.fields)
+        with self._shards.tree.open(path, reads_ahead=False) as file:
+            shard = ParquetShard(file)
+            columns = SegmentColumns(shard.schema, self.fields)
             num_read = 0
             for numbers, table in _rows_of(shard, rows, columns.columns(names)):
                 num_read += len(numbers)
@@ -297,11 +300,11 @@ def _rows_of(shard: Any, rows: list[int], columns: list[str]) -> Iterator[tuple[
 
     wanted = np.array(rows)
     first = 0
-    for index in range(shard.num_row_groups):
+    for index in range(shard.metadata.num_row_groups):
         after = first + shard.metadata.row_group(index).num_rows
         if np.searchsorted(wanted, first) < np.searchsorted(wanted, after):
             position = first
-            for batch in shard.iter_batches(ROWS_AT_ONCE, [index], columns=columns, use_threads=False):
+            for batch in shard.batches(index, columns, ROWS_AT_ONCE):
                 chosen = wanted[np.searchsorted(wanted, position) : np.searchsorted(wanted, position + len(batch))]
                 if len(chosen):
                     yield chosen.tolist(), pyarrow.Table.from_batches([batch]).take(chosen - position)

@@ -11,6 +11,8 @@ from curator_audio.stages.speech.segments import TIME_FIELDS
 
 JSON_COLUMN = "json"
 """The column in which ``datasets`` puts what the ``.json`` files of a WebDataset hold, as a struct."""
+MAX_LABEL_LENGTH = 1000
+"""Of a name that stands for a number in any of many rows."""
 
 
 class SegmentColumns:
@@ -95,6 +97,10 @@ def _kind(of_type: Any) -> str:
     return "sound" if is_sound else "other"
 
 
+def _is_name(label: Any) -> bool:
+    return isinstance(label, str) and len(label) <= MAX_LABEL_LENGTH
+
+
 def _class_labels(schema: Any) -> dict[str, list[str]]:
     """The names that stand for the numbers of a column, where ``datasets`` has noted them."""
     try:
@@ -102,4 +108,4 @@ def _class_labels(schema: Any) -> dict[str, list[str]]:
         found = {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
-    return {name: names for name, names in found.items() if all(isinstance(label, str) for label in names)}
+    return {name: names for name, names in found.items() if all(map(_is_name, names))}

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import IO, Any, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
+from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_end, check_size
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.foreign_fields import kind_of, taken
 from curator_audio.stages.speech.npz import recording_of
@@ -21,7 +22,6 @@ from curator_audio.storage.valid_text import decoded_utf8
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 SOUND = ("flac", "wav", "mp3", "ogg", "opus", "m4a")
-MAX_MEMBER_BYTES = 2**30
 SAMPLES_LOOKED_AT = 5
 
 
@@ -49,9 +49,10 @@ class WebDatasetReaderStage(SegmentTreeReaderStage):
     suffixes: ClassVar[tuple[str, ...]] = (".tar",)
 
     def kinds_in(self, path: str) -> dict[str, str]:
-        with self.storage.open(path) as file:
+        with self.tree.open(path) as file:
             samples = islice(_samples(file), SAMPLES_LOOKED_AT)
-            return kinds_of(_kinds(_described(key, files), files) for key, files in samples)
+            found = ((key, files) for key, files in samples if not isinstance(files, RecordError))
+            return kinds_of(_kinds(_described(key, files), files) for key, files in found)
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
         for key in task.keys:
@@ -60,9 +61,11 @@ class WebDatasetReaderStage(SegmentTreeReaderStage):
 
     def _records(self, path: str) -> Iterator[Record]:
         try:
-            with self.storage.open(path) as file:
+            with self.tree.open(path) as file:
                 for key, files in _samples(file):
                     try:
+                        if isinstance(files, RecordError):
+                            raise files
                         yield self._record(key, files)
                     except RecordError as error:
                         self.set_aside(f"{path}/{key}", error)
@@ -92,44 +95,42 @@ class WebDatasetReaderStage(SegmentTreeReaderStage):
         return self.checked(record, described, replace(sources, of=without_sound), recording)
 
 
-class TarMember(tarfile.TarInfo):
-    """A file in a tar."""
+def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes] | RecordError]]:
+    """The files of a tar by key: the path up to the first dot of the name, as WebDataset has it.
 
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> TarMember:
-        """The next one; where there is none, but no end either, that is an error: tarfile takes it for the end."""
-        try:
-            return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(str(error)) from None
-
-
-def _samples(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """The files of a tar by key: the path up to the first dot of the name, as WebDataset has it."""
+    Of a key with more than memory should hold there is the error.
+    """
     current = ""
     files: dict[str, bytes] = {}
+    error: RecordError | None = None
     try:
+        num_bytes = file.seek(0, 2)
+        file.seek(0)
         with tarfile.open(fileobj=file, mode="r|", tarinfo=TarMember) as archive:
             for member in archive:
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is None:
+                archive.members.clear()  # type: ignore[attr-defined]  # which would grow with the shard
+                if not member.isfile():
+                    check_end(archive, num_bytes)
                     continue
                 folder, _, name = member.name.rpartition("/")
                 stem, _, suffix = name.partition(".")
                 key, suffix = posixpath.join(folder, stem), suffix.lower()
-                if files and (key != current or suffix in files):
-                    yield current, files
-                    files = {}
+                if (files or error) and (key != current or suffix in files):
+                    yield current, error or files
+                    files, error = {}, None
                 current = key
-                if member.size > MAX_MEMBER_BYTES:
-                    raise RecordError("too_large", f"{member.name} has {member.size} bytes, more than a segment has")
-                files[suffix] = content.read()
-    except (tarfile.TarError, EOFError) as error:
-        raise RecordError("not_tar", f"it is no tar file, or breaks off at '{current}': {error}") from None
-    if files:
-        yield current, files
+                check_end(archive, num_bytes)
+                try:
+                    check_size(member, sum(map(len, files.values())))
+                except RecordError as found:
+                    error, files = error or found, {}
+                content = archive.extractfile(member) if error is None else None
+                if content is not None:
+                    files[suffix] = content.read()
+    except UNREADABLE as failure:
+        raise RecordError("not_tar", f"it is no tar file, or breaks off at '{current}': {failure}") from None
+    if files or error:
+        yield current, error or files
 
 
 def _described(key: str, files: dict[str, bytes]) -> dict[str, Any]:

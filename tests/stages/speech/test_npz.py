@@ -252,7 +252,7 @@ def test_files_that_are_none(data: bytes, message: str) -> None:
 
 
 def test_a_file_that_unpacks_to_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(npz, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(npz, "MAX_UNPACKED_BYTES", 2**20)
     data = saved(audio=np.zeros(2**19, np.float32))
     assert len(data) < 2**16
     for function in (read, lambda data: with_codes(data, [1])):

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from curator_audio.errors import ConfigurationError, CuratorError
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.stages.io import tar_member
 from curator_audio.stages.speech import (
     SegmentParquetWriterStage,
     WebDatasetReaderStage,
     WebDatasetWriterStage,
-    webdataset_reader,
 )
 from curator_audio.stages.speech.segments import id_in
 from curator_audio.storage.storage import Storage
@@ -318,10 +318,14 @@ def test_a_header_that_is_damaged(tmp_path: Path) -> None:
 
 
 def test_a_file_too_large_for_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webdataset_reader, "MAX_MEMBER_BYTES", 1000)
-    records, aside = read_tar(tmp_path, tar(("a.txt", b"a"), ("b.txt", bytes(1001)), ("c.txt", b"c")))
-    assert [record["segment_id"] for record in records] == ["a"]
-    assert aside == [("a.tar", "too_large")]
+    """It and what else is of its key is set aside, and the others are read."""
+    monkeypatch.setattr(tar_member, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(tar_member, "MAX_JSON_BYTES", 500)
+    many = [(f"d.{number}", bytes(300)) for number in range(5)]
+    members = [("a.txt", b"a"), ("b.txt", b"b"), ("b.wav", bytes(1001)), ("b.x", b""), ("c.txt", b"c"), *many]
+    records, aside = read_tar(tmp_path, tar(*members, ("e.txt", bytes(501)), ("f.txt", b"f"), ("g.json", bytes(501))))
+    assert [record["segment_id"] for record in records] == ["a", "c", "f"]
+    assert aside == [(f"a.tar/{key}", "too_large") for key in "bdeg"]
 
 
 def test_links_and_folders_are_passed_over(tmp_path: Path) -> None:
