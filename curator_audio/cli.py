@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -35,7 +36,11 @@ def command() -> NoReturn:
     print_in_ascii_where_needed()
     try:
         status = main()
+        sys.stdout.flush()
     except KeyboardInterrupt:  # while it told that it was stopped
+        status = 1
+    except BrokenPipeError:  # whoever read the output wants no more of it, as "| head" does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     ignore_signals()
     sys.exit(status)
