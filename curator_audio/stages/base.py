@@ -245,6 +245,10 @@ class ProcessingStage(ABC, Generic[In, Out]):
                 f"all are counted as {metric} in the summary and in metrics.json"
             )
 
+    def forget_warnings(self) -> None:
+        """Begin anew to count warnings; called by the engine where a run begins."""
+        self._num_warnings = None
+
     def log_skipped(self, recording: str, reason: str) -> None:
         """Count a piece of a recording that is left out: in the metric ``skipped_REASON``, and in ``skipped.jsonl``."""
         self.log_metric(f"skipped_{reason}", 1)

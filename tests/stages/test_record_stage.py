@@ -91,3 +91,7 @@ def test_a_corpus_with_one_fault_in_all_its_recordings_is_warned_of_a_few_times_
     assert len(last) == len(stages) and "20" in last[0] and "metrics.json" in last[0]
     assert warned[-1] == "a.txt: 7 folders are missing" and len(warned) == 2 * 21 + 1
     assert stages[0].take_observations().metrics == {"recordings_with_gaps": 100, "folders_missing": 7}
+
+    stages[0].forget_warnings()  # as the next run does
+    stages[0].warn_and_count("recordings_with_gaps", "0.webm has a gap")
+    assert warned[-1] == "0.webm has a gap"

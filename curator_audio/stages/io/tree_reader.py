@@ -39,6 +39,8 @@ class TreeReaderStage(SourceStage[Out]):
     partition_size_mb: float = 64.0
 
     suffixes: ClassVar[tuple[str, ...]]
+    if_none_is_read: ClassVar[str] = "check the path"
+    """What to do where no file has one of ``suffixes``."""
     num_of_runs = 0
     """How many files there are of ledgers, quarantines and metrics of runs, which are not read."""
     _is_single_file: bool | None = field(default=None, init=False, repr=False, compare=False)
@@ -142,7 +144,7 @@ class TreeReaderStage(SourceStage[Out]):
                 looked = f"none of the {len(found)} files there is read" if found else "there are no files"
                 raise ConfigurationError(
                     f"nothing to read below {self.input_path}: {looked}{f'; it takes {wanted}' if wanted else ''}; "
-                    "check the path"
+                    f"{self.if_none_is_read if found else 'check the path'}"
                 )
             self._listed = files
         return self._listed

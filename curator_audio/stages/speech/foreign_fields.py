@@ -84,11 +84,11 @@ def check_fields(mapping: Any) -> None:
         >>> check_fields({"txt": "words"})
         Traceback (most recent call last):
             ...
-        curator_audio.errors.ConfigurationError: fields has 'txt', which segments do not have; give new names by those \
-they have (segment_id, audio_id, text, speaker_id, gender, dialect, tone, language, channel, start, end, duration_sec, \
-sample_rate, audio, codes), such as {text: transcript}
+        curator_audio.errors.ConfigurationError: fields has 'txt', which segments do not have; say which \
+field is called what, such as {text: transcript}; there are segment_id, audio_id, text, speaker_id, gender, dialect, \
+tone, language, channel, start, end, duration_sec, sample_rate, audio, codes
     """
-    remedy = f"give new names by those they have ({', '.join(SEGMENT_FIELDS)}), such as {{text: transcript}}"
+    remedy = f"say which field is called what, such as {{text: transcript}}; there are {', '.join(SEGMENT_FIELDS)}"
     if not isinstance(mapping, Mapping):
         raise ConfigurationError(f"fields is {mapping!r}; {remedy}")
     for name, other in mapping.items():

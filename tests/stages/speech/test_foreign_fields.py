@@ -330,8 +330,8 @@ def test_numbers_and_labels_become_what_the_fields_are(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"texts": "a"}, "fields has 'texts', which segments do not have; .* text, speaker_id"),
-        ({"text": ""}, "fields has text: ''; give new names"),
-        (["text"], r"fields is \['text'\]; give new names"),
+        ({"text": ""}, "fields has text: ''; say which field is called what"),
+        (["text"], r"fields is \['text'\]; say which field is called what"),
     ],
 )
 def test_fields_that_are_none(fields: Any, message: str) -> None:
