@@ -45,11 +45,17 @@ def pipelines_in(config_path: str | None, name: str | None = None) -> Path:
     """The folder of pipelines that ``--config-path`` names, that of the package for None.
 
     Raises:
-        ConfigurationError: it is no folder, or has no pipeline of that name.
+        ConfigurationError: it is not a folder, or has no pipeline of that name, or that is a path.
     """
     folder = Path(os.path.abspath(os.path.expanduser(config_path))) if config_path else pipelines_folder()
     if not folder.is_dir():
         raise ConfigurationError(f"--config-path {folder} is not a folder; check it")
+    if name is not None and "/" in name:
+        path, _, name = name.rpartition("/")
+        place = os.path.normpath(os.path.join(config_path or "", path or "/"))
+        raise ConfigurationError(
+            f"--config-name is a name and not a path; write --config-path {place} --config-name {name}"
+        )
     if name is not None and not (folder / f"{name}.yaml").is_file():
         raise ConfigurationError(f"there is no pipeline '{name}' in {folder}{nearest(name, available(folder))}")
     return folder

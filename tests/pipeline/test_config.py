@@ -163,6 +163,9 @@ def test_pipelines_and_folders_that_are_not_there(tmp_path: Path) -> None:
         load_config("pipelin", None, [])
     with pytest.raises(ConfigurationError, match=r"--config-path .*/nowhere is not a folder"):
         load_config("pipeline", str(tmp_path / "nowhere"), [])
+    for name, folder in (("./mine.yaml", "."), ("tutorials/a/mine", "tutorials/a"), ("/tutorials/mine", "/tutorials")):
+        with pytest.raises(ConfigurationError, match=f"; write --config-path {folder} --config-name mine$"):
+            load_config(name, None, [])
 
 
 def test_broken_yaml_is_told_in_a_line(tmp_path: Path) -> None:
