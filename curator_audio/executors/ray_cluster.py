@@ -79,6 +79,8 @@ class RayCluster:
             ConfigurationError: the cluster cannot be reached.
             CuratorError: this machine is too busy for Ray to start.
         """
+        # Ray shows one of the lines that differ in numbers only: of warnings, all recordings are to be named.
+        os.environ.setdefault("RAY_DEDUP_LOGS_ALLOW_REGEX", "^WARNING: ")
         if _is_connected():
             return
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
