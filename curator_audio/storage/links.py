@@ -11,7 +11,7 @@ import stat
 
 from curator_audio.errors import RecordError
 
-_FIRST_BYTES, _NEXT_BYTES = 2**16, 2**24
+_LEAST_BYTES, _MOST_BYTES = 2**16, 2**24
 
 
 def is_below(root: str, path: str) -> bool:
@@ -94,9 +94,11 @@ class Tree:
         """The whole file; in fewer calls than the function ``open`` makes, as trees have many small ones."""
         file = self.opener(path)
         try:
-            pieces = [os.read(file, _FIRST_BYTES)]
-            while pieces[-1]:
-                pieces.append(os.read(file, _NEXT_BYTES))
+            pieces = [os.read(file, _LEAST_BYTES)]
+            num_bytes = len(pieces[0])
+            while pieces[-1]:  # room is made for all that is asked for, be there as much or not
+                pieces.append(os.read(file, min(max(_LEAST_BYTES, num_bytes), _MOST_BYTES)))
+                num_bytes += len(pieces[-1])
             return pieces[0] if len(pieces) == 2 else b"".join(pieces)
         finally:
             os.close(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -159,26 +160,35 @@ class PairReaderStage(SourceStage[AudioBatch]):
 
     def _speakers(self, path: str) -> list[Speakers]:
         """The speakers of the rows of a shard, in pieces."""
+        with self._opened(path) as shard:
+            columns = SegmentColumns(shard.schema, self.fields)
+            for name in NEEDED_COLUMNS:
+                if name not in columns.sources.of:
+                    raise ConfigurationError(
+                        f"{path} has no column '{self.fields.get(name, name)}', only "
+                        f"{', '.join(columns.kinds)}; pairs need {', '.join(NEEDED_COLUMNS)}, and "
+                        f"'fields={{{name}: NAME}}' says which one is the {name}"
+                    )
+            _as_segments(columns.of(shard.schema.empty_table(), NEEDED_COLUMNS))
+            known_by = KNOWN_BY[: 2 if columns.sources.claimed else 3]
+            return [
+                _speakers_in(_as_segments(columns.of(batch, known_by)), columns.sources.claimed)
+                for group in range(shard.metadata.num_row_groups)
+                for batch in shard.batches(group, columns.columns(known_by), SPEAKERS_AT_ONCE)
+            ]
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[ParquetShard]:
+        """A shard, to be read in the block.
+
+        Raises:
+            ConfigurationError: it is none, or more than memory should hold.
+        """
         import pyarrow
 
         try:
             with self._shards.tree.open(path, reads_ahead=False) as file:
-                shard = ParquetShard(file)
-                columns = SegmentColumns(shard.schema, self.fields)
-                for name in NEEDED_COLUMNS:
-                    if name not in columns.sources.of:
-                        raise ConfigurationError(
-                            f"{path} has no column '{self.fields.get(name, name)}', only "
-                            f"{', '.join(columns.kinds)}; pairs need {', '.join(NEEDED_COLUMNS)}, and "
-                            f"'fields={{{name}: NAME}}' says which one is the {name}"
-                        )
-                _as_segments(columns.of(shard.schema.empty_table(), NEEDED_COLUMNS))
-                known_by = KNOWN_BY[: 2 if columns.sources.claimed else 3]
-                return [
-                    _speakers_in(_as_segments(columns.of(batch, known_by)), columns.sources.claimed)
-                    for group in range(shard.metadata.num_row_groups)
-                    for batch in shard.batches(group, columns.columns(known_by), SPEAKERS_AT_ONCE)
-                ]
+                yield ParquetShard(file)
         except (pyarrow.ArrowException, RecordError) as error:
             reason = error.message if isinstance(error, RecordError) else str(error)
             raise ConfigurationError(f"{path} cannot be read as a shard of segments: {reason}; remove it") from None
@@ -274,8 +284,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
 
         With them comes whether the user has said who the speakers are, as ``Sources.claimed`` has it.
         """
-        with self._shards.tree.open(path, reads_ahead=False) as file:
-            shard = ParquetShard(file)
+        with self._opened(path) as shard:
             columns = SegmentColumns(shard.schema, self.fields)
             num_read = 0
             for numbers, table in _rows_of(shard, rows, columns.columns(names)):

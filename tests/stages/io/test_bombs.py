@@ -23,11 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curator_audio.errors import RecordError, StorageError
+from curator_audio.errors import ConfigurationError, RecordError, StorageError
 from curator_audio.stages.hub.contents import contents_of
 from curator_audio.stages.io import ManifestReaderStage, parquet_shard
 from curator_audio.stages.io.parquet_shard import ParquetShard
-from curator_audio.stages.speech import npz, sound
+from curator_audio.stages.speech import PairReaderStage, npz, sound
 from curator_audio.stages.speech.decode import open_recording
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.sound import decode_sound, encode_flac
@@ -68,6 +68,7 @@ PARQUET: dict[str, tuple[Callable[[], pa.Table], dict[str, Any], int]] = {
     "a-cell-in-a-struct": (lambda: audio(bytes(LARGE)), {"compression": "gzip"}, 0),
     "a-cell-of-text": (lambda: column("text", ["x" * LARGE]), {"use_dictionary": False}, 0),
     "one-value-in-all-rows": (lambda: same_value(bytes(2**18), 10_000), {}, 248),
+    "a-cell-in-json": (lambda: column("json", [{"text": "x" * LARGE}]), {"compression": "gzip"}, 0),
     "rows-of-nothing": (lambda: column("text", pa.nulls(1_100_000), pa.string()), {}, 0),
     "a-list": (lambda: numbers(2**22 + 1), {}, 0),
     "a-list-and-a-good-one": (lambda: numbers(2**20, 2), {}, 1),
@@ -294,6 +295,17 @@ def test_large_values_of_a_dictionary_are_read_a_few_at_a_time(monkeypatch: pyte
         for file in (local, io.BytesIO(data)):
             batches = list(ParquetShard(file).batches(0, ["text"], 64))
             assert [len(batch) for batch in batches] == [2] * 10
+
+
+def test_pairs_name_the_shard_that_holds_too_much(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its speakers, which are read first, are harmless."""
+    monkeypatch.setattr(parquet_shard, "MAX_UNPACKED_BYTES", 2**20)
+    row = {"segment_id": "a", "speaker_id": "ann", "text": "so be it", "duration_sec": 5.0, "codes": [1]}
+    pq.write_table(pa.Table.from_pylist([row, row | {"text": "x" * 2**20}]), tmp_path / "0.parquet")
+    reader = PairReaderStage(str(tmp_path))
+    partitions = list(reader.partitions())
+    with pytest.raises(ConfigurationError, match=r"0.parquet cannot be read .* a page of 'text' .*; remove it"):
+        [*reader.process(*partitions)]
 
 
 def test_a_page_that_is_no_page() -> None:

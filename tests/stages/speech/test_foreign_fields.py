@@ -20,6 +20,7 @@ from curator_audio.cli import main
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.speech import NpzReaderStage, SegmentParquetReaderStage, WebDatasetReaderStage
 from curator_audio.stages.speech.foreign_fields import NAMES, kind_of, sources_of, taken
+from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.segment_tree_reader import MAX_NAMED, SegmentTreeReaderStage
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS
 from curator_audio.tasks import Record
@@ -324,6 +325,17 @@ def test_numbers_and_labels_become_what_the_fields_are(tmp_path: Path) -> None:
     names = ("text", "speaker_id", "gender", "duration_sec")
     assert [first[name] for name in names] == ["1984", "7", "female", 2.5]
     assert [second[name] for name in names] == [None, None, None, None]
+
+
+def test_labels_that_are_no_names_stand_for_nothing() -> None:
+    """A long one in the metadata would be in each of the rows, however many these are."""
+    features = {
+        name: {"names": [label], "_type": "ClassLabel"} for name, label in {"a": "ann", "b": "x" * 10**6}.items()
+    }
+    rows = pa.table({"a": [0, 0], "b": [0, 0]})
+    schema = rows.schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    columns = SegmentColumns(schema, {"speaker_id": "a", "text": "b"})
+    assert columns.of(rows).to_pylist() == [{"speaker_id": "ann", "text": 0}] * 2
 
 
 @pytest.mark.parametrize(
