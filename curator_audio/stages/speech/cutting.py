@@ -120,10 +120,20 @@ class CuttingStage(ReadsReferences, RecordStage):
         channel = as_text(record.get("channel")) or posixpath.basename(posixpath.dirname(path)) or None
         return {**record, "audio_filepath": path, "audio_id": audio_id, "channel": channel}
 
-    def readable(self, holder: Record, names: Iterable[str]) -> Record:
-        """An entry or a segment with None for those of its texts that are none; they are counted."""
+    def readable(self, holder: Record, names: Iterable[str], met: set[Any] | None = None) -> Record:
+        """An entry or a segment with None for those of its texts that are none; they are counted.
+
+        Args:
+            holder: the entry or segment.
+            names: its texts.
+            met: where segments are in several lists, what was counted before and is not counted again; is added to.
+        """
         wrong = [name for name in names if holder.get(name) is not None and as_text(holder[name]) is None]
-        self.log_metrics(Ignored(len(wrong)).as_metrics())
+        if wrong:
+            met = set() if met is None else met
+            places = {(holder.get("start"), name, repr(holder[name])) for name in wrong}
+            self.log_metrics(Ignored(len(places - met)).as_metrics())
+            met |= places
         return {**holder, **dict.fromkeys(wrong)} if wrong else holder
 
     def pieces(self, entry: Record, spans: Mapping[int, Span], open_ended: Container[int] = ()) -> Iterator[Record]:
