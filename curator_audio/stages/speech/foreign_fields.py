@@ -204,7 +204,7 @@ def is_label(speaker: Any) -> bool:
         >>> [is_label(name) for name in ("SPEAKER_00", "spk1", "N/A", "EN_B00000_S00000", "p225", 7)]
         [True, True, True, False, False, False]
     """
-    return isinstance(speaker, str) and bool(_LABEL.fullmatch(speaker)) or is_nobody(speaker)
+    return (isinstance(speaker, str) and bool(_LABEL.fullmatch(speaker))) or is_nobody(speaker)
 
 
 def is_nobody(speaker: Any) -> bool:

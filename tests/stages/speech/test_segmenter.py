@@ -181,6 +181,16 @@ def test_a_speaker_may_be_known_by_the_entry_alone(tmp_path: Path) -> None:
     assert [record["speaker_id"] for record in segmented(SegmenterStage(), [entry], tmp_path)] == ["ann"]
 
 
+def test_nobody_is_no_person(tmp_path: Path) -> None:
+    """Several may be called so, also within a recording."""
+    soundfile.write(tmp_path / "a.wav", noise(4), RATE)
+    segments = [segment(0, 1, speaker="UNKNOWN"), segment(1, 2, speaker="spk1"), segment(2, 3, speaker_id="bob")]
+    entry = {"audio_filepath": "a.wav", "speaker_id": "unknown", "segments": segments}
+    channel = tmp_path.name
+    speakers = [record["speaker_id"] for record in segmented(SegmenterStage(), [entry], tmp_path)]
+    assert speakers == [None, f"{channel}/a/spk1", "bob"]
+
+
 # What is skipped ----------------------------------------------------------------------------------------------
 
 SKIPPED: list[tuple[str, Any]] = [
