@@ -35,7 +35,8 @@ class SegmenterStage(CuttingStage):
     ``end`` in seconds (``skipped_invalid``), of ``no-speaker`` or without a speaker (``skipped_no_speaker``), without
     text (``skipped_no_text``), from before the start of the recording or ending before it begins
     (``skipped_negative``), without a single sample (``skipped_empty``), ``skipped_too_short``, ``skipped_too_long``,
-    ending more than ``end_tolerance`` after the recording does (``skipped_beyond_end``), and a ``skipped_silent`` one.
+    ending more than ``end_tolerance`` after the recording does (``skipped_beyond_end``), a ``skipped_silent`` one,
+    and one with floats of another scale, above 16 times full scale (``skipped_out_of_range``).
 
     One that ends a little after the recording is clipped to its end (``clipped_at_end``), unless the recording breaks
     off there; it must be long enough then, and no longer than ``max_duration``. An ``end`` of -1 is that of the

@@ -18,6 +18,11 @@ MAX_SAMPLE = 1e9
 """Where full scale is 1: what a float file holds beyond it is no sound."""
 
 
+MAX_PEAK = 16.0
+"""A louder piece (24 dB above full scale) is on another scale, as where samples of 16 bits were saved as floats; it
+would become a square wave."""
+
+
 def repaired(samples: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
     """Samples with 0 for those that are no sound, NaN, infinite or absurdly large, and how many these were.
 

@@ -40,7 +40,8 @@ class WindowExtractionStage(CuttingStage):
     Skipped and counted, each as the first of these that it is: a window that is not an object with timed ``segments``
     (``skipped_invalid``), from before the start of the recording or ending before it begins (``skipped_negative``),
     without a single sample (``skipped_empty``), ending more than ``end_tolerance`` after the recording does
-    (``skipped_beyond_end``), and a ``skipped_silent`` one.
+    (``skipped_beyond_end``), a ``skipped_silent`` one, and one with floats of another scale, above 16 times full scale
+    (``skipped_out_of_range``).
 
     One that ends a little after the recording is clipped to its end, and so are its segments (``clipped_at_end``),
     unless the recording breaks off there. An ``end`` of -1 is that of the recording. A text or speaker of a segment, or

@@ -71,6 +71,15 @@ def test_cuts_are_exact_to_the_sample(tmp_path: Path) -> None:
     assert metrics(stage)["skipped_silent"] == 1
 
 
+def test_floats_on_the_scale_of_16_bits_are_no_square_wave(tmp_path: Path) -> None:
+    samples = np.concatenate([noise(1), 32768 * noise(1), 3 * noise(1)]).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    stage = SegmenterStage()
+    entry = {"audio_filepath": "a.wav", "segments": [segment(0, 1), segment(1, 2), segment(2, 3)]}
+    assert [record["start"] for record in segmented(stage, [entry], tmp_path)] == [0.0, 2.0]
+    assert metrics(stage)["skipped_out_of_range"] == 1
+
+
 @pytest.mark.parametrize(
     ("suffix", "source_rate", "rate"), [("wav", 44100, RATE), ("opus", 48000, RATE), ("flac", 8000, 24000)]
 )
