@@ -190,6 +190,7 @@ class Recording:
         self.tracks = ""
         self._path, self._file, self._sound, self._options = path, file, sound, options
         self._is_mp3 = self._is_pcm = self._is_ogg = self._is_timed = self._has_cut_packet = self._is_in_tag = False
+        self._is_cut_at_start = False
         self._flac_clock: FlacClock | None = None
         self._mpeg_context: Any = None
         self._last_packet: Any = None
@@ -264,9 +265,9 @@ class Recording:
     def _missing(self) -> str:
         """What the file lacks, though nothing failed: most formats can be cut anywhere, and decoders will not tell."""
         if self._sound is not None:
-            return self._sound.missing
+            return self._sound.missing(self.num_samples / self.sample_rate)
         # What is missing between its timestamps is a gap, and not missing at the end.
-        there_sec = max(self.num_samples / self.sample_rate, self.timeline.sec) + self.timeline.jump_sec
+        there_sec = max(self._sound_sec, self.timeline.sec - self.timeline.late_sec) + self.timeline.jump_sec
         missing_sec = self._declared_sec - there_sec
         if missing_sec - self._num_tag_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:  # FFmpeg takes tags for sound
             return f"{missing_sec:.1f} s of the {self._declared_sec:.1f} s that its header tells are missing"
@@ -282,10 +283,20 @@ class Recording:
         """What the file has beyond the length that its header tells; it is read, but other programs will not."""
         if self._file.wrong_header or self._sound is not None or self._is_ogg:
             return self._file.wrong_header
-        there_sec = min(self.num_samples / self.sample_rate, self.timeline.sec)  # what comes twice is no more
+        if self._is_cut_at_start:
+            return (
+                f"its header tells of more than the {self._sound_sec:.1f} s that are there, and it lacks the first ones"
+            )
+        # What comes twice is no more.
+        there_sec = min(self._sound_sec, self.timeline.sec - self.timeline.late_sec)
         if not self._declared_sec or there_sec - self._declared_sec <= MIN_MISSING_SEC:
             return ""
         return f"its header tells of {self._declared_sec:.1f} s, and {there_sec:.1f} s are there; all of it is read"
+
+    @property
+    def _sound_sec(self) -> float:
+        """How long the recording is from where its sound starts."""
+        return self.num_samples / self.sample_rate - (self.timeline.late_sec if self.is_placed else 0.0)
 
     def _decoded(self, containers: Iterator[Any]) -> Iterator[Any]:
         """The frames of all containers, to the end or to where decoding fails for good."""
@@ -328,8 +339,10 @@ class Recording:
         self._is_timed = not TIMED_FORMATS.isdisjoint(formats)
         self._bit_rate = stream.codec_context.bit_rate or USUAL_BIT_RATE
         self._declared_sec = _declared_sec(container, stream)
-        if "matroska" in formats:  # which counts it from 0, wherever the sound begins
-            self._declared_sec = max(0.0, self._declared_sec - (container.start_time or 0) / 1e6)
+        if not {"flac", "matroska"}.isdisjoint(formats):  # which count it from 0, wherever the sound begins
+            start_sec = (container.start_time or 0) / 1e6
+            self._is_cut_at_start = "flac" in formats and self._declared_sec > 0 and start_sec > MIN_MISSING_SEC
+            self._declared_sec = max(0.0, self._declared_sec - start_sec)
         tracks = container.streams.audio
         if len(tracks) > 1 and self._options.audio_track == DEFAULT_TRACK:
             self.tracks = f"{described(tracks)}; {tracks.index(stream)} is taken"
@@ -343,7 +356,7 @@ class Recording:
         if packet.size:
             self._has_cut_packet, self._last_packet = packet.is_corrupt, packet
             if self._flac_clock is not None:
-                packet.pts = self._flac_clock.first_sample(bytes(packet))
+                packet.pts = self._flac_clock.time_of(bytes(packet), packet.pts)
         try:
             frames: list[Any] = packet.decode()
         except av.error.InvalidDataError as error:

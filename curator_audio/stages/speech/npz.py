@@ -19,7 +19,7 @@ import numpy.typing as npt
 from curator_audio.errors import RecordError
 from curator_audio.stages.speech.foreign_fields import NAMES, Sources, sources_of, taken
 from curator_audio.stages.speech.segments import METADATA_FIELDS, foreign_segment, id_in, name_in, sound_of
-from curator_audio.stages.speech.sound import Samples, audio_field, decode_sound, repaired
+from curator_audio.stages.speech.sound import MAX_PEAK, Samples, audio_field, decode_sound, repaired
 from curator_audio.storage.limits import MAX_HEADER_BYTES, MAX_UNPACKED_BYTES
 from curator_audio.storage.names import short_name
 from curator_audio.storage.valid_text import decoded_utf8
@@ -315,11 +315,18 @@ def _samples(array: npt.NDArray[Any]) -> tuple[Samples, int]:
     if mono.size > MAX_UNPACKED_BYTES // 4:
         raise RecordError("too_large", f"'audio' has {mono.size} samples, more than {MAX_UNPACKED_BYTES // 4}")
     if mono.dtype.kind == "i":
+        peak = int(np.abs(mono.astype(np.float64)).max())
+        if mono.itemsize > 2 and 0 < peak <= 2**15:
+            found = f"'audio' is {array.dtype} and reaches {peak}, which would be silence"
+            raise RecordError("out_of_range", f"{found}; save samples of 16 bits as int16")
         mono = mono / -float(np.iinfo(mono.dtype).min)
     with np.errstate(over="ignore"):
         samples, num_bad = repaired(mono.astype(np.float32, copy=False))
     if num_bad == samples.size:
         raise RecordError("no_audio", f"none of the {num_bad} samples of 'audio' is a number that sound has")
+    if (loudest := float(np.abs(samples).max())) > MAX_PEAK:
+        found = f"'audio' is {array.dtype} and reaches {loudest:g}"
+        raise RecordError("out_of_range", f"{found}; floats go from -1 to 1, save samples of 16 bits as int16")
     return samples, num_bad
 
 

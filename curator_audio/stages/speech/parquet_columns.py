@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from curator_audio.stages.speech.foreign_fields import Sources, sources_of
+from curator_audio.stages.speech.foreign_fields import sources_of
 from curator_audio.stages.speech.segments import TIME_FIELDS
 
 JSON_COLUMN = "json"
@@ -45,7 +46,7 @@ class SegmentColumns:
         self.sources = sources_of(self.kinds, mapping)
         if wanted is not None:
             of = {name: self.sources.of[name] for name in wanted if name in self.sources.of}
-            self.sources = Sources(of, (), self.sources.claimed)
+            self.sources = replace(self.sources, of=of, not_taken=())
 
     def columns(self, wanted: Iterable[str] | None = None) -> list[str]:
         """Return the columns to read for some fields, or for all that are there."""

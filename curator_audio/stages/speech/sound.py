@@ -19,6 +19,9 @@ MAX_SAMPLE = 1e9
 """Where full scale is 1: what a float file holds beyond it is no sound."""
 
 
+MAX_PEAK = 16.0
+"""A louder piece (24 dB above full scale) is on another scale, as where samples of 16 bits were saved as floats; it
+would become a square wave."""
 SAMPLE_RATES = (1000, 1_000_000)
 """The lowest and the highest rate in Hz of a sound; a header may tell of any, and a second at 1 Hz become 16,000."""
 

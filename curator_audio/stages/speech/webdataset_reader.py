@@ -17,11 +17,14 @@ from curator_audio.stages.speech.npz import recording_of
 from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage, kinds_of
 from curator_audio.stages.speech.segments import foreign_segment, id_in, name_in
 from curator_audio.storage.json_codec import decode_line
+from curator_audio.storage.ledger import StageMetrics
 from curator_audio.storage.storage import join
 from curator_audio.storage.valid_text import decoded_utf8
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 SOUND = ("flac", "wav", "mp3", "ogg", "opus", "m4a")
+MAX_TEXT_BYTES = 2**16
+"""How large a file may be that is looked into as a text: one of a segment is smaller."""
 SAMPLES_LOOKED_AT = 5
 
 
@@ -30,13 +33,15 @@ class WebDatasetReaderStage(SegmentTreeReaderStage):
     """Reads segments from tar shards: of each key a sound file, ``….json`` with its fields and ``….txt`` with its text.
 
     The files of a key follow one another. Fields are found by the names they have in known datasets, and by those that
-    ``fields`` gives; others are left out and named. A key with neither sound, text nor codes is quarantined, and so is
-    a shard that is no tar file or breaks off, from there on. A segment without an id is named after its key.
+    ``fields`` gives; others are left out and named. So are other files of a key, which are called by what follows the
+    key: ``.normalized.txt``. A key with neither sound, text nor codes is quarantined, and so is a shard that is no tar
+    file or breaks off, from there on. A segment without an id is named after its key. Where the files of a key do not
+    follow one another, each is a segment of its own; that is counted (``keys_not_together``).
 
     Args:
         input_path: the folder or prefix, or a single shard; a local path or any fsspec URL.
         partition_size_mb: shards are put together up to this size in MB (2**20 bytes); 0 leaves each by itself.
-        fields: names in the JSON by what they are of a segment, as ``{"text": "transcript"}``.
+        fields: names in the JSON, or of files, by what they are of a segment, as ``{"text": "transcript"}``.
 
     Raises:
         ConfigurationError: a parameter out of range, or a field that segments do not have.
@@ -62,7 +67,11 @@ class WebDatasetReaderStage(SegmentTreeReaderStage):
     def _records(self, path: str) -> Iterator[Record]:
         try:
             with self.tree.open(path) as file:
+                met: set[str] = set()
                 for key, files in _samples(file):
+                    if key in met:
+                        self.log_metric("keys_not_together", 1)
+                    met.add(key)
                     try:
                         if isinstance(files, RecordError):
                             raise files
@@ -71,6 +80,15 @@ class WebDatasetReaderStage(SegmentTreeReaderStage):
                         self.set_aside(f"{path}/{key}", error)
         except (RecordError, AccessError) as error:
             self.set_aside(path, error)
+
+    def remarks_after(self, metrics: StageMetrics) -> list[str]:
+        lines = super().remarks_after(metrics)
+        if num_apart := metrics.custom.get("keys_not_together"):
+            lines.append(
+                f"{num_apart:.0f} times files of one key do not follow one another, and became segments of their own; "
+                "write the tars in the order of their names (tar --sort=name)"
+            )
+        return lines
 
     def _record(self, key: str, files: dict[str, bytes]) -> Record:
         folder, _, name = key.rpartition("/")
@@ -140,10 +158,27 @@ def _described(key: str, files: dict[str, bytes]) -> dict[str, Any]:
         raise RecordError("not_an_object", f"{key}.json holds a {type(described).__name__}, not a JSON object")
     if "txt" in files and not described.get("text"):
         described["text"] = decoded_utf8(files["txt"], f"{key}.txt").removeprefix("\ufeff").strip()
+    for suffix, data in _others(files):
+        described.setdefault(f".{suffix}", _text_in(data))
     return described
+
+
+def _others(files: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """The files of a key that have no place of their own."""
+    return ((suffix, data) for suffix, data in files.items() if suffix not in (*SOUND, "json", "txt"))
+
+
+def _text_in(data: bytes) -> str | None:
+    """What a file holds if it is a text; None if it is something else."""
+    if len(data) > MAX_TEXT_BYTES or b"\0" in data:
+        return None
+    try:
+        return data.decode().removeprefix("\ufeff").strip()
+    except UnicodeDecodeError:
+        return None
 
 
 def _kinds(described: dict[str, Any], files: dict[str, bytes]) -> dict[str, str]:
     """What there is of a key: the fields of its ``.json``, and files that are neither sound nor text."""
-    others = {f".{suffix}": "other" for suffix in files if suffix not in (*SOUND, "json", "txt")}
-    return {name: kind_of(value) for name, value in described.items()} | others
+    kinds = {name: kind_of(value) for name, value in described.items()}
+    return kinds | {name: "other" for suffix, _ in _others(files) if kinds[name := f".{suffix}"] == "none"}

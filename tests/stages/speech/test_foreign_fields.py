@@ -277,6 +277,7 @@ def test_the_first_name_that_is_there_is_taken_whatever_the_order(there: set[str
         ({"spk": "spk3"}, {"speaker_id": None}),
         ({"speaker": "N/A"}, {"speaker_id": None}),
         ({"speaker_id": "SPEAKER_01"}, {"speaker_id": "SPEAKER_01"}),
+        ({"speaker_id": "None"}, {"speaker_id": None}),
         ({"speaker": "p225"}, {"speaker_id": "p225"}),
         ({"audio": "a.wav"}, {}),
         ({"audio": {"bytes": b"fLaC"}}, {"audio": {"bytes": b"fLaC"}}),
