@@ -67,6 +67,24 @@ def test_paths_below_the_root(path: str, found: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("manifest", "audio_dir"), [("/m.jsonl", None), ("/lists/m.jsonl", "/"), ("file:///m.jsonl", None)]
+)
+def test_the_root_of_the_file_system_is_a_root(manifest: str, audio_dir: str | None) -> None:
+    references = References(manifest, audio_dir)
+    assert [references.resolved(path) for path in ("a/b.wav", "/a/b.wav", "../a/b.wav")] == ["/a/b.wav"] * 3
+
+
+def test_a_folder_may_be_known_by_two_names(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to("corpus")
+    for one, other in (("corpus", "link"), ("link", "corpus")):
+        references = References(f"{tmp_path}/{one}/m.jsonl")
+        assert references.resolved(f"{tmp_path}/{other}/a.wav") == f"{tmp_path}/{other}/a.wav"
+        assert reason(references, f"{tmp_path}/other/a.wav") == "path_leaves_root"
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "../a.wav",
