@@ -27,6 +27,7 @@ from curator_audio.storage.ledger import (
     Ledger,
     LedgerEntry,
     LedgerPaths,
+    log_lost,
     log_vanished,
     log_vanished_keys,
     log_vanished_recordings,
@@ -225,6 +226,10 @@ def _finish(
     unlisted = [entry for name, entry in ledger.entries.items() if name not in listed]
     stays = plan.source.keeps_vanished
     kept = [entry for entry in unlisted if entry.source_path not in sources or entry.keys or (stays and entry.parts)]
+    lost = [entry for entry in kept if ledger.is_gone(entry)]  # and cannot be made again
+    log_lost(lost)
+    lost_names = {entry.partition for entry in lost}
+    kept = [entry for entry in kept if entry.partition not in lost_names]
     kept_names = {entry.partition for entry in kept}
     ledger.forget(entry for entry in unlisted if entry.partition not in kept_names)  # the file has become shorter
     log_vanished([entry for entry in kept if entry.source_path not in sources and not entry.keys])

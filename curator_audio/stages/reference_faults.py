@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from typing import Any
 
+from loguru import logger
+
 from curator_audio.errors import ConfigurationError, CuratorError, RecordError, UnreachableError
 from curator_audio.storage.failures import without_secrets
 
@@ -71,14 +73,17 @@ ftp://host/19.wav: …
             raise _end(f"{self._met[cause]} of {self._num} references cannot be read for one reason", fault)
 
     def finish(self) -> None:
-        """Note that there are no more.
+        """Note that there are no more; where they are too few to end the run, but all alike, the user is told.
 
         Raises:
             ConfigurationError: the run is to end.
             UnreachableError: the same, because of a store that cannot be reached.
         """
-        if self._last is not None and self._last.of_store and self._met[self._last.cause] == self._num:
+        if self._last is None or self._met[self._last.cause] < self._num:
+            return
+        if self._last.of_store:
             raise _end("no reference can be read", self._last)
+        logger.warning(f"no reference can be read: {self._last.message}")
 
 
 def _end(what: str, fault: ReferenceFault) -> CuratorError:

@@ -97,8 +97,9 @@ class References:
         output_dir: str = "",
         stores: Stores | None = None,
     ) -> None:
-        self._manifest_folder = local_path(manifest_path.rpartition("/")[0])
-        self.root = absolute(audio_dir).rstrip("/") if audio_dir else self._manifest_folder
+        folder, slash, _ = local_path(manifest_path).rpartition("/")
+        self._manifest_folder = folder or slash
+        self.root = absolute(audio_dir) if audio_dir else self._manifest_folder
         self._rules = rules or Rules()
         self._storage = storage or Storage()
         self._stores = stores or Stores()
@@ -141,6 +142,9 @@ class References:
         found = _normalised(path)
         roots = [root for root in (self.root, self._manifest_folder) if root]
         if not roots or self._rules.allow_outside or any(is_below(root, found) for root in roots):
+            return found
+        real = os.path.realpath(found)  # one folder may be known by several names
+        if any(is_local(root) and _is_below(real, os.path.realpath(root)) for root in roots):
             return found
         raise self._leaves(path)
 

@@ -107,10 +107,14 @@ class LedgerEntry:
         values = json.loads(data)
         values["parts"] = [_part(part) for part in values["parts"]]
         values["quarantine"] = [_part(part) for part in values["quarantine"]]
-        if not isinstance(values["partition"], str):
-            raise ValueError("the name of a partition is a text")
         values["metrics"] = {name: StageMetrics(**metrics) for name, metrics in values["metrics"].items()}
-        return cls(**values)
+        for metrics in values["metrics"].values():
+            _check_kinds(metrics, StageMetrics())
+        return _check_kinds(cls(**values), NO_ENTRY)
+
+
+NO_PART = Part("", 0, "", 0)
+NO_ENTRY = LedgerEntry("", "", 0, 0, "", "", [], [], {}, {})
 
 
 @dataclass(frozen=True)
@@ -451,6 +455,13 @@ class Ledger:
                 return PartSource(self.absolute(step.outputs[0].path), start, num_bytes)
         return None
 
+    def is_gone(self, entry: LedgerEntry) -> bool:
+        """Whether an entry had output, and there is no file of it any more, not even another of its name."""
+        made = [part for part in entry.parts if not part.replaces_source]
+        return bool(made) and not any(
+            self.absolute(part.path) in self._there or self.part_source(part) for part in made
+        )
+
     def written(self) -> set[str]:
         """All files that runs have written here, parts that were joined since included."""
         return set(self._files())
@@ -712,10 +723,16 @@ def _read(from_json: Callable[[bytes], Entry], data: bytes, place: str) -> Entry
 
 
 def _part(values: dict[str, Any]) -> Part:
-    part = Part(**values)
-    if not isinstance(part.path, str):
-        raise ValueError("the path of a part is a text")
-    return part
+    return _check_kinds(Part(**values), NO_PART)
+
+
+def _check_kinds(made: Entry, like: Entry) -> Entry:
+    """Return what was made of JSON, if every value is of the kind of the one in its place; whole numbers are floats."""
+    for name, value in vars(like).items():
+        kinds = (int, float) if isinstance(value, float) else type(value)
+        if not isinstance(getattr(made, name), kinds):
+            raise ValueError(f"{name} is of another kind")
+    return made
 
 
 def fingerprint_of(configuration: Any) -> str:
@@ -775,6 +792,16 @@ def log_vanished(entries: list[LedgerEntry]) -> None:
     if sources:
         shown = ", ".join(sources[:3]) + (" …" if len(sources) > 3 else "")
         logger.warning(f"{len(sources)} source(s) of an earlier run are gone: {shown}; their output is kept")
+
+
+def log_lost(entries: list[LedgerEntry]) -> None:
+    """Say what earlier runs had done of which there is neither the source any more nor the output."""
+    names = sorted(entry.partition for entry in entries)
+    if names:
+        shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+        logger.warning(
+            f"{len(names)} partition(s) of an earlier run are forgotten, as source and output are gone: {shown}"
+        )
 
 
 def log_vanished_recordings(num_kept: int) -> None:

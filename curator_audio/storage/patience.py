@@ -11,6 +11,7 @@ from itertools import count
 from typing import TypeVar
 
 from curator_audio.storage.failures import BUSY, CLOSED, CUT, NO_STORE, NOT_S3, UNREACHABLE, answer_of, chain_of
+from curator_audio.storage.hosts import PrivateHostError
 
 TRIES = 8
 FEW_TRIES = 5
@@ -18,6 +19,8 @@ FEW_TRIES = 5
 FIRST_WAIT_SEC = 0.2
 LONGEST_WAIT_SEC = 20.0
 LONGEST_ASKED_WAIT_SEC = 60.0
+NOT_CONNECTED = {"ConnectTimeoutError", "ConnectionTimeoutError"}
+"""How clients call it that nobody takes a connection."""
 
 BUSY_CODES = frozenset(
     {
@@ -161,7 +164,9 @@ def _tries(error: BaseException) -> int:
     if status is not None or answer_of(error):
         return TRIES if status in BUSY or code_of(error) in BUSY_CODES else 1
     names = {type(cause).__name__ for cause in chain_of(error)}
-    if isinstance(error, (RangesIgnored, NotAStore)):
+    if any(isinstance(cause, PrivateHostError) for cause in chain_of(error)):
+        return 1
+    if isinstance(error, (RangesIgnored, NotAStore)) or names & NOT_CONNECTED:
         return FEW_TRIES
     if isinstance(error, UnfitAnswer) or names & (CUT | CLOSED) or _is_timeout(error):
         return TRIES

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 from curator_audio.storage.storage import is_local, join
+
+_NAMES_A_FILE = re.compile(r"[^\0\ud800-\udc7f\udd00-\udfff]*[^\0\ud800-\udc7f\udd00-\udfff/]").fullmatch
+"""Of file names that are no UTF-8, bytes from 128 stand as U+DC80 to U+DCFF."""
 
 
 class Places:
@@ -29,7 +33,7 @@ class Places:
         self._folders: dict[str, str] = {}
 
     def __contains__(self, path: str) -> bool:
-        if "\0" in path or ".." in path.split("/"):
+        if not _NAMES_A_FILE(path) or {".", ".."} & set(path.split("/")):
             return False
         folder, _, name = path.rpartition("/")
         if folder not in self._folders:

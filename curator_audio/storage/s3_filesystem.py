@@ -15,6 +15,7 @@ from typing import Any
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
+from curator_audio.storage.failures import ANSWERS
 from curator_audio.storage.patience import (
     FEW_TRIES,
     ChangedMeanwhile,
@@ -31,6 +32,7 @@ PIECE_BYTES = 32 * 2**20
 PIECES_AT_ONCE = 4
 STALE_AFTER = timedelta(days=1)
 MAX_UPLOAD_PAGES = 10
+REFUSALS = {400, 403}
 OF_A_LISTING = {"Name", "KeyCount", "IsTruncated", "Contents", "CommonPrefixes"}
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/")
@@ -77,7 +79,7 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
                     return {}
             wait_sec = wait_before_next(failure, attempt, self._tries)
             if wait_sec is None:
-                raise failure
+                raise await self._with_reason(failure, given) if method == "head_object" else failure
             await asyncio.sleep(wait_sec)
 
     call_s3 = sync_wrapper(_call_s3)
@@ -93,6 +95,21 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
         if method == "head_object" and "ContentLength" not in answer:
             raise NotAStore
         return answer
+
+    async def _with_reason(self, failure: Exception, given: Mapping[str, Any]) -> Exception:
+        """Return why a store refuses to tell of an object, where it is a reason that ends a run.
+
+        An answer to HEAD has no body that could say so: a key that is not known, or has expired, looks like an object
+        that may not be read.
+        """
+        if status_of(failure) not in REFUSALS:
+            return failure
+        try:
+            answer = await super()._call_s3("get_object", Bucket=given["Bucket"], Key=given["Key"], Range="bytes=0-0")
+        except Exception as error:
+            return error if code_of(error) in ANSWERS else failure
+        answer["Body"].close()
+        return failure
 
     async def _is_complete(self, given: Mapping[str, Any]) -> bool:
         """Tell whether an upload that is not known any more has become its object: the answer that said so was lost."""

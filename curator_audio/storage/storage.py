@@ -171,7 +171,7 @@ class Storage:
             if is_s3(path):
                 bucket, key, _ = filesystem.split_path(path)
                 head = filesystem.call_s3("head_object", Bucket=bucket, Key=key)
-                return _file_info(path, {"size": head["ContentLength"], "ETag": head["ETag"]})
+                return _file_info(path, {"size": head["ContentLength"], "ETag": head.get("ETag")})
             info = filesystem.info(path)
             return _file_info(path, info) if info["type"] != "directory" else None
         return None

@@ -175,6 +175,21 @@ def test_files_that_vanished_are_reported(tmp_path: Path) -> None:
     assert sorted(records(out)) == [("b/2.txt", "changed"), ("c/1.txt", "1"), ("d/1.txt", "1")]
 
 
+def test_what_has_neither_source_nor_output_any_more_is_forgotten(tmp_path: Path, warned: list[str]) -> None:
+    root, out = f"{tmp_path}/tree", f"{tmp_path}/out.jsonl"
+    write_tree(root, TREE)
+    run(root, out)
+    left = {key: text for key, text in TREE.items() if not key.startswith("d/")}
+    write_tree(root, left, TREE)
+    os.remove(out)
+    assert run(root, out)[0].failures == {}
+    assert sorted(records(out)) == sorted(left.items())
+    assert (
+        len(warned) == 1 and "partition(s) of an earlier run are forgotten, as source and output are gone" in warned[0]
+    )
+    assert run(root, out)[1] == [] and len(warned) == 1
+
+
 paths = st.builds("{}/{}.txt".format, st.sampled_from("abc"), st.integers(0, 2))
 trees = st.dictionaries(paths, st.sampled_from(["one", "two!", "bad"]), min_size=1, max_size=7)
 

@@ -51,6 +51,13 @@ def test_else_the_others_go_on(faults: list[ReferenceFault | None]) -> None:
     told(faults)
 
 
+def test_too_few_to_end_the_run_are_told(warned: list[str]) -> None:
+    told([scheme("ftp")] * 5 + [None])
+    assert warned == []
+    told([scheme("ftp")] * 5)
+    assert warned == ["no reference can be read: ftp://host/a.wav: no"]
+
+
 def told(faults: list[ReferenceFault | None]) -> None:
     same = SameCause()
     for fault in faults:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -63,6 +64,24 @@ def reason(references: References, path: str) -> str:
 )
 def test_paths_below_the_root(path: str, found: str) -> None:
     assert References(MANIFEST).resolved(path) == f"/data/corpus/{found}"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "audio_dir"), [("/m.jsonl", None), ("/lists/m.jsonl", "/"), ("file:///m.jsonl", None)]
+)
+def test_the_root_of_the_file_system_is_a_root(manifest: str, audio_dir: str | None) -> None:
+    references = References(manifest, audio_dir)
+    assert [references.resolved(path) for path in ("a/b.wav", "/a/b.wav", "../a/b.wav")] == ["/a/b.wav"] * 3
+
+
+def test_a_folder_may_be_known_by_two_names(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to("corpus")
+    for one, other in (("corpus", "link"), ("link", "corpus")):
+        references = References(f"{tmp_path}/{one}/m.jsonl")
+        assert references.resolved(f"{tmp_path}/{other}/a.wav") == f"{tmp_path}/{other}/a.wav"
+        assert reason(references, f"{tmp_path}/other/a.wav") == "path_leaves_root"
 
 
 @pytest.mark.parametrize(
@@ -315,7 +334,7 @@ def open_internet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("open_internet")
-def test_names_and_redirects_lead_to_no_private_host() -> None:
+def test_names_and_redirects_lead_to_no_private_host(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def answer(request: Any) -> None:
@@ -336,6 +355,7 @@ def test_names_and_redirects_lead_to_no_private_host() -> None:
         assert fault(f"http://public.example:{port}/a.wav") == ""
         assert fault(f"http://public.example:{port}/to/127.0.0.1:{port}/a.wav") == ""
         asked.clear()
+        monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("trying again makes no host public"))
         assert fault(f"http://private.example:{port}/secret.wav") == "private_host"
         assert fault(f"http://public.example:{port}/to/127.0.0.2:{port}/secret.wav") == "private_host"
         assert fault(f"http://public.example:{port}/to/private.example:{port}/secret.wav") == "private_host"

@@ -102,10 +102,19 @@ def test_what_the_store_says_is_one_line() -> None:
 
 @pytest.mark.parametrize("do", [Storage.info, Storage.read, Storage.exists, read_open])
 def test_a_refusal_without_words(do: Do) -> None:
-    """The answer to HEAD has no body, and so no code."""
-    with serving(refusing(403, "InvalidAccessKeyId")) as host, pytest.raises(AccessError) as raised:
+    """The answer to HEAD has no body, and so no code; the store is asked in a way that has it say more."""
+    with serving(refusing(403, "AccessDenied")) as host, pytest.raises(AccessError) as raised:
         do(storage_at(f"http://{host}"), PATH)
     assert str(raised.value) == f"cannot read {PATH}: access denied; check credentials and bucket policy"
+    with serving(refusing(400, "ExpiredToken")) as host, pytest.raises(ConfigurationError) as raised:
+        do(storage_at(f"http://{host}"), PATH)
+    assert str(raised.value) == f"cannot read {PATH}: the credentials have expired; get new ones, and run again"
+
+
+def test_a_store_without_etags() -> None:
+    with serving(lambda request: reply(request, 200, b"12345")) as host:
+        found = storage_at(f"http://{host}").find(PATH)
+    assert found is not None and (found.num_bytes, found.etag) == (5, None)
 
 
 # TLS ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import uuid
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -803,6 +804,28 @@ def test_what_a_ledger_names_outside_of_its_folder_stays(
     assert "shards/ours.jsonl" not in files(out)
     named = [line for line in warned if f"lie neither in {out} nor where this run writes: " in line]
     assert all(path in line for line in named) and (named or kind == "partition")
+
+
+@pytest.mark.parametrize("path", ["", ".", "shards/", "shards/.", "a\0b", "\ud800", "a\udfff/b"])
+def test_what_can_be_no_file_is_not_deleted(path: str, tmp_path: Path) -> None:
+    out = f"{tmp_path}/out"
+    Storage().write(f"{out}/shards/ours.jsonl", b"x")
+    made = [Part(path, 1, "", 1), Part("shards/ours.jsonl", 1, "", 1)]
+    Storage().write(f"{out}/_ledger/entries.jsonl", json.dumps(asdict(entry("a", parts=made))).encode())
+    assert loaded(out).entries == {}
+    ledger = Ledger(Storage(), out)
+    ledger.load(to_erase=True)
+    ledger.erase()
+    assert files(out) == set()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"keys": None}, {"source_path": 1}, {"end": "10"}, {"quarantined": []}, {"metrics": {"s": {"process_time": "1"}}}],
+)
+def test_values_of_another_kind_are_damage(wrong: dict[str, Any], out: str, warned: list[str]) -> None:
+    Storage().write(f"{out}/_ledger/entries/a.json", json.dumps(asdict(entry("a", b"x\n")) | wrong).encode())
+    assert loaded(out).entries == {} and "is damaged and passed over" in warned[0]
 
 
 def test_what_lies_where_this_run_writes_is_its_own(tmp_path: Path) -> None:
