@@ -144,7 +144,7 @@ class References:
         if not roots or self._rules.allow_outside or any(is_below(root, found) for root in roots):
             return found
         real = os.path.realpath(found)  # one folder may be known by several names
-        if any(is_local(root) and _is_below(real, os.path.realpath(root)) for root in roots):
+        if any(is_below(root, real) for root in self._real_roots):
             return found
         raise self._leaves(path)
 

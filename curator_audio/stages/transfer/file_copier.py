@@ -118,9 +118,9 @@ class FileCopierStage(WriterStage[FileBatch]):
                     except StorageError as error:
                         errors.append(error)
             except BaseException:
-                copying.stop()
                 for future in futures.values():
                     future.cancel()
+                copying.stop()  # what has begun, now that nothing more begins
                 raise
         return errors
 

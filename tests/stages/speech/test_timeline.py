@@ -341,9 +341,7 @@ def test_an_encoder_that_left_out_silence_in_ogg_flac(tmp_path: Path) -> None:
 # Clocks that are set anew -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("codec", "suffix"), [("aac", "ts"), ("mp2", "mpg"), ("flac", "flac"), ("aac", "flv"), ("flac", "mkv")]
-)
+@pytest.mark.parametrize(("codec", "suffix"), [("aac", "ts"), ("mp2", "mpg"), ("aac", "flv"), ("flac", "mkv")])
 def test_files_put_one_behind_the_other_are_heard_one_after_the_other(codec: str, suffix: str, tmp_path: Path) -> None:
     path = write_sound(tmp_path / f"one.{suffix}", codec, tones(2.0), **({"live": "1"} if suffix == "mkv" else {}))
     (tmp_path / f"a.{suffix}").write_bytes(2 * path.read_bytes())
@@ -354,6 +352,24 @@ def test_files_put_one_behind_the_other_are_heard_one_after_the_other(codec: str
     assert [fault.kind for fault in recording.timeline.faults] == [JUMP]
     assert (len(both), recording.broken_off) == (2 * len(one), "")
     assert by_second(both)[:2] == by_second(both[len(one) :])[:2] == [200, 400]
+
+
+@pytest.mark.parametrize(("rate", "num_channels"), [(16000, 1), (16000, 2), (22050, 1), (48000, 2)])
+def test_flac_files_put_one_behind_the_other_are_read_one_by_one(rate: int, num_channels: int, tmp_path: Path) -> None:
+    first = write_sound(tmp_path / "first.flac", "flac", tones(2.3))
+    second = write_sound(tmp_path / "second.flac", "flac", tones(2.3, rate, num_channels), rate)
+    (tmp_path / "a.flac").write_bytes(first.read_bytes() + second.read_bytes() + first.read_bytes())
+    _, one = decoded(first)
+
+    for timeline in ("samples", "container"):
+        recording, samples = decoded(tmp_path / "a.flac", timeline=timeline)
+        assert (recording.timeline.faults, recording.broken_off, recording.wrong_header) == ([], "", "")
+        assert len(samples) == pytest.approx(3 * len(one), abs=1)
+        assert np.array_equal(samples[: len(one)], one) and np.array_equal(samples[-len(one) :], one)
+        assert by_second(samples[len(one) :])[:2] == [200, 400]
+    cut = first.read_bytes() + second.read_bytes()[:-4000]
+    (tmp_path / "a.flac").write_bytes(cut)
+    assert decoded(tmp_path / "a.flac")[0].broken_off
 
 
 def test_a_transport_stream_whose_clock_runs_over(tmp_path: Path) -> None:
