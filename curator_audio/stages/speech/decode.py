@@ -52,6 +52,9 @@ MIN_COUNTED_BYTES = 2**20
 LINKS: dict[bytes, type[OggLinks] | type[FlacLinks]] = {ogg_links.MAGIC: OggLinks, flac_links.MAGIC: FlacLinks}
 """What reads files that may be chains, by how they begin."""
 
+MP4_BEGINS = (b"ftyp", b"mdat", b"wide")
+"""The kinds of the first part of an MP4 or QuickTime file; its index is written last, when the recording ends."""
+
 MP3_DECODERS = ("mp3", "mp3float")
 MPEG_DECODERS = (*MP3_DECODERS, "mp1", "mp1float", "mp2", "mp2float")
 EMPTY = "empty_audio"
@@ -158,6 +161,9 @@ def _opened(source: Any, file: MediaFile, path: str) -> Any:
         file.check()
         if kind := what_text(file.head):
             raise RecordError("not_audio", f"{path}: {kind}") from None
+        if isinstance(error, av.error.InvalidDataError) and file.head[4:8] in MP4_BEGINS:
+            found = "its index (moov) is missing or damaged; was the recording stopped by force, or the copy cut short?"
+            raise RecordError("unreadable_audio", f"{path}: {found}") from None
         raise _unreadable(path, error) from None
     try:
         file.check()

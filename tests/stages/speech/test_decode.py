@@ -233,6 +233,14 @@ def test_what_holds_no_sound_is_refused(name: str, data: bytes, reason: str, tmp
     assert refused(tmp_path / name).reason == reason
 
 
+def test_a_film_without_its_index_is_told_as_one(tmp_path: Path) -> None:
+    """As of a camera whose battery was empty."""
+    (tmp_path / "a.mp4").write_bytes(encoded("aac", "mp4", stereo())[:20_000])
+    found = r"its index \(moov\) is missing or damaged; was the recording stopped"
+    with pytest.raises(RecordError, match=found), open_recording(Storage(), f"{tmp_path}/a.mp4"):
+        pass
+
+
 def test_a_video_without_sound(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as output:
