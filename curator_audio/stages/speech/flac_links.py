@@ -38,9 +38,8 @@ class FlacLinks:
         while len(self._ahead) < _NUM_BYTES and (more := self._file.read(num_bytes)):
             self._ahead += more
         data = self._ahead
-        if found := _BEGINS.search(data, int(self._at_start)):
-            end = found.start()
-        else:  # what may be the beginning of a beginning waits for the rest
+        end = _next_stream(data, int(self._at_start))
+        if end < 0:  # what may be the beginning of a beginning waits for the rest
             end = data.find(b"f", 1 - _NUM_BYTES) if len(data) >= _NUM_BYTES else -1
             end = end if end >= 0 else len(data)
         end = min(end, num_bytes)
@@ -58,3 +57,11 @@ class FlacLinks:
             pass
         self._at_start = True
         return bool(self._ahead)
+
+
+def _next_stream(data: bytes, start: int) -> int:
+    """Where the next stream begins, or -1; ``find`` is many times as fast as a pattern."""
+    found = data.find(MAGIC, start)
+    while found >= 0 and not _BEGINS.match(data, found):
+        found = data.find(MAGIC, found + 1)
+    return found
