@@ -1,6 +1,12 @@
 """Run a pipeline from a checkout; the same as the command ``curator-audio``."""
 
-from curator_audio.cli import command
+import os
+
+from curator_audio.modules import take_from_front
 
 if __name__ == "__main__":
+    take_from_front(os.path.dirname(os.path.abspath(__file__)))
+
+    from curator_audio.cli import command
+
     command()

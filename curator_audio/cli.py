@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from curator_audio.errors import ConfigurationError, CuratorError
+from curator_audio.modules import look_in
+from curator_audio.report.ascii import print_in_ascii_where_needed
 from curator_audio.report.log import log_plainly
 from curator_audio.stopping import ignore_signals, stoppable
 
@@ -31,10 +33,14 @@ LIST_PARAMETERS = ("channels", "columns", "tags")
 
 def command() -> NoReturn:
     """``main`` as a process of its own, which ends with its status whatever signals come by then."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an ASCII terminal is no failure
+    print_in_ascii_where_needed()
     try:
         status = main()
+        sys.stdout.flush()
     except KeyboardInterrupt:  # while it told that it was stopped
+        status = 1
+    except BrokenPipeError:  # whoever read the output wants no more of it, as "| head" does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     ignore_signals()
     sys.exit(status)
@@ -122,8 +128,8 @@ def _again(options: argparse.Namespace) -> str:
 def _run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from curator_audio.pipeline.config import build_executor, build_pipeline, load_config
 
-    # A stage of one's own is found beside its YAML and in the current folder.
-    sys.path[:0] = [os.path.abspath(folder) for folder in (options.config_path, ".") if folder]
+    # A stage of one's own is found beside its YAML and in the current folder, where nothing of its name is installed.
+    look_in(*(folder for folder in (options.config_path, ".") if folder))
     config = load_config(options.config_name or DEFAULT_PIPELINE, options.config_path, overrides)
     flags = {name: _flag(config, name) for name in ("overwrite", "dry_run")}
     options.overwrite = flags["overwrite"]

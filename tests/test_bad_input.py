@@ -342,21 +342,30 @@ def test_a_stage_that_fails_as_a_whole(manifest: Path, tmp_path: Path, expected:
 
 # Files --------------------------------------------------------------------------------------------------------
 
+NONE_THERE = "there is no file named *.jsonl, *.json or *.ndjson, nor one of these with .gz or .zst"
+
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("empty.jsonl", "{}/empty.jsonl is empty (0 bytes); give a manifest with a record a line"),
         ("missing.jsonl", "cannot read {}/missing.jsonl: there is no such file; check the path"),
-        ("missing/", "no manifest in {}/missing/; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"),
+        ("missing/", f"no manifest in {{}}/missing/; {NONE_THERE}"),
         ("missing*", "no file matches {}/missing*; check the pattern"),
-        ("folder", "no manifest in {}/folder; there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"),
+        ("folder", f"no manifest in {{}}/folder; {NONE_THERE}"),
+        ("a.wav", "{}/a.wav is not a manifest, but binary data; give a text file with one JSON object a line"),
+        (
+            "utf16",
+            "{0}/utf16 is text in UTF-16; write iconv -f UTF-16 -t UTF-8 {0}/utf16 > manifest.jsonl",
+        ),
         ("empty.jsonl/x", "cannot read {}/empty.jsonl/x: a part of the path is a file, not a folder"),
     ],
 )
 def test_manifests_that_are_none(name: str, message: str, tmp_path: Path, cli: Any) -> None:
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "folder").mkdir()
+    (tmp_path / "a.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt \n{\0")
+    (tmp_path / "utf16").write_text('{"segments": []}\n' * 3, encoding="utf-16")
 
     wrong = cli(f"manifest_path={tmp_path}/{name}", f"output_dir={tmp_path}/out")
 

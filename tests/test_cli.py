@@ -203,6 +203,8 @@ def test_the_composed_configuration(capsys: Any) -> None:
             ["--config-name", "encode", "codec_device=cpu"],
             "there is no 'codec_device' here; use 'stages.1.resources={cp",
         ),
+        (["--config-name", "segment", "input_path=a"], "there is no 'input_path' here; use manifest_path"),
+        (["--config-name", "encode", "manifest_path=a"], "there is no 'manifest_path' here; use input_path"),
         (["--list", "a=1"], "'a=1' is not for --list or --show; leave it out"),
         (["--show", "segmnt"], "did you mean 'segment'?"),
     ],
@@ -217,6 +219,13 @@ def test_a_terminal_of_few_letters_is_no_failure(manifest: Path, tmp_path: Path,
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
     done = run_cli("executor=local", f"manifest_path={manifest}", f"output_dir={tmp_path}/out", env=environment)
     assert (done.returncode, done.stdout.splitlines()[1]) == (0, "  Output entries: 40")
+    assert "s | items_processed: 40" in done.stdout and "\\x" not in done.stdout
+
+
+def test_a_reader_that_wants_no_more_of_the_output_is_no_failure_with_a_traceback() -> None:
+    command = f"{sys.executable} {REPOSITORY / 'main.py'} --list | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stderr == ""
 
 
 def test_the_package_tells_what_it_has() -> None:

@@ -55,7 +55,7 @@ KINDS: list[tuple[str, str]] = [
     ("loop/%d.wav", "unreadable_file"),
     ("missing/%d.wav", "unreadable_file"),
     ("pipe/%d.wav", "not_a_file"),
-    ("text/%d.wav", "unreadable_audio"),
+    ("text/%d.wav", "not_audio"),
 ]
 """Kinds of references that cannot be opened, and the reason that each is set aside for."""
 PER_KIND = 2

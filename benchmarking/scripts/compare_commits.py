@@ -82,6 +82,7 @@ def user_sec(tree: Path, pipeline: str, manifest: Path) -> float:
     with tempfile.TemporaryDirectory() as out:
         words = ["--config-name", pipeline, "executor=local", f"manifest_path={manifest}", f"output_dir={out}/out"]
         environment = {**os.environ, "PYTHONPATH": str(tree)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is not compiled at every start
         before = os.times().children_user
         run = subprocess.run(
             [sys.executable, str(tree / "main.py"), *words], env=environment, cwd=out, capture_output=True, text=True
@@ -112,6 +113,8 @@ def main() -> int:
             "segment": options.manifest.resolve() if options.manifest else make_recordings(work / "r", options.minutes),
         }
         for pipeline, manifest in jobs.items():
+            for tree in trees.values():
+                user_sec(tree, pipeline, manifest)  # compiles what it imports
             times: dict[str, list[float]] = {"old": [], "new": []}
             for number in range(options.rounds):
                 for side in ("old", "new") if number % 2 else ("new", "old"):

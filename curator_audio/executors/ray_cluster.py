@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,8 @@ class RayCluster:
             ConfigurationError: the cluster cannot be reached.
             CuratorError: this machine is too busy for Ray to start.
         """
+        # Ray shows one of the lines that differ in numbers only: of warnings, all recordings are to be named.
+        os.environ.setdefault("RAY_DEDUP_LOGS_ALLOW_REGEX", "^WARNING: ")
         if _is_connected():
             return
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -124,6 +127,39 @@ class RayCluster:
             self._started = False
 
 
+def _job_config() -> Any:
+    """A job whose workers find modules as this process does.
+
+    Ray would put the current folder, and that of the script, in front of all that is installed: a file ``av.py`` there
+    would be run. A worker is told of the folders of this process when it is made, and puts them behind.
+    """
+    from ray.job_config import JobConfig
+
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    is_found = any(os.path.abspath(folder) == os.path.dirname(package) for folder in sys.path)
+    config = JobConfig()
+    # A checkout that is not installed has to be found before anything can be told.
+    config._py_driver_sys_path = _Fixed([] if is_found or _is_installed() else [os.path.dirname(package)])
+    return config
+
+
+class _Fixed(list[str]):
+    """A list that does not grow."""
+
+    def extend(self, _: Any) -> None:
+        """Leave it as it is."""
+
+
+def _is_installed() -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        distribution("curator-audio")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 def start_ray_here(**arguments: Any) -> None:
     """Start Ray on this machine; try once more where the machine is too busy for Ray to be up in time.
 
@@ -168,6 +204,8 @@ def _init(**arguments: Any) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
+    if not arguments["address"].startswith("ray://"):  # through which Ray adds nothing
+        arguments["job_config"] = _job_config()
     with _own_signal_handlers():
         ray.init(**{"logging_level": logging.ERROR, "log_to_driver": True, **arguments})
 
@@ -241,6 +279,4 @@ def _has_shared_memory() -> bool:
 
 
 def _is_connected() -> bool:
-    import sys
-
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())

@@ -64,6 +64,7 @@ class Worker:
             try:
                 if type(stage).setup_on_node is not ProcessingStage.setup_on_node:
                     self._once_on_this_node(stage)
+                stage.forget_warnings()
                 stage.setup(self._context.worker)
             except Exception as error:
                 raise SetupError(f"stage '{stage.name}' could not be set up: {describe(error)}") from error

@@ -45,11 +45,17 @@ def pipelines_in(config_path: str | None, name: str | None = None) -> Path:
     """The folder of pipelines that ``--config-path`` names, that of the package for None.
 
     Raises:
-        ConfigurationError: it is no folder, or has no pipeline of that name.
+        ConfigurationError: it is not a folder, or has no pipeline of that name, or that is a path.
     """
     folder = Path(os.path.abspath(os.path.expanduser(config_path))) if config_path else pipelines_folder()
     if not folder.is_dir():
         raise ConfigurationError(f"--config-path {folder} is not a folder; check it")
+    if name is not None and "/" in name:
+        path, _, name = name.rpartition("/")
+        place = os.path.normpath(os.path.join(config_path or "", path or "/"))
+        raise ConfigurationError(
+            f"--config-name is a name and not a path; write --config-path {place} --config-name {name}"
+        )
     if name is not None and not (folder / f"{name}.yaml").is_file():
         raise ConfigurationError(f"there is no pipeline '{name}' in {folder}{nearest(name, available(folder))}")
     return folder
@@ -223,7 +229,9 @@ def _split(overrides: Sequence[str], folder: Path) -> tuple[list[str], list[str]
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals and not key.startswith("~"):
-            raise ConfigurationError(f"'{override}' is not an override; write key=value, options begin with --")
+            is_pipeline = override in {*available(folder), *available(pipelines_folder())}
+            advice = f"--config-name {override}" if is_pipeline else "key=value, options begin with --"
+            raise ConfigurationError(f"'{override}' is not an override; write {advice}")
         options = [f for f in (folder / key, pipelines_folder() / key) if key and f.is_dir()]
         if not options:
             values.append(override)
@@ -280,6 +288,9 @@ def _exists(base: Any, key: str, override: str) -> bool:
                 if step in known or not node or steps[depth - 1 : depth] in (["storage_options"], ["resources"]):
                     return False
                 within = f" in {place}" if place else ""
+                if not place and (places := _places_of(base, step)):
+                    written = " or ".join(f"{place}.{override}" for place in places)
+                    raise ConfigurationError(f"{override}: there is no '{step}' at the top; write {written}")
                 raise ConfigurationError(f"{override}: there is no '{step}'{within}{nearest(step, known)}")
             node = node._get_node(step)
             node = None if node is not None and node._is_missing() else _walkable(node)
@@ -289,6 +300,19 @@ def _exists(base: Any, key: str, override: str) -> bool:
             raise ConfigurationError(f"{override}: '{place}' is a value and has no '{step}'")
         place = f"{place}.{step}" if place else step
     return True
+
+
+def _places_of(base: Any, name: str) -> list[str]:
+    """Where a parameter stands that was given without its stage: ``stages.1`` for ``timeline``."""
+    from omegaconf import DictConfig
+
+    nodes = {group: base._get_node(group) for group in ("input", "output", "executor") if group in base}
+    for group in ("stages", "after"):
+        items: Any = base.get(group) or []
+        nodes |= {f"{group}.{index}": items._get_node(index) for index in range(len(items))}
+    if name in STAGE_KEYS:
+        return []
+    return [place for place, node in nodes.items() if isinstance(node, DictConfig) and name in _settable(node)]
 
 
 def _walkable(node: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What took the place of parameters that other tools of this trade have."""
+"""What took the place of parameters that other tools of this trade, or other pipelines, have."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ INSTEAD = {
     "hf_repo": "repo_id, with --config-name publish",
     "hf_token": "HF_TOKEN in the environment",
     "input_manifest": "manifest_path",
+    "input_path": "manifest_path",
+    "manifest_path": "input_path",
     "max_workers": "executor.num_workers",
     "num_workers": "executor.num_workers, or stages.N.num_workers for one stage",
     "output_prefix": "output_dir, such as output_dir=s3://bucket/prefix",
@@ -44,5 +46,5 @@ def check_not_old(config: Any, override: str) -> None:
     """
     name = override.partition("=")[0].lstrip("+-")
     name = name.replace("-", "_")
-    if name in INSTEAD and name not in config:
+    if name in INSTEAD and name not in list(config):  # a value that is still to be given counts as a key
         raise ConfigurationError(f"there is no '{name}' here; use {INSTEAD[name]}")

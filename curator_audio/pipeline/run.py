@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 NOTED_AT_ONCE = 64
 NOTED_BYTES = 2**20
+FAILURES_NAMED = 20
+"""How many failed partitions are told while a run goes on; a cause that meets all of them would fill the log."""
 ON_ERROR = ("quarantine", "raise")
 
 
@@ -176,7 +178,10 @@ def _map(
             ledger.storage.check_permit()
             if isinstance(outcome, Failure):
                 failures[outcome.partition] = outcome.message
-                logger.error(f"partition {outcome.partition} failed: {outcome.message}")
+                if len(failures) <= FAILURES_NAMED:
+                    logger.error(f"partition {outcome.partition} failed: {outcome.message}")
+                elif len(failures) == FAILURES_NAMED + 1:
+                    logger.error("more partitions fail; metrics.json will name all of them, under failures")
             else:
                 ledger.add(outcome)
                 progress.done(outcome)

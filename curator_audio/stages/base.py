@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
+from loguru import logger
+
 from curator_audio.errors import CuratorError, RecordError
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.resources import Resources
@@ -21,6 +23,9 @@ from curator_audio.tasks import AudioBatch, Record, Task
 
 In = TypeVar("In", bound=Task, contravariant=True)
 Out = TypeVar("Out", bound=Task, covariant=True)
+
+NAMED_BY_WARNINGS = 20
+"""How many recordings a worker names in warnings of one kind: a corpus may have the same fault in every one of them."""
 
 
 @dataclass
@@ -94,6 +99,7 @@ class ProcessingStage(ABC, Generic[In, Out]):
 
     _num_workers: int | None = None
     _observed: Observations | None = None
+    _num_warnings: dict[str, int] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -218,6 +224,30 @@ class ProcessingStage(ABC, Generic[In, Out]):
         """Add to several metrics at once."""
         for name, value in metrics.items():
             self.log_metric(name, value)
+
+    def warn_and_count(self, metric: str, message: str, value: float = 1) -> None:
+        """Add ``value`` to a metric, and warn of what is counted; after 20 warnings of a metric, a worker only counts.
+
+        Args:
+            metric: what is counted; the last warning names it.
+            message: a line that names the recording or file, what was found in it, and what was done.
+            value: how many.
+        """
+        self.log_metric(metric, value)
+        if self._num_warnings is None:
+            self._num_warnings = {}
+        number = self._num_warnings[metric] = self._num_warnings.get(metric, 0) + 1
+        if number <= NAMED_BY_WARNINGS:
+            logger.warning(message)
+        elif number == NAMED_BY_WARNINGS + 1:
+            logger.warning(
+                f"'{self.name}' has warned of {NAMED_BY_WARNINGS} such cases, and this worker names no more of them; "
+                f"all are counted as {metric} in the summary and in metrics.json"
+            )
+
+    def forget_warnings(self) -> None:
+        """Begin anew to count warnings; called by the engine where a run begins."""
+        self._num_warnings = None
 
     def log_skipped(self, recording: str, reason: str) -> None:
         """Count a piece of a recording that is left out: in the metric ``skipped_REASON``, and in ``skipped.jsonl``."""

@@ -29,6 +29,7 @@ from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.reference_faults import FIRST, UNREACHABLE, ReferenceFault, SameCause, Stores
 from curator_audio.stages.source import SourceStage
 from curator_audio.storage.hosts import PrivateHostError, check_public, is_private_literal
+from curator_audio.storage.links import is_below
 from curator_audio.storage.names import MAX_KEY_BYTES, MAX_NAME_BYTES
 from curator_audio.storage.s3 import SOURCE_PROTOCOL
 from curator_audio.storage.storage import Storage, absolute, is_local, join, local_path
@@ -103,6 +104,7 @@ class References:
         self._storage = storage or Storage()
         self._stores = stores or Stores()
         roots = [path for path in (self._manifest_folder, self.root) if path]
+        self._real_roots = [os.path.realpath(path) for path in roots if is_local(path)]
         self._named = {store_of(path) for path in roots}
         self._own = self._named | ({store_of(output_dir)} if output_dir else set())
 
@@ -133,15 +135,16 @@ class References:
             )
         found = self._absolute(path) if path.startswith("/") else self._below_root(path)
         _check_names(found)
+        self._check_links(path, found)
         return found
 
     def _absolute(self, path: str) -> str:
         found = _normalised(path)
         roots = [root for root in (self.root, self._manifest_folder) if root]
-        if not roots or self._rules.allow_outside or any(_is_below(found, root) for root in roots):
+        if not roots or self._rules.allow_outside or any(is_below(root, found) for root in roots):
             return found
         real = os.path.realpath(found)  # one folder may be known by several names
-        if any(is_local(root) and _is_below(real, os.path.realpath(root)) for root in roots):
+        if any(is_below(root, real) for root in self._real_roots):
             return found
         raise self._leaves(path)
 
@@ -149,14 +152,27 @@ class References:
         if not self.root:
             return path
         found = _normalised(join(self.root, path))
-        if _is_below(found, self.root):
+        if is_below(self.root, found):
             return found
         from_manifest = _normalised(join(self._manifest_folder, path)) if self._manifest_folder else found
-        if _is_below(from_manifest, self.root):
+        if is_below(self.root, from_manifest):
             return from_manifest
         if self._rules.allow_outside:
             return found
         raise self._leaves(path)
+
+    def _check_links(self, path: str, found: str) -> None:
+        """Check that no link in a local path leads out of the root, nor of the manifest's folder."""
+        if not self._real_roots or self._rules.allow_outside or not is_local(found):
+            return
+        leads_to = os.path.realpath(found)
+        if not any(is_below(root, leads_to) for root in self._real_roots):
+            raise ReferenceFault(
+                "link_leaves_root",
+                f"{path!r:.200} is or has a link that leads out of {self.root}; allow_outside=true lets a manifest "
+                "name it",
+                "outside",
+            )
 
     def _leaves(self, path: str) -> ReferenceFault:
         return ReferenceFault(
@@ -459,10 +475,6 @@ def _normalised(path: str) -> str:
         elif part != ".":
             kept.append(part)
     return f"{scheme}://{'/'.join([store, *kept])}"
-
-
-def _is_below(path: str, root: str) -> bool:
-    return path.startswith(root.rstrip("/") + "/")
 
 
 def _private(path: str) -> ReferenceFault:

@@ -29,6 +29,7 @@ from curator_audio.storage.atomic_file import (
 )
 from curator_audio.storage.failures import explained
 from curator_audio.storage.hosts import public_client
+from curator_audio.storage.links import Tree
 from curator_audio.storage.patience import (
     ChangedMeanwhile,
     RangesIgnored,
@@ -48,6 +49,7 @@ _GLOB = re.compile(r"[*?[]")
 _TIME = re.compile(r"[\s:]")
 
 Out = TypeVar("Out")
+Place = TypeVar("Place", str, "FileInfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Storage:
         self._s3_arguments: dict[str, Any] | None = None
         self._source_arguments: dict[str, Any] | None = None
         self._filesystems: dict[str, Any] = {}
+        self._tree: Tree | None = None
         self._permit: Permit | None = None
         self._public: Storage | None = None
         self._is_public = False
@@ -134,6 +137,15 @@ class Storage:
         """Check the options for these paths and take the credentials from the environment, once."""
         for path in paths:
             self._filesystem(path)
+
+    def within(self, folder: str) -> Storage:
+        """The same files, of which links in a local folder are read as ``curator_audio.storage.links`` has it.
+
+        What is read of a link that leads out of the folder, or of a folder in it that is a link, is a ``RecordError``.
+        """
+        storage = copy(self)
+        storage._tree = Tree(local_path(folder)) if is_local(folder) else None
+        return storage
 
     def info(self, path: str) -> FileInfo:
         """Size and version of one file.
@@ -190,6 +202,8 @@ class Storage:
         filesystem = self._filesystem(folder)
         with explained(folder, "list"):
             try:
+                if self._tree is not None and local_path(folder) in self._tree:
+                    self._tree.check_folder(local_path(folder).rstrip("/"))
                 if is_s3(folder):
                     return self._objects(folder, folder.rstrip("/") + "/", max_depth)
                 if max_depth == 1 and is_local(folder) and os.path.isdir(local_path(folder)):
@@ -206,11 +220,11 @@ class Storage:
         """All files that match a pattern with ``*``, ``?`` and ``[…]``, in order of their paths."""
         filesystem = self._filesystem(pattern)
         with explained(pattern, "list"):
-            begin = _GLOB.split(pattern, maxsplit=1)[0]
-            fixed = begin.rpartition("/")[0]
+            fixed = fixed_folder(pattern)
             if is_s3(pattern):
                 from fsspec.utils import glob_translate
 
+                begin = _GLOB.split(pattern, maxsplit=1)[0]
                 depth = None if "**" in pattern else pattern.count("/") - fixed.count("/")
                 matches = re.compile(glob_translate(pattern)).match
                 return [file for file in self._objects(fixed, begin, depth) if matches(file.path)]
@@ -225,7 +239,10 @@ class Storage:
         """
         with explained(path, "read"):
             if is_local(path):
-                with open(local_path(path), "rb", buffering=0) as file:
+                local, tree = local_path(path), self._tree
+                if tree is not None and local in tree:
+                    return tree.read(local)
+                with open(local, "rb", buffering=0) as file:
                     return file.readall()
             filesystem = self._filesystem(path)
             if is_s3(path):
@@ -257,7 +274,7 @@ class Storage:
                 data: bytes = self._filesystem(path).read_object(path, start, end, etag)
                 return data
             if is_local(path):
-                with open(local_path(path), "rb") as file:
+                with open(local_path(path), "rb", opener=self._opener(path)) as file:
                     file.seek(start)
                     data = file.read(end + is_last - start)
                 if len(data) < end - start and listed is None:
@@ -287,6 +304,10 @@ class Storage:
             reads_ahead: whether more is fetched from a store than is asked for; False for readers that know what they
                 want and ask for all of it at once.
         """
+        if opener := self._opener(path):
+            with explained(path, "read"), open(local_path(path), "rb", opener=opener) as local:
+                yield local
+            return
         filesystem = self._filesystem(path)
         options = {} if reads_ahead or is_local(path) else {"cache_type": "none"}
         with explained(path, "read"), self._patiently(path, lambda: filesystem.open(path, "rb", **options)) as file:
@@ -422,22 +443,23 @@ class Storage:
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             return list(pool.map(do, paths))
 
-    def ahead(self, do: Callable[[str], Out], paths: Iterable[str]) -> Iterator[Out]:
-        """What ``do`` gives for every path, in order; requests to a store run ahead of what is asked for.
+    def ahead(self, do: Callable[[Place], Out], places: Iterable[Place]) -> Iterator[Out]:
+        """What ``do`` gives for every path (or file), in order; requests to a store run ahead of what is asked for.
 
         Example:
             >>> list(Storage().ahead(os.path.basename, ["a/b.txt", "a/c.txt"]))
             ['b.txt', 'c.txt']
         """
-        to_do = iter(paths)
+        to_do = iter(places)
         first = next(to_do, None)
         if first is None:
             return
         to_do = chain([first], to_do)
-        if is_local(first):
+        path = first if isinstance(first, str) else first.path
+        if is_local(path):
             yield from map(do, to_do)
             return
-        self._filesystem(first)  # connected once, not once a thread
+        self._filesystem(path)  # connected once, not once a thread
         pool = ThreadPoolExecutor(REQUESTS_AT_ONCE)
         try:
             results = deque(pool.submit(do, path) for path in islice(to_do, REQUESTS_AHEAD))
@@ -453,6 +475,11 @@ class Storage:
         if is_local(folder):
             with suppress(OSError):
                 os.rmdir(local_path(folder))
+
+    def _opener(self, path: str) -> Callable[[str, int], int] | None:
+        """How a local file is opened, if not by its path alone."""
+        tree = self._tree
+        return tree.opener if tree is not None and is_local(path) and local_path(path) in tree else None
 
     def abort_stale_uploads(self, folder: str) -> int:
         """Abort uploads to an S3 store below a folder that were begun more than a day ago and never finished.
@@ -565,6 +592,16 @@ def absolute(path: str) -> str:
     if (slip := _ONE_SLASH.match(path)) and "://" not in path:
         raise ConfigurationError(f"{path} is no URL; write {slip[1]}://{path[slip.end() :]}")
     return os.path.abspath(os.path.expanduser(local_path(path)))
+
+
+def fixed_folder(pattern: str) -> str:
+    """The folder that all files which match a pattern lie below.
+
+    Example:
+        >>> fixed_folder("/data/2024-*/in.jsonl")
+        '/data'
+    """
+    return _GLOB.split(pattern, maxsplit=1)[0].rpartition("/")[0]
 
 
 def join(folder: str, *names: str) -> str:

@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.io.parquet_errors import as_parquet
-from curator_audio.stages.speech.webdataset_reader import SOUND, TarMember
+from curator_audio.stages.io.parquet_shard import ParquetShard
+from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_size
+from curator_audio.stages.speech.webdataset_reader import SOUND
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.storage import FileInfo, Storage
 
@@ -98,11 +100,11 @@ class ParquetShards(Shards):
     def pieces(self, storage: Storage, files: list[FileInfo]) -> list[Piece]:
         def row_groups(path: str) -> list[Piece]:
             with _opened_parquet(storage, path) as shard:
-                there = shard.schema_arrow.names
+                there = shard.schema.names
                 for column in self.columns or ():
                     if column not in there:
                         raise self._missing(path, column, there)
-                sizes = [shard.metadata.row_group(group).num_rows for group in range(shard.num_row_groups)]
+                sizes = [shard.metadata.row_group(group).num_rows for group in range(shard.metadata.num_row_groups)]
             return [Piece(path, group, 0, num_rows) for group, num_rows in enumerate(sizes) if num_rows]
 
         return list(chain.from_iterable(storage.each(row_groups, [file.path for file in files])))
@@ -110,7 +112,7 @@ class ParquetShards(Shards):
     def samples(self, storage: Storage, piece: Piece) -> Iterator[tuple[int, Sample]]:
         with _opened_parquet(storage, piece.path) as shard:
             row = 0
-            for batch in shard.iter_batches(ROWS_AT_ONCE, [piece.group], self.columns, use_threads=False):
+            for batch in shard.batches(piece.group, self.columns, ROWS_AT_ONCE):
                 first, last = max(row, piece.start), min(row + len(batch), piece.end)
                 if first < last:
                     yield from enumerate(batch.slice(first - row, last - first).to_pylist(), first)
@@ -140,7 +142,7 @@ class TarShards(Shards):
                             return
                         if offset >= piece.start:
                             yield offset, self._sample(archive, piece.path, (member for _, member in members))
-            except (tarfile.TarError, EOFError, RecordError) as error:
+            except (*UNREADABLE, RecordError) as error:
                 raise _damaged(piece.path, "tar", str(error)) from None
 
     def _sample(self, archive: tarfile.TarFile, path: str, members: Iterator[tarfile.TarInfo]) -> Sample:
@@ -188,20 +190,18 @@ def _suffix(name: str) -> str:
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    check_size(member)
     content = archive.extractfile(member)
     return content.read() if content is not None else b""
 
 
 @contextmanager
-def _opened_parquet(storage: Storage, path: str) -> Iterator[Any]:
-    import pyarrow.parquet
-
-    with storage.open(path, reads_ahead=False) as file:
-        try:
-            with as_parquet():
-                yield pyarrow.parquet.ParquetFile(file, pre_buffer=True)
-        except RecordError as error:
-            raise _damaged(path, "Parquet", error.message) from None
+def _opened_parquet(storage: Storage, path: str) -> Iterator[ParquetShard]:
+    try:
+        with storage.open(path, reads_ahead=False) as file, as_parquet():
+            yield ParquetShard(file)
+    except RecordError as error:
+        raise _damaged(path, "Parquet", error.message) from None
 
 
 def _damaged(path: str, kind: str, reason: str) -> AccessError:

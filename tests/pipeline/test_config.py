@@ -91,10 +91,13 @@ def test_paths_need_no_quoting(path: str) -> None:
         ("manifst_path=x", "there is no 'manifst_path'; did you mean 'manifest_path'?"),
         ("executor=ray_actor", "executor=ray_actor: there is no such executor; did you mean 'ray_actors'?"),
         ("executor.num_worker=2", "there is no 'num_worker' in executor; did you mean 'num_workers'?"),
+        ("min_speakers=3", "there is no 'min_speakers' at the top; write stages.1.min_speakers=3"),
+        ("resources={cpus: 1}", "there is no 'resources'; there are executor, "),
         ("stages.4.name=x", "'stages' has the items 0 to 3, not '4'"),
         ("stages.builder.name=x", "'stages' has the items 0 to 3, not 'builder'"),
         ("stages.1.tolerance.x=1", "'stages.1.tolerance' is a value and has no 'x'"),
         ("input.jsonl", "'input.jsonl' is not an override; write key=value"),
+        ("segment", "'segment' is not an override; write --config-name segment"),
         ("stages.1._target_=curator_audio.stages.alm.Nothing", "stages.1: 'Nothing' is not there in module"),
         ("stages.1._target_=no.such.Stage", "stages.1: 'no.such.Stage' cannot be imported"),
         ("stages.1._target_=pathlib.Path", "stages.1: pathlib.Path is not a subclass of ProcessingStage"),
@@ -124,6 +127,7 @@ def test_the_reader_is_chosen_by_a_name() -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
+        ("sample_rate=24000", "there is no 'sample_rate'; there are "),
         ("input=nps", "input=nps: there is no such input; did you mean 'npz'?"),
         ("input.colums=[text]", "input.colums=[text]: there is no 'colums' in input; did you mean 'columns'?"),
         ("input.sample_rate=24000", "there is no 'sample_rate' in input"),
@@ -159,6 +163,9 @@ def test_pipelines_and_folders_that_are_not_there(tmp_path: Path) -> None:
         load_config("pipelin", None, [])
     with pytest.raises(ConfigurationError, match=r"--config-path .*/nowhere is not a folder"):
         load_config("pipeline", str(tmp_path / "nowhere"), [])
+    for name, folder in (("./mine.yaml", "."), ("tutorials/a/mine", "tutorials/a"), ("/tutorials/mine", "/tutorials")):
+        with pytest.raises(ConfigurationError, match=f"; write --config-path {folder} --config-name mine$"):
+            load_config(name, None, [])
 
 
 def test_broken_yaml_is_told_in_a_line(tmp_path: Path) -> None:

@@ -74,3 +74,24 @@ def test_storage_that_fails_is_not_the_record_s_fault() -> None:
 def test_a_stage_that_returns_something_else() -> None:
     with pytest.raises(ConfigurationError, match="'returns' returned a str for a record; return a dict, a list or "):
         Returns().process(AudioBatch([{"value": "text"}]))
+
+
+def test_a_corpus_with_one_fault_in_all_its_recordings_is_warned_of_a_few_times_and_counted_whole(
+    warned: list[str],
+) -> None:
+    stages = [Countdown(), Countdown()]  # of two workers
+    for number in range(100):
+        for stage in stages:
+            stage.warn_and_count("recordings_with_gaps", f"{number}.webm has a gap")
+    stages[0].warn_and_count("folders_missing", "a.txt: 7 folders are missing", 7)
+
+    gaps = [warning for warning in warned if warning.endswith(".webm has a gap")]
+    assert gaps == [f"{number}.webm has a gap" for number in range(20) for _ in stages]
+    last = [warning for warning in warned if "recordings_with_gaps" in warning]
+    assert len(last) == len(stages) and "20" in last[0] and "metrics.json" in last[0]
+    assert warned[-1] == "a.txt: 7 folders are missing" and len(warned) == 2 * 21 + 1
+    assert stages[0].take_observations().metrics == {"recordings_with_gaps": 100, "folders_missing": 7}
+
+    stages[0].forget_warnings()  # as the next run does
+    stages[0].warn_and_count("recordings_with_gaps", "0.webm has a gap")
+    assert warned[-1] == "0.webm has a gap"

@@ -136,6 +136,27 @@ def test_a_path_is_what_the_file_system_makes_of_it(parts: list[str]) -> None:
         assert reason(references, path) == "path_leaves_root"
 
 
+def test_links_that_lead_out_of_the_root(tmp_path: Path) -> None:
+    """Of a file or of a folder above it; the root itself, and the folder of the manifest, may be links."""
+    for folder in ("corpus/audio", "corpus/lists", "other"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.wav").touch()
+    (tmp_path / "alias").symlink_to("corpus")
+    audio = tmp_path / "corpus/audio"
+    for name, leads_to in {"in.wav": "a.wav", "lists": "../lists", "out.wav": "../../other/a.wav"}.items():
+        (audio / name).symlink_to(leads_to)
+    (audio / "out").symlink_to(tmp_path / "other")
+
+    manifest, root = f"{tmp_path}/alias/lists/train.jsonl", f"{tmp_path}/alias/audio"
+    references = References(manifest, root)
+    for path in ("a.wav", "in.wav", "lists/a.wav", "not-there.wav"):
+        assert references.resolved(path) == f"{root}/{path}"
+    for path in ("out.wav", "out/a.wav", "out/not-there.wav", f"{root}/out.wav"):
+        assert reason(references, path) == "link_leaves_root"
+        assert References(manifest, root, OUTSIDE).resolved(path) == posixpath.join(root, path)
+    assert References().resolved(f"{root}/out.wav") == f"{root}/out.wav"
+
+
 def test_paths_of_a_store() -> None:
     references = References("s3://bucket/corpus/train.jsonl")
     assert references.resolved("a//b.wav") == "s3://bucket/corpus/a//b.wav", "another object than a/b.wav"

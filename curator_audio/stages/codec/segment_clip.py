@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curator_audio.errors import RecordError
+from curator_audio.storage.limits import MAX_UNPACKED_BYTES
 
 if TYPE_CHECKING:
     from curator_audio.stages.speech.sound import Samples
@@ -47,6 +48,8 @@ class SegmentClip:
             header = soundfile.info(io.BytesIO(data))
         except (soundfile.SoundFileError, RuntimeError, OSError) as error:
             raise RecordError("unreadable_audio", f"the audio cannot be decoded: {error}") from None
+        if 4 * header.frames * header.channels > MAX_UNPACKED_BYTES:  # which may well be a lie
+            raise RecordError("too_large", f"the audio has {header.frames} samples of {header.channels} channels")
         self._samples: Samples | None = None
         self._num_samples = int(header.frames)
         if header.format not in KNOWN_LENGTH or header.samplerate != sample_rate:

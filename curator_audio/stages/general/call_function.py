@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, describe
+from curator_audio.modules import hidden, module_named
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.tasks import Record
@@ -56,7 +56,7 @@ def imported(name: str) -> Callable[..., Any]:
     if not module_name:
         raise ConfigurationError(f"{name!r} is no dotted name; give package.module.function")
     try:
-        module = importlib.import_module(module_name)
+        module = module_named(module_name)
     except ImportError as error:
         raise ConfigurationError(f"'{name}' cannot be imported: {error}; check the name and the Python path") from None
     except Exception as error:  # the module's own code
@@ -64,5 +64,6 @@ def imported(name: str) -> Callable[..., Any]:
     found = getattr(module, attribute, None)
     if not callable(found):
         what = "is not there" if found is None else f"is a {type(found).__name__}"
-        raise ConfigurationError(f"'{attribute}' {what} in module {module_name}; give the name of a function")
+        remedy = hidden(module_name) or "; give the name of a function"
+        raise ConfigurationError(f"'{attribute}' {what} in module {module_name}{remedy}")
     return found  # type: ignore[no-any-return]

@@ -12,6 +12,10 @@ from curator_audio.errors import ConfigurationError
 BEGIN = "<!-- curator_audio: what stands from here to the end mark is replaced when the dataset is published again -->"
 END = "<!-- curator_audio: end -->"
 _SECTION = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+MAX_NAME_LENGTH = 80
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_MARKUP = re.compile(r"[^\w\s(),./%…-]|(?<!\w)_|_(?!\w)|(?<=www)\.")
+"""What may mean something in Markdown or HTML, a link that is made of plain words included."""
 CONTAINERS = (".parquet", ".tar", ".jsonl")
 """What ``datasets`` loads, the preferred first."""
 
@@ -97,7 +101,7 @@ def card_of(description: Description, before: str | None = None) -> str:
 
     section = _section(description)
     if before is None:
-        title = description.pretty_name or description.title
+        title = " ".join((description.pretty_name or description.title).split())
         metadata = DatasetCardData(**_metadata(description, {})).to_yaml()
         return f"---\n{metadata}\n---\n\n# {title}\n\n{section}\n"
     card = parsed(before)
@@ -237,6 +241,23 @@ def _with_ours(before: Any, ours: dict[str, Any]) -> list[dict[str, Any]]:
     return [ours, *others]
 
 
+def as_text(name: str) -> str:
+    """A name of others as a line of Markdown in which nothing has a meaning of its own; a long one is cut.
+
+    Example:
+        >>> as_text("segments (all)"), as_text("a|b\\n<script>"), as_text("alm_data_builder")
+        ('segments (all)', 'a&#124;b &#60;script&#62;', 'alm_data_builder')
+    """
+    words = " ".join(_NO_TEXT.sub(" ", name).split())
+    words = words if len(words) <= MAX_NAME_LENGTH else words[:MAX_NAME_LENGTH] + "…"
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", words)
+
+
+def _as_code(name: str) -> str:
+    """A name of others as code, where it can be; else as text."""
+    return f"`{name}`" if re.fullmatch(r"[\w .-]{1,80}", name) and name == name.strip() else as_text(name)
+
+
 def _section(description: Description) -> str:
     num_examples = sum(file.num_examples for file in description.examples)
     figures: list[Figure] = [
@@ -248,11 +269,11 @@ def _section(description: Description) -> str:
     lines = [
         BEGIN,
         "",
-        f"Made with the pipeline `{description.pipeline}` of curator_audio.",
+        f"Made with the pipeline {_as_code(description.pipeline)} of curator_audio.",
         "",
         "| | Stage | |",
         "|---|---|---:|",
-        *(f"| {what} | {stage} | {value} |" for what, stage, value in figures),
+        *("| " + " | ".join(map(as_text, figure)) + " |" for figure in figures),
         "",
         END,
     ]

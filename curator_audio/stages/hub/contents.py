@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import tarfile
-from collections.abc import Iterator
 from typing import IO, Any
 
 from curator_audio.errors import RecordError
 from curator_audio.stages.io.parquet_errors import as_parquet
+from curator_audio.stages.io.parquet_shard import ParquetShard
+from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_end
 from curator_audio.storage.storage import Storage
 
 BLOCK_BYTES = 8 * 2**20
@@ -33,9 +34,11 @@ def contents_of(storage: Storage, path: str) -> tuple[str, int, int]:
     with storage.open(path) as opened:
         file = _Hashing(opened)
         if path.endswith(".tar"):
-            num_examples = _num_samples(file)
+            num_bytes = opened.seek(0, 2)
+            opened.seek(0)
+            num_examples = _num_samples(file, num_bytes)
         elif path.endswith(".jsonl"):
-            num_examples = sum(1 for line in _lines(file) if line.strip())
+            num_examples = _num_lines(file)
         else:
             num_examples = 1
         while file.read(BLOCK_BYTES):
@@ -71,36 +74,39 @@ class _Hashing:
         return data
 
 
-def _lines(file: _Hashing) -> Iterator[bytes]:
-    rest = b""
+def _num_lines(file: _Hashing) -> int:
+    """How many lines are not blank; none of them is held as a whole."""
+    num_lines, has_begun = 0, False
     while data := file.read(BLOCK_BYTES):
-        *lines, rest = (rest + data).split(b"\n")
-        yield from lines
-    yield rest
+        *ended, rest = data.split(b"\n")
+        for line in ended:
+            num_lines += has_begun or bool(line.strip())
+            has_begun = False
+        has_begun |= bool(rest.strip())
+    return num_lines + has_begun
 
 
-def _num_samples(file: _Hashing) -> int:
+def _num_samples(file: _Hashing, num_bytes: int) -> int:
     num_samples, before = 0, None
     try:
-        with tarfile.open(fileobj=file, mode="r|", bufsize=BLOCK_BYTES) as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=file, mode="r|", tarinfo=TarMember, bufsize=BLOCK_BYTES) as archive:  # type: ignore[call-overload]
             for member in archive:
+                check_end(archive, num_bytes)
                 archive.members.clear()  # else all of them are kept
                 sample = _SAMPLE.fullmatch(member.name)
                 is_hidden = member.name.rpartition("/")[2].startswith((".", "__"))
                 if member.isfile() and sample and not is_hidden and sample[1] != before:
                     num_samples, before = num_samples + 1, sample[1]
-    except tarfile.TarError as error:
+    except UNREADABLE as error:
         raise RecordError("unreadable_file", f"it is no whole tar archive ({error}); make it again") from None
     return num_samples
 
 
 def _num_rows(storage: Storage, path: str) -> int:
-    import pyarrow.parquet
-
     with storage.open(path, reads_ahead=False) as opened:
         try:
             with as_parquet():
-                return int(pyarrow.parquet.read_metadata(opened).num_rows)
+                return int(ParquetShard(opened).metadata.num_rows)
         except RecordError as error:
             message = f"it is no whole Parquet file ({error.message}); make it again"
             raise RecordError("unreadable_file", message) from None

@@ -11,7 +11,7 @@ from loguru import logger
 
 PLAIN = ("Value", "List", "LargeList", "Sequence")
 """Features that tell no more than the type of their column."""
-NO_NAME = (TypeError, ValueError, KeyError, AttributeError)
+NO_NAME = (TypeError, ValueError, KeyError, AttributeError, RecursionError)
 """What comes of a type, or of a feature, that a card has no name for."""
 
 _DTYPES = {"double": "float64", "float": "float32", "halffloat": "float16", "date32[day]": "date32"}
@@ -97,7 +97,7 @@ def _told(schema: Any) -> dict[str, Any]:
     """The features in the metadata that ``datasets`` writes and reads, if they are of these very columns."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return {}
     return features if isinstance(features, dict) and set(features) == set(schema.names) else {}
 

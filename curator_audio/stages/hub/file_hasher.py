@@ -8,10 +8,11 @@ from typing import ClassVar
 
 from curator_audio.errors import RecordError, StorageError
 from curator_audio.stages.hub.contents import contents_of
-from curator_audio.stages.transfer.checks import check_name, check_regular
+from curator_audio.stages.transfer.checks import check_name
 from curator_audio.stages.transfer.file_batch import FileBatch
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import relative_to
+from curator_audio.storage.links import check_regular
 from curator_audio.storage.storage import FileInfo, Storage, is_local, join
 from curator_audio.tasks import Part
 
@@ -52,9 +53,10 @@ class FileHasherStage(WriterStage[FileBatch]):
     def write(self, storage: Storage, part_path: str, tasks: Iterable[FileBatch]) -> list[Part]:
         hashed: list[tuple[FileInfo, Part]] = []
         for batch in tasks:
+            tree = storage.within(batch.root)
             for file in batch.files:
                 try:
-                    hashed.append((file, _hashed(storage, file, batch.root)))
+                    hashed.append((file, _hashed(tree, file, batch.root)))
                 except RecordError as error:
                     self.set_aside(file.path, error, {"file": relative_to(batch.root, file.path)})
         for file, part in hashed:  # the ledger has them in the version they have after this

@@ -32,6 +32,9 @@ class PublishedFileReaderStage(FileTreeReaderStage):
     def is_selected(self, key: str) -> bool:
         return super().is_selected(key) and not any(name.startswith(".") for name in key.split("/"))
 
+    def _tell_left_out(self) -> None:
+        """Say nothing: nobody expects the reports of runs in a dataset."""
+
     def files(self) -> list[FileInfo]:
         """All files there are to publish, as they were listed."""
         return self._included()

@@ -9,11 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from curator_audio.errors import AccessError, ConfigurationError, StorageError
+from curator_audio.errors import AccessError, ConfigurationError, RecordError, StorageError
 from curator_audio.pipeline.after import AfterContext
 from curator_audio.stages.hub.file_hasher import FileHasherStage
 from curator_audio.stages.hub.file_reader import PublishedFileReaderStage
 from curator_audio.storage.ledger import LedgerEntry, relative_to
+from curator_audio.storage.limits import MAX_JSON_BYTES
 from curator_audio.storage.storage import Storage, join
 from curator_audio.tasks import Part, Partition
 
@@ -149,9 +150,10 @@ def _metrics_beside(storage: Storage, root: str) -> Iterator[dict[str, Any]]:
         if not place or place.endswith(":/"):
             continue
         told = None
-        with suppress(AccessError, ValueError):
-            if storage.find(join(place, "metrics.json")):
-                told = json.loads(storage.read(join(place, "metrics.json")))
+        with suppress(AccessError, RecordError, ValueError, RecursionError):
+            found = storage.find(join(place, "metrics.json"))
+            if found is not None and found.num_bytes <= MAX_JSON_BYTES:
+                told = json.loads(storage.within(place).read(found.path))
         if not isinstance(told, dict):
             continue
         # That of another folder's run may lie there.

@@ -13,7 +13,7 @@ from typing import Any
 
 from loguru import logger
 
-from curator_audio.errors import AccessError, ConfigurationError, StorageError
+from curator_audio.errors import AccessError, ConfigurationError, RecordError, StorageError
 from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.plan import Plan
 from curator_audio.stages.hub.card import Description, Published, card_of, container_of, figures_of, parsed, size_of
@@ -23,6 +23,8 @@ from curator_audio.stages.hub.file_reader import PublishedFileReaderStage
 from curator_audio.stages.hub.files import FOLDER, File, expected_files, figures_before, files_of
 from curator_audio.stages.hub.patience import patient_session
 from curator_audio.stages.hub.repository import RemoteFile, Repository, State, blob_id, endpoint, token_for
+from curator_audio.stages.io.parquet_errors import as_parquet
+from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_flag
 from curator_audio.stages.transfer.copying import Copying
 from curator_audio.storage.ledger import StepEntry, sha256_of
@@ -305,8 +307,6 @@ def _schemas(storage: Storage, files: list[File]) -> dict[str, Any]:
 
 
 def _schema(storage: Storage, path: str) -> Any:
-    import pyarrow.parquet
-
-    with suppress(AccessError, pyarrow.ArrowException), storage.open(path, reads_ahead=False) as opened:
-        return pyarrow.parquet.read_schema(opened)
+    with suppress(AccessError, RecordError), storage.open(path, reads_ahead=False) as opened, as_parquet():
+        return ParquetShard(opened).schema
     return None

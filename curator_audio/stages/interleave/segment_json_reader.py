@@ -7,19 +7,22 @@ import posixpath
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
+from typing import TypeAlias
 
 import orjson
 from loguru import logger
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
+from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.interleave.batch_list import SUFFIX, folders_of, lines_of
 from curator_audio.stages.source import SourceStage
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.ledger import LedgerEntry
+from curator_audio.storage.limits import MAX_JSON_BYTES
 from curator_audio.storage.names import short_name
-from curator_audio.storage.storage import FileInfo, absolute, join
+from curator_audio.storage.storage import FileInfo, Storage, absolute, join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 JSON_SUFFIX = ".json"
@@ -30,6 +33,9 @@ NAMES_SHOWN = 3
 _Folder = tuple[str, list[FileInfo]]
 """A folder below the root, and its files."""
 
+_Content: TypeAlias = "bytes | AccessError | RecordError"
+"""What is in a file, or why it could not be read."""
+
 
 @dataclass
 class SegmentJsonReaderStage(SourceStage[AudioBatch]):
@@ -39,7 +45,8 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
     list, and done again when the list or one of its files changed; what was made of a list that is gone goes, too. A
     folder is a batch: a worker holds one at a time.
 
-    A file that is no JSON object, and a line that names no folder below ``input_path``, are quarantined. Folders that
+    A file that is no JSON object, a link that leads out of ``input_path``, and a line that names no folder below it
+    (or one that is a link) are quarantined. Folders that
     are missing or empty are skipped and counted, and so is a folder that a list names again.
 
     Args:
@@ -64,6 +71,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
 
     name = "segment_json_reader"
     reads_whole_folder = True
+    _tree: Storage | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, what in (("input_path", "the folder of the tree"), ("list_dir", "the folder of the batch lists")):
@@ -72,8 +80,19 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
                 raise ConfigurationError(f"{name} is {value!r}; give {what}")
             setattr(self, name, absolute(value).rstrip("/"))
 
+    def setup(self, worker: WorkerInfo) -> None:
+        super().setup(worker)
+        self._tree = None  # of an earlier run
+
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], []
+
+    @property
+    def tree(self) -> Storage:
+        """The files below ``input_path``: a link that leads elsewhere is a ``RecordError``."""
+        if self._tree is None:
+            self._tree = self.storage.within(self.input_path)
+        return self._tree
 
     # The driver: which lists there are ----------------------------------------------------------------------
 
@@ -81,7 +100,10 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         if not self.storage.is_folder(self.input_path):
             raise ConfigurationError(f"{self.input_path} has no files; give the folder above those of the speakers")
         for file in self._lists():
-            data = self.storage.read(file.path)
+            try:
+                data = self._list(file.path)
+            except RecordError:  # which the worker will tell
+                data = b""
             yield Partition(_name_of(file.path), self.list_dir, 0, file.num_bytes, file.num_bytes, data=data)
 
     def content_sha256(self, partition: Partition) -> str:
@@ -95,6 +117,17 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
 
     def num_bytes(self) -> int | None:
         return sum(file.num_bytes for file in self._lists())
+
+    def _list(self, path: str) -> bytes:
+        """What is in a list; one that is a link to somewhere else is a ``RecordError``."""
+        return (self.storage if self._is_one_list else self.storage.within(self.list_dir)).read(path)
+
+    def _path_of(self, name: str) -> str:
+        """The list that a partition is named after."""
+        path = self.list_dir if self._is_one_list else join(self.list_dir, name + SUFFIX)
+        if not self.storage.exists(path):  # its name was shortened
+            path = next((file.path for file in self._lists() if _name_of(file.path) == name), path)
+        return path
 
     @property
     def _is_one_list(self) -> bool:
@@ -115,20 +148,26 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         listing = _Listing(task)
         ready: deque[_Folder] = deque()
 
-        def paths() -> Iterator[str]:
+        def listed() -> Iterator[FileInfo]:
             for line, folders in self._listed(listing.lines):
                 for folder, files in listing.add(line, folders):
                     ready.append((folder, files))
-                    yield from (file.path for file in files)
+                    yield from files
 
-        contents = self.storage.ahead(self._content, paths())
+        contents = self.storage.ahead(self._content, listed())
         progress = _Progress(task.name, len(listing.lines))
         for first in contents:
             folder, files = ready.popleft()
             yield self._batch(folder, files, chain([first], islice(contents, len(files) - 1)))
             progress.folder_done()
         self.observed.content_sha256 = listing.digest.hexdigest()
-        self._report(task, listing)
+        path = self._path_of(task.name)
+        if not listing.lines:
+            try:
+                self._list(path)
+            except RecordError as error:
+                self.set_aside(path, error)
+        self._report(path, listing)
 
     def _listed(self, lines: list[_Line]) -> Iterator[tuple[_Line, list[_Folder]]]:
         """The folders that each line may mean, those without files left out; a line may turn out to mean none."""
@@ -137,26 +176,30 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         for line in lines:
             of_line: list[_Folder] = []
             for folder, files in islice(found, len(line.folders)):
-                if isinstance(files, AccessError):
+                if isinstance(files, RecordError):
+                    line.error = files
+                elif isinstance(files, AccessError):
                     line.error = RecordError("unreadable_folder", str(files))
                 elif files:
                     of_line.append((folder, files))
             yield line, of_line
 
-    def _files(self, folder: str) -> list[FileInfo] | AccessError:
+    def _files(self, folder: str) -> list[FileInfo] | AccessError | RecordError:
         try:
-            listed = self.storage.list_files(folder, max_depth=1)
-        except AccessError as error:  # it is a file, say, or may not be looked into
+            listed = self.tree.list_files(folder, max_depth=1)
+        except (AccessError, RecordError) as error:  # it is a file, say, or may not be looked into, or is a link
             return error
         return [file for file in listed if file.path.endswith(JSON_SUFFIX)]
 
-    def _content(self, path: str) -> bytes | AccessError:
+    def _content(self, file: FileInfo) -> _Content:
         try:
-            return self.storage.read(path)
-        except AccessError as error:  # it has gone since the folder was listed, or may not be read
+            if file.num_bytes > MAX_JSON_BYTES:
+                raise RecordError("too_large", f"it has {file.num_bytes} bytes, more than the {MAX_JSON_BYTES} allowed")
+            return self.tree.read(file.path)
+        except (AccessError, RecordError) as error:  # it has gone since, may not be read, or is a link
             return error
 
-    def _batch(self, folder: str, files: list[FileInfo], contents: Iterable[bytes | AccessError]) -> AudioBatch:
+    def _batch(self, folder: str, files: list[FileInfo], contents: Iterable[_Content]) -> AudioBatch:
         batch = AudioBatch([], folder)
         for file, content in zip(files, contents):
             try:
@@ -169,20 +212,17 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         self.log_metric("folders", 1)
         return batch
 
-    def _report(self, task: Partition, listing: _Listing) -> None:
+    def _report(self, path: str, listing: _Listing) -> None:
         """Tell what of a list could not be read."""
-        path = self.list_dir if self._is_one_list else join(self.list_dir, task.name + SUFFIX)
-        if not self.storage.exists(path):  # its name was shortened
-            path = next((file.path for file in self._lists() if _name_of(file.path) == task.name), path)
         for line in listing.lines:
             if line.error is not None:
                 self.set_aside(path, line.error, line.content, line.offset)
         if listing.num_repeated:
             self.log_metric("folders_repeated", listing.num_repeated)
         if listing.missing:
-            self.log_metric("folders_missing_or_empty", len(listing.missing))
             shown = ", ".join(listing.missing[:NAMES_SHOWN]) + (" …" if len(listing.missing) > NAMES_SHOWN else "")
-            logger.warning(f"{path}: {len(listing.missing)} folder(s) missing or empty: {shown}")
+            message = f"{path}: {len(listing.missing)} folder(s) missing or empty: {shown}"
+            self.warn_and_count("folders_missing_or_empty", message, len(listing.missing))
 
 
 def _name_of(path: str) -> str:
@@ -255,14 +295,14 @@ def _is_hidden(file: FileInfo) -> bool:
     return posixpath.basename(file.path).startswith(".")
 
 
-def _decoded(content: bytes | AccessError) -> Record:
+def _decoded(content: _Content) -> Record:
     """The segment in a file.
 
     Raises:
         AccessError: the file could not be read.
-        RecordError: it holds no JSON object.
+        RecordError: it may not be, or holds no JSON object.
     """
-    if isinstance(content, AccessError):
+    if not isinstance(content, bytes):
         raise content
     if not content:
         raise RecordError("empty_file", "the file has 0 bytes; write it again")

@@ -15,7 +15,8 @@ from curator_audio.stages.parameters import check_count
 from curator_audio.stages.source import SourceStage
 from curator_audio.storage.failures import explained
 from curator_audio.storage.ledger import LedgerEntry, relative_to, sha256_of
-from curator_audio.storage.storage import absolute, is_local, local_path
+from curator_audio.storage.links import Tree
+from curator_audio.storage.storage import absolute, is_local, join, local_path
 from curator_audio.tasks import AudioBatch, Partition
 
 MIN_DIGITS = 4
@@ -28,9 +29,9 @@ _Folder = tuple[str, str]
 class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
     """Finds ``{input_path}/{speaker_id}/{book_id}/*.json`` and puts the folders together, some speakers a batch.
 
-    Speakers and books are in order of their names, so that the same tree gives the same batches. A batch is a partition
-    and named ``{split}-0000-of-0042``. A store is asked for all names below ``input_path``, a thousand a request, and
-    not folder by folder.
+    A folder that is a link is quarantined. Speakers and books are in order of their names, so that the same tree gives
+    the same batches. A batch is a partition and named ``{split}-0000-of-0042``. A store is asked for all names below
+    ``input_path``, a thousand a request, and not folder by folder.
 
     Args:
         input_path: the folder or prefix of the tree; a local path or any fsspec URL.
@@ -94,8 +95,11 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
         batch = AudioBatch([], task.source_path)
+        tree = Tree(local_path(task.source_path)) if is_local(task.source_path) else None
         for folder in (task.data or b"").decode(errors="surrogateescape").split("\0"):
             try:
+                if tree is not None:
+                    tree.check_folder(local_path(join(task.source_path, folder)))
                 batch.records.append({"folder": line_of(*folder.split("/"))})
                 batch.offsets.append(-1)
             except RecordError as error:
@@ -131,10 +135,16 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
 
 
 def _local_folders(root: str) -> Iterator[_Folder]:
-    """Links to folders are followed, as they are when the segments are read."""
+    """A link to a folder is one without its books or files, for a worker to tell of."""
     with explained(root, "list"):
         for speaker in _folders_in(local_path(root)):
+            if speaker.is_symlink():
+                yield speaker.name, ""
+                continue
             for book in _folders_in(speaker.path):
+                if book.is_symlink():
+                    yield speaker.name, book.name
+                    continue
                 with os.scandir(book.path) as files:
                     if any(file.name.endswith(JSON_SUFFIX) for file in files):
                         yield speaker.name, book.name

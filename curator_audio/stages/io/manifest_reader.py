@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
 from curator_audio.stages.fields import Fields
-from curator_audio.stages.io.one_document import advice, kind_of_document
+from curator_audio.stages.io.one_document import advice, kind_of_document, why_not_text
 from curator_audio.stages.source import SourceStage, slug_of, without_bookkeeping
 from curator_audio.storage.byte_ranges import OVERLONG_KEPT_BYTES, Lines, read_blocks, read_lines
 from curator_audio.storage.decompression import CODECS, codec_of, decompressed
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.ledger import LedgerEntry
-from curator_audio.storage.storage import FileInfo, absolute
+from curator_audio.storage.links import is_link_to_folder
+from curator_audio.storage.storage import FileInfo, Storage, absolute, fixed_folder, is_local, local_path
 from curator_audio.tasks import AudioBatch, Partition, Record
 
 MANIFEST_SUFFIXES = tuple(
@@ -61,6 +63,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
 
     name = "manifest_reader"
     _has_lines = False
+    _tree: Storage | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.manifest_path, str) or not self.manifest_path:
@@ -72,24 +75,43 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         self._is_named_folder = self.manifest_path.endswith("/")
         self.manifest_path = absolute(self.manifest_path)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_tree": None}
+
     def setup(self, worker: WorkerInfo) -> None:
         super().setup(worker)
-        self._has_lines = False  # in an earlier run it had
+        self._tree, self._has_lines = None, False  # in an earlier run they were others
 
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], []
+
+    @property
+    def tree(self) -> Storage:
+        """The manifests of a folder or glob, of which a link that leads elsewhere is a ``RecordError``; or the one."""
+        if self._tree is None:
+            path, self._tree = self.manifest_path, self.storage
+            if is_local(path) and (self._is_glob or self._is_folder):
+                self._tree = self.storage.within(fixed_folder(path) if self._is_glob else path)
+        return self._tree
 
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         files = self._files()
         if not any(file.num_bytes for file in files):
             raise ConfigurationError(f"{self.manifest_path} is empty (0 bytes); give a manifest with a record a line")
-        self._check_lines(files)
+        self._check_lines([file for file in files if not self._refusal(file.path)])
         for file in files:
             codec = codec_of(file.path)
+            if self._refusal(file.path):
+                yield _partition(file, 0, file.num_bytes)  # for a worker to tell of
+                continue
             yield from self._ranges(file) if codec is None else self._blocks(file, codec)
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
-        lines = self._lines(task)
+        try:
+            lines = self._lines(task)
+        except RecordError as error:  # it is a link that leads elsewhere
+            self.set_aside(task.source_path, error)
+            return
         self.observed.content_sha256 = lines.sha256
         records: list[Record] = []
         offsets: list[int] = []
@@ -113,10 +135,13 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         return None if any(codec_of(file.path) for file in files) else sum(file.num_bytes for file in files)
 
     def content_sha256(self, partition: Partition) -> str:
-        return self._lines(partition).sha256
+        try:
+            return self._lines(partition).sha256
+        except RecordError:
+            return ""
 
     def sampled_fields(self) -> Fields:
-        files = self._files()
+        files = [file for file in self._files() if not self._refusal(file.path)]
         self._check_lines(files)
         for file in files:
             data = self._start_of(file)
@@ -127,25 +152,45 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
                 return Fields(frozenset(name for record in records for name in record))
         return Fields.any()
 
+    @property
+    def _is_glob(self) -> bool:
+        return any(mark in self.manifest_path for mark in "*?[") and not self.storage.exists(self.manifest_path)
+
+    @property
+    def _is_folder(self) -> bool:
+        return self._is_named_folder or self.storage.is_folder(self.manifest_path)
+
+    def _refusal(self, path: str) -> RecordError | None:
+        """Why a file is not read, if it is a link that may not be followed."""
+        if is_local(path) and self.tree is not self.storage and os.path.islink(local_path(path)):
+            try:
+                with self.tree.open(path):
+                    return None
+            except RecordError as error:
+                return error
+        return None
+
     def _start_of(self, file: FileInfo) -> bytes:
         """The first ``SAMPLE_BYTES`` of a manifest, uncompressed."""
         codec = codec_of(file.path)
         if codec is None:
-            return self.storage.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes), file)
-        with decompressed(self.storage, file.path, codec) as read:
+            return self.tree.read_range(file.path, 0, min(SAMPLE_BYTES, file.num_bytes), file)
+        with decompressed(self.tree, file.path, codec) as read:
             return read(SAMPLE_BYTES)
 
     def _check_lines(self, files: list[FileInfo]) -> None:
         """Check that the first manifests have a record a line; once a run.
 
         Raises:
-            ConfigurationError: one of them is a single JSON document.
+            ConfigurationError: one of them is a single JSON document, or no text in UTF-8.
         """
         if self._has_lines:
             return
         looked_into = {file.path: file for file in files[:LOOKED_INTO]}
         starts = self.storage.each(lambda path: self._start_of(looked_into[path]), list(looked_into))
         for path, start in zip(looked_into, starts):
+            if (why := why_not_text(path, start)) and not any(map(_sampled, start.split(b"\n"))):
+                raise ConfigurationError(why)
             if kind := kind_of_document(start, is_whole=len(start) < SAMPLE_BYTES):
                 raise ConfigurationError(advice(path, kind, codec_of(path)))
         self._has_lines = True
@@ -159,18 +204,19 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
 
     def _files(self) -> list[FileInfo]:
         path = self.manifest_path
-        if any(mark in path for mark in "*?[") and not self.storage.exists(path):
+        if self._is_glob:
             files = self.storage.glob(path)
             if not files:
                 raise ConfigurationError(f"no file matches {path}; check the pattern")
             return files
-        if self._is_named_folder or self.storage.is_folder(path):
+        if self._is_folder:
             files = without_bookkeeping(self.storage.list_files(path))
-            files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES)]
+            # A link to a folder is not followed, and whoever would read it tells so.
+            files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES) or is_link_to_folder(file.path)]
             if not files:
                 raise ConfigurationError(
                     f"no manifest in {path}{'/' if self._is_named_folder else ''}; "
-                    "there is no file named *.jsonl, *.jsonl.gz or *.jsonl.zst"
+                    "there is no file named *.jsonl, *.json or *.ndjson, nor one of these with .gz or .zst"
                 )
             return files
         return [self.storage.info(path)]
@@ -182,18 +228,20 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             yield _partition(file, start, end)
 
     def _blocks(self, file: FileInfo, codec: str) -> Iterator[Partition]:
-        with decompressed(self.storage, file.path, codec) as read:
+        with decompressed(self.tree, file.path, codec) as read:
             for block in read_blocks(read, int(self.partition_size_mb * 2**20), self._max_line_bytes):
                 yield _block_partition(file, block)
 
     def _lines(self, partition: Partition) -> Lines:
         if partition.data is not None:
             return Lines(partition.start, partition.data, partition.overlong_num_bytes)
+        if error := self._refusal(partition.source_path):
+            raise error
 
         file = FileInfo(partition.source_path, partition.source_num_bytes, partition.version)
 
         def read(start: int, end: int) -> bytes:
-            return self.storage.read_range(file.path, start, min(end, file.num_bytes), file)
+            return self.tree.read_range(file.path, start, min(end, file.num_bytes), file)
 
         return read_lines(read, partition.start, partition.end, self._max_line_bytes)
 

@@ -1,7 +1,8 @@
-"""Manifests that are one JSON document, and not a record a line."""
+"""Manifests that are one JSON document, or something else than lines of text, and not a record a line."""
 
 from __future__ import annotations
 
+import codecs
 import json
 
 _CUT_PIECE = 10
@@ -60,3 +61,23 @@ def advice(path: str, kind: str, codec: str | None) -> str:
         what, command = "object over several lines", reads % "."
         what += ", or several of them"
     return f"{path} is one JSON {what}, and a manifest has one record a line; write {command} > manifest.jsonl"
+
+
+def why_not_text(path: str, start: bytes) -> str:
+    """What is wrong with a manifest of which no line is a record, where zero bytes show that it is no text in UTF-8.
+
+    Args:
+        path: of the manifest.
+        start: its first bytes, uncompressed.
+
+    Example:
+        >>> why_not_text("in.jsonl", '{"text": "a"}'.encode("utf-16"))
+        'in.jsonl is text in UTF-16; write iconv -f UTF-16 -t UTF-8 in.jsonl > manifest.jsonl'
+        >>> why_not_text("in.jsonl", b'"text"')
+        ''
+    """
+    if b"\0" not in start:
+        return ""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return f"{path} is text in UTF-16; write iconv -f UTF-16 -t UTF-8 {path} > manifest.jsonl"
+    return f"{path} is not a manifest, but binary data; give a text file with one JSON object a line"

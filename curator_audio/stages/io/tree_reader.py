@@ -12,7 +12,8 @@ from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import Out, WorkerInfo
 from curator_audio.stages.source import SourceStage, stem_of, without_bookkeeping
 from curator_audio.storage.ledger import LedgerEntry, relative_to
-from curator_audio.storage.storage import FileInfo, absolute
+from curator_audio.storage.links import is_link_to_folder
+from curator_audio.storage.storage import FileInfo, Storage, absolute
 from curator_audio.tasks import Partition
 
 MAX_FILES = 5000  # of a partition, however small they are
@@ -38,10 +39,13 @@ class TreeReaderStage(SourceStage[Out]):
     partition_size_mb: float = 64.0
 
     suffixes: ClassVar[tuple[str, ...]]
+    if_none_is_read: ClassVar[str] = "check the path"
+    """What to do where no file has one of ``suffixes``."""
     num_of_runs = 0
     """How many files there are of ledgers, quarantines and metrics of runs, which are not read."""
     _is_single_file: bool | None = field(default=None, init=False, repr=False, compare=False)
     _listed: list[FileInfo] | None = field(default=None, init=False, repr=False, compare=False)
+    _tree: Storage | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.input_path, str) or not self.input_path:
@@ -52,11 +56,11 @@ class TreeReaderStage(SourceStage[Out]):
         self.input_path = absolute(self.input_path).rstrip("/")
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_listed": None}  # workers are told which files to read
+        return self.__dict__ | {"_listed": None, "_tree": None}  # workers are told which files to read
 
     def setup(self, worker: WorkerInfo) -> None:
         super().setup(worker)
-        self._is_single_file, self._listed = None, None  # of an earlier run
+        self._is_single_file, self._listed, self._tree = None, None, None  # of an earlier run
 
     @property
     def is_single_file(self) -> bool:
@@ -68,6 +72,13 @@ class TreeReaderStage(SourceStage[Out]):
     @property
     def reads_whole_folder(self) -> bool:  # type: ignore[override]
         return not self.is_single_file
+
+    @property
+    def tree(self) -> Storage:
+        """The files below ``input_path``: a link that leads elsewhere is a ``RecordError``."""
+        if self._tree is None:
+            self._tree = self.storage if self.is_single_file else self.storage.within(self._root)
+        return self._tree
 
     @property
     def _root(self) -> str:
@@ -88,7 +99,7 @@ class TreeReaderStage(SourceStage[Out]):
 
     @abstractmethod
     def process(self, task: Partition) -> Iterator[Out]:
-        """Read the files ``task.keys`` below ``task.source_path``."""
+        """Read the files ``task.keys`` below ``task.source_path``, by way of ``tree``."""
 
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         root = self._root
@@ -122,13 +133,18 @@ class TreeReaderStage(SourceStage[Out]):
             listed = self.storage.list_files(self.input_path)
             found = without_bookkeeping(listed)
             self.num_of_runs = len(listed) - len(found)
-            files = [file for file in found if self.is_selected(relative_to(self._root, file.path))]
+            files = [
+                file
+                for file in found
+                # A link to a folder is not followed, and whoever would read it tells so.
+                if self.is_selected(relative_to(self._root, file.path)) or is_link_to_folder(file.path)
+            ]
             if not files:
                 wanted = " or ".join(f"*{suffix}" for suffix in self.suffixes if suffix)
                 looked = f"none of the {len(found)} files there is read" if found else "there are no files"
                 raise ConfigurationError(
                     f"nothing to read below {self.input_path}: {looked}{f'; it takes {wanted}' if wanted else ''}; "
-                    "check the path"
+                    f"{self.if_none_is_read if found else 'check the path'}"
                 )
             self._listed = files
         return self._listed

@@ -23,7 +23,7 @@ from curator_audio.stages.speech.decode import open_recording
 from curator_audio.stages.speech.recording_report import report_recording
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.segments import METADATA_FIELDS
-from curator_audio.stages.speech.sound import Samples
+from curator_audio.stages.speech.sound import MAX_PEAK, Samples
 from curator_audio.stages.speech.sound_options import SoundOptions
 from curator_audio.storage.ledger import StageMetrics
 from curator_audio.tasks import AudioBatch, Record
@@ -120,10 +120,20 @@ class CuttingStage(ReadsReferences, RecordStage):
         channel = as_text(record.get("channel")) or posixpath.basename(posixpath.dirname(path)) or None
         return {**record, "audio_filepath": path, "audio_id": audio_id, "channel": channel}
 
-    def readable(self, holder: Record, names: Iterable[str]) -> Record:
-        """An entry or a segment with None for those of its texts that are none; they are counted."""
+    def readable(self, holder: Record, names: Iterable[str], met: set[Any] | None = None) -> Record:
+        """An entry or a segment with None for those of its texts that are none; they are counted.
+
+        Args:
+            holder: the entry or segment.
+            names: its texts.
+            met: where segments are in several lists, what was counted before and is not counted again; is added to.
+        """
         wrong = [name for name in names if holder.get(name) is not None and as_text(holder[name]) is None]
-        self.log_metrics(Ignored(len(wrong)).as_metrics())
+        if wrong:
+            met = set() if met is None else met
+            places = {(holder.get("start"), name, repr(holder[name])) for name in wrong}
+            self.log_metrics(Ignored(len(places - met)).as_metrics())
+            met |= places
         return {**holder, **dict.fromkeys(wrong)} if wrong else holder
 
     def pieces(self, entry: Record, spans: Mapping[int, Span], open_ended: Container[int] = ()) -> Iterator[Record]:
@@ -131,7 +141,8 @@ class CuttingStage(ReadsReferences, RecordStage):
 
         A piece that ends early waits, as its record, for those before it. One that ends after the recording does is
         clipped where it is by no more than ``end_tolerance`` (``clipped_at_end``), else skipped
-        (``skipped_beyond_end``), as is a ``skipped_silent`` one and one that does not fit.
+        (``skipped_beyond_end``), as is a ``skipped_silent`` one, one that is on another scale
+        (``skipped_out_of_range``) and one that does not fit.
 
         Args:
             entry: the entry.
@@ -165,8 +176,9 @@ class CuttingStage(ReadsReferences, RecordStage):
             signals = [({**entry, "audio_id": f"{audio_id}_ch{k}"}, samples[:, k]) for k in range(samples.shape[1])]
         end = (span[0] + len(samples)) / self.sample_rate if at_end else None
         for recording, signal in signals:
-            if np.abs(signal).max() < self._silent_peak:
-                self.log_skipped(entry["audio_filepath"], "silent")
+            peak = np.abs(signal).max()
+            if peak < self._silent_peak or peak > MAX_PEAK:
+                self.log_skipped(entry["audio_filepath"], "out_of_range" if peak > MAX_PEAK else "silent")
                 continue
             if is_clipped:
                 self.log_metric("clipped_at_end", 1)

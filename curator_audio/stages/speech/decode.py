@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from curator_audio.errors import RecordError
+from curator_audio.stages.speech import flac_links, ogg_links
 from curator_audio.stages.speech.downmix import Downmix
 from curator_audio.stages.speech.flac import FlacClock
+from curator_audio.stages.speech.flac_links import FlacLinks
 from curator_audio.stages.speech.headers import (
     MAX_PAGE_BYTES,
     SoundBytes,
@@ -26,7 +28,7 @@ from curator_audio.stages.speech.headers import (
 from curator_audio.stages.speech.kinds import what_else, what_text
 from curator_audio.stages.speech.media_file import InOrder, LookedTooFar, MediaFile
 from curator_audio.stages.speech.mp3 import MP3_TAGS, is_cut_frame
-from curator_audio.stages.speech.ogg_links import MAGIC, OggLinks
+from curator_audio.stages.speech.ogg_links import OggLinks
 from curator_audio.stages.speech.packets import num_samples_by_packets
 from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.sound import Samples, repaired
@@ -46,6 +48,9 @@ MIN_MISSING_SEC = 0.5
 
 MIN_COUNTED_BYTES = 2**20
 """How large a file is of which packets are counted; a smaller one is decoded as fast."""
+
+LINKS: dict[bytes, type[OggLinks] | type[FlacLinks]] = {ogg_links.MAGIC: OggLinks, flac_links.MAGIC: FlacLinks}
+"""What reads files that may be chains, by how they begin."""
 
 MP3_DECODERS = ("mp3", "mp3float")
 MPEG_DECODERS = (*MP3_DECODERS, "mp1", "mp1float", "mp2", "mp2float")
@@ -85,7 +90,8 @@ def open_recording(storage: Storage, path: str, options: SoundOptions | None = N
         if kind := what_else(file.head):
             raise RecordError("not_audio", f"{path}: {kind}")
         sound = _mended(file)
-        with closing(_links(file, path) if file.head.startswith(MAGIC) else _container(file, path)) as containers:
+        chain = LINKS.get(file.head[:4])
+        with closing(_links(chain(file), file, path) if chain else _container(file, path)) as containers:
             yield Recording(containers, file, path, sound, options or SoundOptions())
 
 
@@ -120,10 +126,9 @@ def _container(file: MediaFile, path: str) -> Generator[Any]:
         yield container
 
 
-def _links(file: MediaFile, path: str) -> Generator[Any]:
-    """The links of a chain of Ogg streams, each as a container; those without sound are passed over."""
+def _links(links: OggLinks | FlacLinks, file: MediaFile, path: str) -> Generator[Any]:
+    """The streams of a chain, each as a container; those without sound are passed over."""
     file.begin()
-    links = OggLinks(file)
     empty: RecordError | None = None
     has_opened = False
     while True:
@@ -190,6 +195,7 @@ class Recording:
         self.tracks = ""
         self._path, self._file, self._sound, self._options = path, file, sound, options
         self._is_mp3 = self._is_pcm = self._is_ogg = self._is_timed = self._has_cut_packet = self._is_in_tag = False
+        self._is_cut_at_start = self._has_begun = False
         self._flac_clock: FlacClock | None = None
         self._mpeg_context: Any = None
         self._last_packet: Any = None
@@ -264,9 +270,9 @@ class Recording:
     def _missing(self) -> str:
         """What the file lacks, though nothing failed: most formats can be cut anywhere, and decoders will not tell."""
         if self._sound is not None:
-            return self._sound.missing
+            return self._sound.missing(self.num_samples / self.sample_rate)
         # What is missing between its timestamps is a gap, and not missing at the end.
-        there_sec = max(self.num_samples / self.sample_rate, self.timeline.sec) + self.timeline.jump_sec
+        there_sec = max(self._sound_sec, self.timeline.sec - self.timeline.late_sec) + self.timeline.jump_sec
         missing_sec = self._declared_sec - there_sec
         if missing_sec - self._num_tag_bytes * 8 / self._bit_rate > MIN_MISSING_SEC:  # FFmpeg takes tags for sound
             return f"{missing_sec:.1f} s of the {self._declared_sec:.1f} s that its header tells are missing"
@@ -282,10 +288,20 @@ class Recording:
         """What the file has beyond the length that its header tells; it is read, but other programs will not."""
         if self._file.wrong_header or self._sound is not None or self._is_ogg:
             return self._file.wrong_header
-        there_sec = min(self.num_samples / self.sample_rate, self.timeline.sec)  # what comes twice is no more
+        if self._is_cut_at_start:
+            return (
+                f"its header tells of more than the {self._sound_sec:.1f} s that are there, and it lacks the first ones"
+            )
+        # What comes twice is no more.
+        there_sec = min(self._sound_sec, self.timeline.sec - self.timeline.late_sec)
         if not self._declared_sec or there_sec - self._declared_sec <= MIN_MISSING_SEC:
             return ""
         return f"its header tells of {self._declared_sec:.1f} s, and {there_sec:.1f} s are there; all of it is read"
+
+    @property
+    def _sound_sec(self) -> float:
+        """How long the recording is from where its sound starts."""
+        return self.num_samples / self.sample_rate - (self.timeline.late_sec if self.is_placed else 0.0)
 
     def _decoded(self, containers: Iterator[Any]) -> Iterator[Any]:
         """The frames of all containers, to the end or to where decoding fails for good."""
@@ -327,9 +343,13 @@ class Recording:
         self._flac_clock = FlacClock() if self._is_ogg and stream.codec_context.name == "flac" else None
         self._is_timed = not TIMED_FORMATS.isdisjoint(formats)
         self._bit_rate = stream.codec_context.bit_rate or USUAL_BIT_RATE
-        self._declared_sec = _declared_sec(container, stream)
-        if "matroska" in formats:  # which counts it from 0, wherever the sound begins
-            self._declared_sec = max(0.0, self._declared_sec - (container.start_time or 0) / 1e6)
+        declared_sec, declared_before_sec = _declared_sec(container, stream), self._declared_sec
+        if not {"flac", "matroska"}.isdisjoint(formats):  # which count it from 0, wherever the sound begins
+            start_sec = (container.start_time or 0) / 1e6
+            self._is_cut_at_start |= "flac" in formats and declared_sec > 0 and start_sec > MIN_MISSING_SEC
+            declared_sec = max(0.0, declared_sec - start_sec)
+        is_told = declared_sec and (declared_before_sec or not self._has_begun)  # by every link of a chain
+        self._declared_sec, self._has_begun = declared_before_sec + declared_sec if is_told else 0.0, True
         tracks = container.streams.audio
         if len(tracks) > 1 and self._options.audio_track == DEFAULT_TRACK:
             self.tracks = f"{described(tracks)}; {tracks.index(stream)} is taken"
@@ -343,7 +363,7 @@ class Recording:
         if packet.size:
             self._has_cut_packet, self._last_packet = packet.is_corrupt, packet
             if self._flac_clock is not None:
-                packet.pts = self._flac_clock.first_sample(bytes(packet))
+                packet.pts = self._flac_clock.time_of(bytes(packet), packet.pts)
         try:
             frames: list[Any] = packet.decode()
         except av.error.InvalidDataError as error:

@@ -20,6 +20,27 @@ class FlacClock:
 
     def __init__(self) -> None:
         self._block_size = 0  # of all frames but the last, which may be shorter
+        self._num_left_out = 0
+
+    def time_of(self, frame: bytes, told: int | None) -> int | None:
+        """Where a frame stands, by its number and its page: an encoder that leaves out silence numbers frames on.
+
+        Args:
+            frame: it begins with the frame's header.
+            told: where it stands as FFmpeg has it of the pages, which may be too early, and None where it does not.
+
+        Example:
+            >>> clock = FlacClock()
+            >>> frames = ("fff8c9a800e3", "fff8c9a8032f", "fff8c9a80428")
+            >>> [clock.time_of(bytes.fromhex(frame), told) for frame, told in zip(frames, (0, 4096, 64384))]
+            [0, 12288, 64384]
+        """
+        number = self.first_sample(frame)
+        if number is None:
+            return None
+        if told is not None:
+            self._num_left_out = max(self._num_left_out, told - number)
+        return number + self._num_left_out
 
     def first_sample(self, frame: bytes) -> int | None:
         """The number of a frame's first sample, None of what is no frame.

@@ -26,6 +26,7 @@ NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "text_original",
             "raw_transcription",
             "raw_text",
+            *(".normalized.txt", ".transcript.txt", ".transcript", ".text", ".lab"),  # files of a key in a tar
         ),
         "speaker_id": ("speaker_id", "speaker", "client_id", "spk_id", "spk"),
         "gender": ("gender", "sex"),
@@ -67,11 +68,22 @@ class Sources:
         of: for each field that is there, what it is called.
         not_taken: what is there beside these, sorted.
         claimed: whether ``speaker_id`` is called so, or is what the user says is the speaker.
+        said: whether the user says so.
     """
 
     of: Mapping[str, str] = field(default_factory=dict)
     not_taken: tuple[str, ...] = ()
     claimed: bool = True
+    said: bool = False
+
+    def is_person(self, speaker: Any) -> bool:
+        """Tell whether a speaker's name stands for one person in all recordings.
+
+        Example:
+            >>> [Sources(claimed=claimed).is_person("spk1") for claimed in (True, False)], Sources().is_person("None")
+            ([True, False], False)
+        """
+        return self.said or not is_label(speaker) or (self.claimed and not is_nobody(speaker))
 
 
 def check_fields(mapping: Any) -> None:
@@ -84,11 +96,11 @@ def check_fields(mapping: Any) -> None:
         >>> check_fields({"txt": "words"})
         Traceback (most recent call last):
             ...
-        curator_audio.errors.ConfigurationError: fields has 'txt', which segments do not have; give new names by those \
-they have (segment_id, audio_id, text, speaker_id, gender, dialect, tone, language, channel, start, end, duration_sec, \
-sample_rate, audio, codes), such as {text: transcript}
+        curator_audio.errors.ConfigurationError: fields has 'txt', which segments do not have; say which \
+field is called what, such as {text: transcript}; there are segment_id, audio_id, text, speaker_id, gender, dialect, \
+tone, language, channel, start, end, duration_sec, sample_rate, audio, codes
     """
-    remedy = f"give new names by those they have ({', '.join(SEGMENT_FIELDS)}), such as {{text: transcript}}"
+    remedy = f"say which field is called what, such as {{text: transcript}}; there are {', '.join(SEGMENT_FIELDS)}"
     if not isinstance(mapping, Mapping):
         raise ConfigurationError(f"fields is {mapping!r}; {remedy}")
     for name, other in mapping.items():
@@ -129,7 +141,8 @@ def _sources_of(kinds: tuple[tuple[str, str], ...], mapping: tuple[tuple[str, st
         if found is not None:
             of[name] = found
     not_taken = tuple(sorted(there.keys() - of.values()))
-    return Sources(of, not_taken, said.get("speaker_id", "speaker_id") == of.get("speaker_id", "speaker_id"))
+    claimed = said.get("speaker_id", "speaker_id") == of.get("speaker_id", "speaker_id")
+    return Sources(of, not_taken, claimed, said=claimed and "speaker_id" in said)
 
 
 def _may_be(name: str, other: str, kind: str | None) -> bool:
@@ -166,8 +179,9 @@ def kind_of(value: Any) -> str:
 def taken(values: Mapping[str, Any], sources: Sources) -> dict[str, Any]:
     """Return the fields of a segment from the values of a file of others.
 
-    Times that their name says to be in milliseconds become seconds. What stands for nobody, and what a diarization
-    calls somebody (``local_speaker``), is no ``speaker_id`` unless it is called so, or the user says so.
+    Times that their name says to be in milliseconds become seconds. What a diarization calls somebody
+    (``local_speaker``) is no ``speaker_id`` unless it is called so, or the user says so; what stands for nobody only
+    where the user says so.
 
     Example:
         >>> values = {"duration_ms": 2500, "speaker": "SPEAKER_00", "id": "a"}
@@ -178,7 +192,7 @@ def taken(values: Mapping[str, Any], sources: Sources) -> dict[str, Any]:
     for name in TIME_FIELDS:
         if name in found and sources.of[name].endswith("_ms") and isinstance(found[name], (int, float)):
             found[name] = found[name] / 1000
-    if not sources.claimed and is_label(found.get("speaker_id")):
+    if not sources.is_person(found.get("speaker_id")):
         found["speaker_id"] = None
     return found
 
@@ -190,7 +204,17 @@ def is_label(speaker: Any) -> bool:
         >>> [is_label(name) for name in ("SPEAKER_00", "spk1", "N/A", "EN_B00000_S00000", "p225", 7)]
         [True, True, True, False, False, False]
     """
-    return isinstance(speaker, str) and bool(_LABEL.fullmatch(speaker) or _NOBODY.fullmatch(speaker))
+    return (isinstance(speaker, str) and bool(_LABEL.fullmatch(speaker))) or is_nobody(speaker)
+
+
+def is_nobody(speaker: Any) -> bool:
+    """Tell whether a name stands for nobody.
+
+    Example:
+        >>> [is_nobody(name) for name in ("unknown", "None", "N/A", "SPEAKER_00", "ann", None)]
+        [True, True, True, False, False, False]
+    """
+    return isinstance(speaker, str) and _NOBODY.fullmatch(speaker) is not None
 
 
 def local_speaker(label: str, channel: str | None, audio_id: str | None) -> str | None:

@@ -19,14 +19,15 @@ import numpy.typing as npt
 from curator_audio.errors import RecordError
 from curator_audio.stages.speech.foreign_fields import NAMES, Sources, sources_of, taken
 from curator_audio.stages.speech.segments import METADATA_FIELDS, foreign_segment, id_in, name_in, sound_of
-from curator_audio.stages.speech.sound import Samples, audio_field, decode_sound, repaired
+from curator_audio.stages.speech.sound import MAX_PEAK, Samples, audio_field, decode_sound, repaired
+from curator_audio.storage.limits import MAX_HEADER_BYTES, MAX_UNPACKED_BYTES
 from curator_audio.storage.names import short_name
 from curator_audio.storage.valid_text import decoded_utf8
 from curator_audio.tasks import Record
 
 WHOLE_ID = "whole_segment_id"
 """The array with a segment's id in files whose name had to be shortened, which no file of others has."""
-MAX_BYTES = 2**30  # of the arrays of one segment, unpacked
+_END_OF_ZIP = b"PK\x05\x06"
 _INDEX = re.compile(r"_seg_(\d+)\Z")
 
 
@@ -144,8 +145,7 @@ def with_codes(data: bytes, codes: Sequence[int] | None) -> bytes:
     """
     array = _codes_array(codes)
     file = io.BytesIO()
-    with _as_npz("it"), zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(file, "w") as after:
-        _check_size(before)
+    with _as_npz("it"), _opened(data) as before, zipfile.ZipFile(file, "w") as after:
         for member in before.infolist():
             if member.filename != "codes.npy":
                 with before.open(member) as source, after.open(copy.copy(member), "w") as target:
@@ -170,7 +170,7 @@ def with_codes_of(before: bytes, data: bytes) -> bytes:
 
 
 def _sound_checksum(data: bytes) -> tuple[int, int]:
-    with zipfile.ZipFile(io.BytesIO(data)) as file:
+    with _opened(data) as file:
         member = file.getinfo("audio.npy")
         return member.CRC, member.file_size
 
@@ -212,8 +212,7 @@ class _Arrays:
 
     def __init__(self, data: bytes) -> None:
         with _as_npz("it"):
-            self._file = zipfile.ZipFile(io.BytesIO(data))
-            _check_size(self._file)
+            self._file = _opened(data)
         self.names = {name.removesuffix(".npy"): name for name in self._file.namelist() if name.endswith(".npy")}
 
     def __enter__(self) -> _Arrays:
@@ -246,9 +245,11 @@ class _Arrays:
         """The array, or None where there is none or it holds objects."""
         if name not in self.names:
             return None
-        with _as_npz(f"'{name}'"), self._file.open(self.names[name]) as member:
+        with _as_npz(f"'{name}'"):
+            file = io.BytesIO(self._file.read(self.names[name]))
+            _check_header(file)
             try:
-                array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+                array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
                 return array
             except ValueError as error:
                 if "allow_pickle" in str(error):
@@ -267,10 +268,34 @@ def _as_npz(what: str) -> Iterator[None]:
         raise RecordError("not_npz", f"{what} cannot be read as .npz: {error or type(error).__name__}") from None
 
 
-def _check_size(file: zipfile.ZipFile) -> None:
+def _opened(data: bytes) -> zipfile.ZipFile:
+    """The members of an ``.npz`` file, none of them unpacked.
+
+    Raises:
+        RecordError: it would unpack to more than it may (``too_large``).
+        zipfile.BadZipFile: it is none.
+    """
+    end = data.rfind(_END_OF_ZIP)
+    num_bytes = int.from_bytes(data[end + 12 : end + 16], "little") if end >= 0 else 0
+    if num_bytes > MAX_HEADER_BYTES:
+        raise RecordError("too_large", f"its list of arrays has {num_bytes} bytes, more than {MAX_HEADER_BYTES}")
+    file = zipfile.ZipFile(io.BytesIO(data))
     num_bytes = sum(member.file_size for member in file.infolist())
-    if num_bytes > MAX_BYTES:
-        raise RecordError("too_large", f"its arrays have {num_bytes} bytes unpacked, more than {MAX_BYTES}")
+    if num_bytes > MAX_UNPACKED_BYTES:
+        raise RecordError("too_large", f"its arrays have {num_bytes} bytes unpacked, more than {MAX_UNPACKED_BYTES}")
+    return file
+
+
+def _check_header(file: io.BytesIO) -> None:
+    """Check that an array is no larger than what there is of it: NumPy makes room for what its header says."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    num_bytes = math.prod(shape) * dtype.itemsize
+    there = len(file.getbuffer()) - file.tell()
+    file.seek(0)
+    if min(shape, default=0) < 0 or (num_bytes != there and not dtype.hasobject):
+        raise ValueError(f"its header tells of {num_bytes} bytes of {dtype} {shape}, and there are {there}")
 
 
 def _add(archive: zipfile.ZipFile, name: str, value: Any) -> None:
@@ -287,12 +312,21 @@ def _samples(array: npt.NDArray[Any]) -> tuple[Samples, int]:
         raise RecordError("wrong_type", f"'audio' is {array.dtype} of shape {array.shape}; mono samples are needed")
     if not mono.size:
         raise RecordError("empty_audio", "'audio' has no samples")
+    if mono.size > MAX_UNPACKED_BYTES // 4:
+        raise RecordError("too_large", f"'audio' has {mono.size} samples, more than {MAX_UNPACKED_BYTES // 4}")
     if mono.dtype.kind == "i":
+        peak = int(np.abs(mono.astype(np.float64)).max())
+        if mono.itemsize > 2 and 0 < peak <= 2**15:
+            found = f"'audio' is {array.dtype} and reaches {peak}, which would be silence"
+            raise RecordError("out_of_range", f"{found}; save samples of 16 bits as int16")
         mono = mono / -float(np.iinfo(mono.dtype).min)
     with np.errstate(over="ignore"):
-        samples, num_bad = repaired(mono.astype(np.float32))
+        samples, num_bad = repaired(mono.astype(np.float32, copy=False))
     if num_bad == samples.size:
         raise RecordError("no_audio", f"none of the {num_bad} samples of 'audio' is a number that sound has")
+    if (loudest := float(np.abs(samples).max())) > MAX_PEAK:
+        found = f"'audio' is {array.dtype} and reaches {loudest:g}"
+        raise RecordError("out_of_range", f"{found}; floats go from -1 to 1, save samples of 16 bits as int16")
     return samples, num_bad
 
 

@@ -14,6 +14,7 @@ from curator_audio.stages.speech.foreign_fields import Sources
 from curator_audio.stages.speech.npz import index_of, kinds_of_npz, npz_sources, record_of_npz, recording_of
 from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage
 from curator_audio.storage.ledger import LedgerEntry, relative_to
+from curator_audio.storage.limits import MAX_RECORD_BYTES
 from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
@@ -47,6 +48,7 @@ class NpzReaderStage(SegmentTreeReaderStage):
     name = "npz_reader"
     version = 2
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
+    _has_large: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,7 +67,8 @@ class NpzReaderStage(SegmentTreeReaderStage):
         yield from super().partitions(done)
 
     def kinds_in(self, path: str) -> dict[str, str]:
-        return kinds_of_npz(self.storage.read(path), self.fields)
+        self._check_size(path)
+        return kinds_of_npz(self.tree.read(path), self.fields)
 
     def sources_in(self, kinds: Mapping[str, str]) -> Sources:
         return npz_sources(kinds, self.fields)
@@ -81,6 +84,7 @@ class NpzReaderStage(SegmentTreeReaderStage):
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
         keys = sorted(task.keys, key=self.order_of)
+        self._has_large = task.end > MAX_RECORD_BYTES  # of which each file need not be asked otherwise
         for batch in segment_batches(self._records(task.source_path, keys), task.source_path):
             paths = [join(task.source_path, keys[number]) for number in batch.offsets]
             yield AudioBatch(batch.records, batch.source_path, paths=paths)
@@ -89,9 +93,9 @@ class NpzReaderStage(SegmentTreeReaderStage):
         """The record of each file that has one, with the file's number."""
         for begin in range(0, len(keys), READ_AT_ONCE):
             paths = [join(folder, key) for key in keys[begin : begin + READ_AT_ONCE]]
-            for number, (path, data) in enumerate(zip(paths, self.storage.each(self._read, paths)), begin):
+            for number, (path, data) in enumerate(zip(paths, self.tree.each(self._read, paths)), begin):
                 try:
-                    if isinstance(data, AccessError):
+                    if not isinstance(data, bytes):
                         raise data
                     channel = self._channels.name_of(_folder_name(keys[number])) or None
                     segment = record_of_npz(data, _stem(keys[number]), channel, self.sample_rate, self.fields)
@@ -104,11 +108,17 @@ class NpzReaderStage(SegmentTreeReaderStage):
                 told = segment.record["audio_id"] if segment.record["audio_id"] != name else None
                 yield self.checked(segment.record, segment.values, segment.sources, told), number
 
-    def _read(self, path: str) -> bytes | AccessError:
+    def _read(self, path: str) -> bytes | AccessError | RecordError:
         try:
-            return self.storage.read(path)
-        except AccessError as error:  # it has gone since the folder was listed
+            if self._has_large:
+                self._check_size(path)
+            return self.tree.read(path)
+        except (AccessError, RecordError) as error:  # it has gone since the folder was listed, or is a link
             return error
+
+    def _check_size(self, path: str) -> None:
+        if (num_bytes := self.storage.info(path).num_bytes) > MAX_RECORD_BYTES:
+            raise RecordError("too_large", f"it has {num_bytes} bytes, more than {MAX_RECORD_BYTES}")
 
     def _check_names(self, keys: Iterable[str]) -> None:
         """Segments are told apart by channel and name.

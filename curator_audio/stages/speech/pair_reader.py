@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -12,12 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from loguru import logger
 
-from curator_audio.errors import ConfigurationError, StorageError
+from curator_audio.errors import ConfigurationError, RecordError, StorageError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.io.parquet_rows import without_invalid_text
+from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.source import SourceStage
-from curator_audio.stages.speech.foreign_fields import is_label, local_speaker
+from curator_audio.stages.speech.foreign_fields import Sources, local_speaker
 from curator_audio.stages.speech.pairs import PAIR_FIELDS, SHARED_FIELDS, SIDE_FIELDS, drawn_pairs
 from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.parquet_reader import SegmentParquetReaderStage
@@ -31,6 +33,7 @@ NEEDED_COLUMNS = ("speaker_id", *SIDE_FIELDS)
 KNOWN_BY = ("speaker_id", "channel", "audio_id")
 """The columns that tell one speaker from another; the last one where speakers are those of a diarization."""
 ROWS_AT_ONCE = 1024
+SPEAKERS_AT_ONCE = 2**16
 PAIRS_AT_ONCE = 500
 
 
@@ -157,26 +160,38 @@ class PairReaderStage(SourceStage[AudioBatch]):
 
     def _speakers(self, path: str) -> list[Speakers]:
         """The speakers of the rows of a shard, in pieces."""
-        import pyarrow.parquet
+        with self._opened(path) as shard:
+            columns = SegmentColumns(shard.schema, self.fields)
+            for name in NEEDED_COLUMNS:
+                if name not in columns.sources.of:
+                    raise ConfigurationError(
+                        f"{path} has no column '{self.fields.get(name, name)}', only "
+                        f"{', '.join(columns.kinds)}; pairs need {', '.join(NEEDED_COLUMNS)}, and "
+                        f"'fields={{{name}: NAME}}' says which one is the {name}"
+                    )
+            _as_segments(columns.of(shard.schema.empty_table(), NEEDED_COLUMNS))
+            known_by = KNOWN_BY[: 2 if columns.sources.claimed else 3]
+            return [
+                _speakers_in(_as_segments(columns.of(batch, known_by)), columns.sources)
+                for group in range(shard.metadata.num_row_groups)
+                for batch in shard.batches(group, columns.columns(known_by), SPEAKERS_AT_ONCE)
+            ]
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[ParquetShard]:
+        """A shard, to be read in the block.
+
+        Raises:
+            ConfigurationError: it is none, or more than memory should hold.
+        """
+        import pyarrow
 
         try:
-            with self.storage.open(path, reads_ahead=False) as file:
-                shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
-                columns = SegmentColumns(shard.schema_arrow, self.fields)
-                for name in NEEDED_COLUMNS:
-                    if name not in columns.sources.of:
-                        raise ConfigurationError(
-                            f"{path} has no column '{self.fields.get(name, name)}', only "
-                            f"{', '.join(columns.kinds)}; pairs need {', '.join(NEEDED_COLUMNS)}, and "
-                            f"'fields={{{name}: NAME}}' says which one is the {name}"
-                        )
-                _as_segments(columns.of(shard.schema_arrow.empty_table(), NEEDED_COLUMNS))
-                known_by = KNOWN_BY[: 2 if columns.sources.claimed else 3]
-                batches = shard.iter_batches(columns=columns.columns(known_by), use_threads=False)
-                tables = (_as_segments(columns.of(batch, known_by)) for batch in batches)
-                return [_speakers_in(table, columns.sources.claimed) for table in tables]
-        except pyarrow.ArrowException as error:
-            raise ConfigurationError(f"{path} cannot be read as a shard of segments: {error}; remove it") from None
+            with self._shards.tree.open(path, reads_ahead=False) as file:
+                yield ParquetShard(file)
+        except (pyarrow.ArrowException, RecordError) as error:
+            reason = error.message if isinstance(error, RecordError) else str(error)
+            raise ConfigurationError(f"{path} cannot be read as a shard of segments: {reason}; remove it") from None
 
     def _batches(self, speakers: Iterable[str], index: SpeakerIndex) -> Iterator[list[str]]:
         batch: list[str] = []
@@ -217,9 +232,9 @@ class PairReaderStage(SourceStage[AudioBatch]):
         segments: dict[str, list[_Segment]] = {speaker: [] for speaker in task.keys}
         for shard, rows in json.loads(task.data or b"{}").items():
             path = join(task.source_path, shard)
-            for numbers, table, is_claimed in self._pieces(path, rows, dict.fromkeys((*NEEDED_COLUMNS, *KNOWN_BY))):
+            for numbers, table, sources in self._pieces(path, rows, dict.fromkeys((*NEEDED_COLUMNS, *KNOWN_BY))):
                 lengths = pyarrow.compute.list_value_length(table["codes"])
-                keys, of_row = _speakers_in(table, is_claimed)
+                keys, of_row = _speakers_in(table, sources)
                 columns = [table[name] for name in ("segment_id", "text", "duration_sec")]
                 values = zip(numbers, of_row.tolist(), *(column.to_pylist() for column in [*columns, lengths]))
                 for row, speaker_number, segment_id, text, duration, num_codes in values:
@@ -264,20 +279,17 @@ class PairReaderStage(SourceStage[AudioBatch]):
         ]
         return pyarrow.concat_tables(pieces, promote_options="default").combine_chunks() if pieces else None
 
-    def _pieces(self, path: str, rows: list[int], names: Iterable[str]) -> Iterator[tuple[list[int], Any, bool]]:
+    def _pieces(self, path: str, rows: list[int], names: Iterable[str]) -> Iterator[tuple[list[int], Any, Sources]]:
         """Rows of a shard, some at a time, with their numbers; fields that it lacks are left out.
 
-        With them comes whether the user has said who the speakers are, as ``Sources.claimed`` has it.
+        With them comes where the fields are from, which tells who the speakers are.
         """
-        import pyarrow.parquet
-
-        with self.storage.open(path, reads_ahead=False) as file:
-            shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
-            columns = SegmentColumns(shard.schema_arrow, self.fields)
+        with self._opened(path) as shard:
+            columns = SegmentColumns(shard.schema, self.fields)
             num_read = 0
             for numbers, table in _rows_of(shard, rows, columns.columns(names)):
                 num_read += len(numbers)
-                yield numbers, _as_segments(columns.of(table, names)), columns.sources.claimed
+                yield numbers, _as_segments(columns.of(table, names)), columns.sources
             if num_read < len(rows):
                 raise StorageError(_changed(path))
 
@@ -297,11 +309,11 @@ def _rows_of(shard: Any, rows: list[int], columns: list[str]) -> Iterator[tuple[
 
     wanted = np.array(rows)
     first = 0
-    for index in range(shard.num_row_groups):
+    for index in range(shard.metadata.num_row_groups):
         after = first + shard.metadata.row_group(index).num_rows
         if np.searchsorted(wanted, first) < np.searchsorted(wanted, after):
             position = first
-            for batch in shard.iter_batches(ROWS_AT_ONCE, [index], columns=columns, use_threads=False):
+            for batch in shard.batches(index, columns, ROWS_AT_ONCE):
                 chosen = wanted[np.searchsorted(wanted, position) : np.searchsorted(wanted, position + len(batch))]
                 if len(chosen):
                     yield chosen.tolist(), pyarrow.Table.from_batches([batch]).take(chosen - position)
@@ -309,7 +321,7 @@ def _rows_of(shard: Any, rows: list[int], columns: list[str]) -> Iterator[tuple[
         first = after
 
 
-def _speakers_in(table: Any, is_claimed: bool) -> Speakers:
+def _speakers_in(table: Any, sources: Sources) -> Speakers:
     """The speakers of a table's rows; a label of a diarization is one of its recording, if not said to be more."""
     import pyarrow
 
@@ -318,11 +330,12 @@ def _speakers_in(table: Any, is_claimed: bool) -> Speakers:
         return table[name].combine_chunks() if there else pyarrow.nulls(len(table), pyarrow.string())
 
     speakers, channels = rows("speaker_id"), rows("channel")
-    if not is_claimed:
+    speakers = speakers.dictionary_encode()
+    if not all(map(sources.is_person, speakers.dictionary.to_pylist())):
         those = zip(*(column.to_pylist() for column in (speakers, channels, rows("audio_id"))))
-        names = [local_speaker(name, *where) if is_label(name) else name for name, *where in those]
-        speakers = pyarrow.array(names, pyarrow.string())
-    return speakers_of(speakers.dictionary_encode(), channels.dictionary_encode())
+        names = [name if sources.is_person(name) else local_speaker(name, *where) for name, *where in those]
+        speakers = pyarrow.array(names, pyarrow.string()).dictionary_encode()
+    return speakers_of(speakers, channels.dictionary_encode())
 
 
 def _lacking(speaker: str, segment_id: str | None, text: str | None, num_codes: int | None) -> str:

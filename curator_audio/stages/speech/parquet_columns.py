@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from curator_audio.stages.speech.foreign_fields import Sources, sources_of
+from curator_audio.stages.speech.foreign_fields import sources_of
 from curator_audio.stages.speech.segments import TIME_FIELDS
 
 JSON_COLUMN = "json"
 """The column in which ``datasets`` puts what the ``.json`` files of a WebDataset hold, as a struct."""
+MAX_LABEL_LENGTH = 1000
+"""Of a name that stands for a number in any of many rows."""
 
 
 class SegmentColumns:
@@ -43,7 +46,7 @@ class SegmentColumns:
         self.sources = sources_of(self.kinds, mapping)
         if wanted is not None:
             of = {name: self.sources.of[name] for name in wanted if name in self.sources.of}
-            self.sources = Sources(of, (), self.sources.claimed)
+            self.sources = replace(self.sources, of=of, not_taken=())
 
     def columns(self, wanted: Iterable[str] | None = None) -> list[str]:
         """Return the columns to read for some fields, or for all that are there."""
@@ -95,6 +98,10 @@ def _kind(of_type: Any) -> str:
     return "sound" if is_sound else "other"
 
 
+def _is_name(label: Any) -> bool:
+    return isinstance(label, str) and len(label) <= MAX_LABEL_LENGTH
+
+
 def _class_labels(schema: Any) -> dict[str, list[str]]:
     """The names that stand for the numbers of a column, where ``datasets`` has noted them."""
     try:
@@ -102,4 +109,4 @@ def _class_labels(schema: Any) -> dict[str, list[str]]:
         found = {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
-    return {name: names for name, names in found.items() if all(isinstance(label, str) for label in names)}
+    return {name: names for name, names in found.items() if all(map(_is_name, names))}

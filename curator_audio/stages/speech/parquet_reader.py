@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from curator_audio.errors import AccessError, RecordError
 from curator_audio.stages.io.parquet_errors import as_parquet
-from curator_audio.stages.io.parquet_rows import rows_of
+from curator_audio.stages.io.parquet_shard import ParquetShard, usable_rows
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.foreign_fields import Sources
 from curator_audio.stages.speech.parquet_columns import SegmentColumns
@@ -26,9 +26,9 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
 
     Columns are found by the names they have in known datasets, and by those that ``fields`` gives; those that are no
     fields of a segment are left out and named, fields without a column are None, and a row without a name is named
-    after its shard and its number. A file that is not Parquet, or has neither sound, text nor codes, is quarantined,
-    and so is a row with text that is not UTF-8. A value of another kind than its field is taken for absent and counted
-    (``optional_fields_ignored``).
+    after its shard and its number. A file that is not Parquet, has neither sound, text nor codes, or unpacks to more
+    than memory should hold (``ParquetShard``), is quarantined, and so is a row with text that is not UTF-8. A value of
+    another kind than its field is taken for absent and counted (``optional_fields_ignored``).
 
     Args:
         input_path: the folder or prefix, or a single shard; a local path or any fsspec URL.
@@ -54,10 +54,8 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
         check_columns(self.columns)
 
     def kinds_in(self, path: str) -> dict[str, str]:
-        import pyarrow.parquet
-
-        with self.storage.open(path, reads_ahead=False) as file, as_parquet():
-            return SegmentColumns(pyarrow.parquet.read_schema(file), self.fields).kinds
+        with self.tree.open(path, reads_ahead=False) as file, as_parquet():
+            return SegmentColumns(ParquetShard(file).schema, self.fields).kinds
 
     def sources_in(self, kinds: Mapping[str, str]) -> Sources:
         sources = super().sources_in(kinds)
@@ -73,12 +71,10 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
             yield from segment_batches(((record, -1) for record in self._records(path, stem)), path)
 
     def _records(self, path: str, stem: str) -> Iterator[Record]:
-        import pyarrow.parquet
-
         try:
-            with self.storage.open(path, reads_ahead=False) as file, as_parquet():
-                shard = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
-                columns = SegmentColumns(shard.schema_arrow, self.fields, self.columns)
+            with self.tree.open(path, reads_ahead=False) as file, as_parquet():
+                shard = ParquetShard(file)
+                columns = SegmentColumns(shard.schema, self.fields, self.columns)
                 if not {"audio", "text", "codes"}.intersection(columns.sources.of):
                     there = ", ".join(columns.kinds)
                     raise RecordError(
@@ -95,8 +91,8 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
         except (RecordError, AccessError) as error:
             self.set_aside(path, error)
 
-    def _rows(self, shard: Any, columns: SegmentColumns) -> Iterator[Record | RecordError]:
+    def _rows(self, shard: ParquetShard, columns: SegmentColumns) -> Iterator[Record | RecordError]:
         names = columns.columns()
-        for group in range(shard.num_row_groups):  # one after the other: pre_buffer holds what it was asked for
-            for batch in shard.iter_batches(ROWS_AT_ONCE, [group], names, use_threads=False):
-                yield from rows_of(columns.of(batch))
+        for group in range(shard.metadata.num_row_groups):  # one by one: what is read at once of it, pyarrow holds
+            for batch in shard.batches(group, names, ROWS_AT_ONCE):
+                yield from usable_rows(columns.of(batch))

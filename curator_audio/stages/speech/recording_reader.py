@@ -139,7 +139,12 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
     def _recordings(self) -> Iterator[tuple[Partition, str | RecordError]]:
         """A partition a line, its version that of the line alone, and the path of its audio, or why it has none."""
         for piece in super().partitions():
-            lines = self._lines(piece)
+            try:
+                lines = self._lines(piece)
+            except RecordError:  # it is a link that leads elsewhere: for a worker to tell of
+                piece.name = slug_of(f"{piece.source_path}#link")
+                yield piece, ""
+                continue
             for start, data in lines:
                 line = data.removeprefix(BYTE_ORDER_MARK) if start == 0 else data
                 if not line or line.isspace():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from loguru import logger
-
 from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.speech.decode import Recording
 from curator_audio.stages.speech.sound_options import CONTAINER
@@ -27,31 +25,29 @@ def report_recording(stage: ProcessingStage[Any, Any], path: str, recording: Rec
 def report_findings(stage: ProcessingStage[Any, Any], path: str, recording: Recording) -> None:
     """Count what was found in a recording, and warn of it, each kind in one line."""
     timeline = recording.timeline
-    found = {
+    amounts = {
         "bad_samples": recording.num_bad_samples,
-        "recordings_with_wrong_headers": bool(recording.wrong_header),
-        "recordings_broken_off": bool(recording.broken_off),
-        "recordings_with_gaps": bool(timeline.num_faults),
         "gap_duration": timeline.gap_sec,
         "overlap_duration": timeline.overlap_sec,
-        "recordings_of_opposite_phase": bool(recording.opposite_phase_sec),
-        "recordings_of_several_tracks": bool(recording.tracks),
     }
-    stage.log_metrics({name: value for name, value in found.items() if value})
+    stage.log_metrics({name: amount for name, amount in amounts.items() if amount})
     if recording.wrong_header:
-        logger.warning(f"{path}: {recording.wrong_header}")
+        stage.warn_and_count("recordings_with_wrong_headers", f"{path}: {recording.wrong_header}")
     if recording.broken_off:
         duration = recording.num_samples / recording.sample_rate
-        logger.warning(f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used")
+        message = f"{path} breaks off after {duration:.1f} s: {recording.broken_off}; what is there is used"
+        stage.warn_and_count("recordings_broken_off", message)
     if timeline.num_faults:
-        logger.warning(f"{path} {_told(recording, stage.name)}")
+        stage.warn_and_count("recordings_with_gaps", f"{path} {_told(recording, stage.name)}")
     if recording.opposite_phase_sec:
-        logger.warning(
+        stage.warn_and_count(
+            "recordings_of_opposite_phase",
             f"{path} has channels of opposite phase for {recording.opposite_phase_sec:.1f} s, which cancel each other "
-            f"in a mix; one of them is taken there ({stage.name}'s channel=left or channel=right takes one throughout)"
+            f"in a mix; one of them is taken there ({stage.name}'s channel=left or channel=right takes one throughout)",
         )
     if recording.tracks:
-        logger.warning(f"{path} has several audio tracks: {recording.tracks}; {stage.name}'s audio_track takes another")
+        message = f"{path} has several audio tracks: {recording.tracks}; {stage.name}'s audio_track takes another"
+        stage.warn_and_count("recordings_of_several_tracks", message)
 
 
 def _told(recording: Recording, stage: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from curator_audio.stages.speech.sound import Samples
+from curator_audio.stages.speech.sound import Samples, check_rate
 
 QUALITY = "HQ"
 """soxr's name for its high quality: 20 bits, enough for 16-bit audio."""
@@ -23,6 +23,9 @@ def resampled(blocks: Iterable[Samples], source_rate: int, sample_rate: int) -> 
         source_rate: their rate in Hz.
         sample_rate: the wanted rate in Hz; where it is the same, blocks pass as they are.
 
+    Raises:
+        RecordError: no sound has the rate ``source_rate``.
+
     Example:
         >>> blocks = [np.zeros(30000, np.float32), np.zeros(18000, np.float32)]
         >>> sum(len(block) for block in resampled(blocks, 48000, 16000))
@@ -33,6 +36,7 @@ def resampled(blocks: Iterable[Samples], source_rate: int, sample_rate: int) -> 
         return
     import soxr
 
+    check_rate(source_rate)
     stream, nothing = None, np.zeros(0, np.float32)
     for block in blocks:
         if stream is None:

@@ -12,6 +12,7 @@ from curator_audio.stages.fields import Fields
 from curator_audio.stages.optional import as_text
 from curator_audio.stages.parameters import check_flag, check_number
 from curator_audio.stages.speech.cutting import CuttingStage, Span, sample_index
+from curator_audio.stages.speech.foreign_fields import is_nobody
 from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_FIELDS, id_in, segment_record
 from curator_audio.stages.speech.sound import Samples, audio_field
 from curator_audio.stages.times import END_OF_RECORDING, is_time
@@ -34,12 +35,14 @@ class SegmenterStage(CuttingStage):
     ``end`` in seconds (``skipped_invalid``), of ``no-speaker`` or without a speaker (``skipped_no_speaker``), without
     text (``skipped_no_text``), from before the start of the recording or ending before it begins
     (``skipped_negative``), without a single sample (``skipped_empty``), ``skipped_too_short``, ``skipped_too_long``,
-    ending more than ``end_tolerance`` after the recording does (``skipped_beyond_end``), and a ``skipped_silent`` one.
+    ending more than ``end_tolerance`` after the recording does (``skipped_beyond_end``), a ``skipped_silent`` one,
+    and one with floats of another scale, above 16 times full scale (``skipped_out_of_range``).
 
     One that ends a little after the recording is clipped to its end (``clipped_at_end``), unless the recording breaks
     off there; it must be long enough then, and no longer than ``max_duration``. An ``end`` of -1 is that of the
     recording. A text (of the segment, its speaker, its language …) that is neither a text nor a number is taken for
-    absent and counted (``optional_fields_ignored``).
+    absent and counted (``optional_fields_ignored``). Who is called ``unknown``, ``N/A`` or the like has no
+    ``speaker_id``.
 
     A recording of which nothing can be decoded is quarantined. Of one that breaks off half-way the segments up to
     there are made; it is counted in ``recordings_broken_off``, and a warning names it. Warnings and counts also tell of
@@ -169,7 +172,7 @@ class SegmenterStage(CuttingStage):
         recording = id_in(entry["channel"], audio_id)  # also where a segment has a channel of its own
         segment_id = f"{recording}_seg_{index}"
         metadata = {name: _own(segment, entry, name) for name in METADATA_FIELDS}
-        metadata["speaker_id"] = metadata["speaker_id"] or f"{recording}/{segment['speaker']}"
+        metadata["speaker_id"] = _speaker_id(metadata["speaker_id"], as_text(segment.get("speaker")), recording)
         duration = len(samples) / self.sample_rate
         self.log_metric("segments", 1)
         self.log_metric("segment_duration", duration)
@@ -191,6 +194,13 @@ def _is_open(segment: Record) -> bool:
     """Whether a segment goes to the end of the recording, wherever that is."""
     is_open: bool = segment["end"] == END_OF_RECORDING
     return is_open
+
+
+def _speaker_id(known: str | None, label: str | None, recording: str) -> str | None:
+    """Who speaks: one known beyond the recording, or one of a label in it; several may be called nobody."""
+    if known and not is_nobody(known):
+        return known
+    return f"{recording}/{label}" if label and not is_nobody(label) else None
 
 
 def _own(segment: Record, entry: Record, name: str) -> str | None:

@@ -10,12 +10,31 @@ import numpy.typing as npt
 
 from curator_audio.errors import RecordError
 from curator_audio.stopping import held_back
+from curator_audio.storage.limits import MAX_UNPACKED_BYTES
 
 Samples = npt.NDArray[np.float32]
 """Mono samples between -1 and 1, of shape (num_samples,)."""
 
 MAX_SAMPLE = 1e9
 """Where full scale is 1: what a float file holds beyond it is no sound."""
+
+
+MAX_PEAK = 16.0
+"""A louder piece (24 dB above full scale) is on another scale, as where samples of 16 bits were saved as floats; it
+would become a square wave."""
+SAMPLE_RATES = (1000, 1_000_000)
+"""The lowest and the highest rate in Hz of a sound; a header may tell of any, and a second at 1 Hz become 16,000."""
+
+
+def check_rate(sample_rate: int) -> None:
+    """Check that a sound has a rate in Hz that sounds have.
+
+    Raises:
+        RecordError: it has not.
+    """
+    low, high = SAMPLE_RATES
+    if not low <= sample_rate <= high:
+        raise RecordError("unreadable_audio", f"its sample rate is {sample_rate} Hz; it takes {low} to {high}")
 
 
 def repaired(samples: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
@@ -63,7 +82,7 @@ def decode_sound(data: bytes) -> tuple[Samples, int]:
     """The samples of a short sound file in memory, mixed to mono, and their rate in Hz.
 
     Raises:
-        RecordError: it cannot be decoded.
+        RecordError: it cannot be decoded, or would be too large.
 
     Example:
         >>> samples, sample_rate = decode_sound(encode_flac(np.full(160, 0.5, np.float32), 16000))
@@ -73,8 +92,13 @@ def decode_sound(data: bytes) -> tuple[Samples, int]:
     import soundfile
 
     try:
-        with held_back():
-            samples, sample_rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+        with held_back(), soundfile.SoundFile(io.BytesIO(data)) as file:
+            num_bytes = 4 * file.frames * file.channels
+            if num_bytes > MAX_UNPACKED_BYTES:
+                message = f"its {file.frames} samples of {file.channels} channels take {num_bytes} bytes"
+                raise RecordError("too_large", f"{message}, more than {MAX_UNPACKED_BYTES}")
+            check_rate(file.samplerate)
+            samples, sample_rate = file.read(dtype="float32", always_2d=True), file.samplerate
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise RecordError("unreadable_audio", f"the audio cannot be decoded: {error}") from None
     mono: Samples = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)

@@ -54,6 +54,7 @@ class Timeline:
         faults: the first three of them.
         num_faults: how many there are.
         gap_sec, overlap_sec: how long they are in all, late starts among the gaps; jumps of the clock are neither.
+        late_sec: how late the sound starts.
         jump_sec: by how much the clock jumped ahead in all.
 
     Example:
@@ -68,7 +69,7 @@ class Timeline:
     def __init__(self) -> None:
         self.faults: list[Fault] = []
         self.num_faults = 0
-        self.gap_sec = self.overlap_sec = self.jump_sec = 0.0
+        self.gap_sec = self.overlap_sec = self.late_sec = self.jump_sec = 0.0
         self._tick_sec: float | None = None
         self._late_sec = 0.0
         self._start: int | None = None  # the first timestamp of the clock
@@ -161,5 +162,6 @@ class Timeline:
             self.overlap_sec += length_sec
         else:
             self.gap_sec += length_sec
+            self.late_sec += length_sec * (kind == LATE_START)
         self._pending += num_samples
         self._anchor_sec += num_samples / self._rate

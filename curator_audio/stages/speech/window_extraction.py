@@ -40,7 +40,8 @@ class WindowExtractionStage(CuttingStage):
     Skipped and counted, each as the first of these that it is: a window that is not an object with timed ``segments``
     (``skipped_invalid``), from before the start of the recording or ending before it begins (``skipped_negative``),
     without a single sample (``skipped_empty``), ending more than ``end_tolerance`` after the recording does
-    (``skipped_beyond_end``), and a ``skipped_silent`` one.
+    (``skipped_beyond_end``), a ``skipped_silent`` one, and one with floats of another scale, above 16 times full scale
+    (``skipped_out_of_range``).
 
     One that ends a little after the recording is clipped to its end, and so are its segments (``clipped_at_end``),
     unless the recording breaks off there. An ``end`` of -1 is that of the recording. A text or speaker of a segment, or
@@ -123,6 +124,11 @@ class WindowExtractionStage(CuttingStage):
             self.log_metric("recordings_without_windows", 1)
             return
         spans = self._spans(entry, windows)
+        met: set[Any] = set()  # windows overlap, and a segment is in many of them
+        for index in spans:
+            segments = [self.readable(one, SEGMENT_TEXTS, met) for one in windows[index]["segments"]]
+            windows[index] = {**windows[index], "segments": segments}
+        entry[self.windows_field] = windows
         yield from self.pieces(entry, spans, {index for index in spans if _times(windows[index])[1] == math.inf})
 
     def _windows(self, record: Record) -> list[Any]:
@@ -134,7 +140,7 @@ class WindowExtractionStage(CuttingStage):
         windows = record[self.windows_field]
         if not isinstance(windows, list):
             raise RecordError("wrong_type", f"{self.windows_field} is {windows!r:.80}; give a list of windows")
-        return windows
+        return list(windows)
 
     def _spans(self, entry: Record, windows: list[Any]) -> dict[int, Span]:
         """The samples of every window that is not skipped for what its entry says, by its index."""
@@ -165,8 +171,10 @@ class WindowExtractionStage(CuttingStage):
         start, end = _times(window)
         if recording_end is not None:
             end = recording_end
-        readable = [self.readable(segment, SEGMENT_TEXTS) for segment in window["segments"]]
-        segments = [_within(one, _speaker_id(one, recording), start, end, recording_end) for one in readable]
+        segments = [
+            _within(segment, _speaker_id(segment, recording), start, end, recording_end)
+            for segment in window["segments"]
+        ]
         speakers = list(dict.fromkeys(segment["speaker"] for segment in segments if segment["speaker"]))
         duration = len(samples) / self.sample_rate
         self.log_metrics({"windows": 1, "window_duration": duration})

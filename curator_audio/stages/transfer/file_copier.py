@@ -13,11 +13,12 @@ from curator_audio.errors import AccessError, ConfigurationError, RecordError, S
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.pace import Pace
 from curator_audio.stages.source import REPORTS
-from curator_audio.stages.transfer.checks import check_name, check_regular
+from curator_audio.stages.transfer.checks import check_name
 from curator_audio.stages.transfer.copying import Copying
 from curator_audio.stages.transfer.file_batch import FileBatch
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.ledger import LedgerPaths, relative_to
+from curator_audio.storage.links import check_regular
 from curator_audio.storage.names import MAX_KEY_BYTES, MAX_PATH_BYTES, short_key
 from curator_audio.storage.storage import FileInfo, Storage, is_local, join
 from curator_audio.tasks import Part
@@ -117,9 +118,9 @@ class FileCopierStage(WriterStage[FileBatch]):
                     except StorageError as error:
                         errors.append(error)
             except BaseException:
-                copying.stop()
                 for future in futures.values():
                     future.cancel()
+                copying.stop()  # what has begun, now that nothing more begins
                 raise
         return errors
 

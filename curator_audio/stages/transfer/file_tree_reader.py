@@ -103,13 +103,17 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
             if [file.path for file in files] == [self.input_path]:
                 folder, _, name = self.input_path.rpartition("/")
                 raise ConfigurationError(f"{self.input_path} is a file; give input_path={folder} and include={name}")
-            if self.num_of_runs:
-                logger.info(
-                    f"{self.num_of_runs} file(s) below {self.input_path} are left out: metrics.json, _ledger/ and "
-                    "quarantine/ tell of the run that wrote them, and hold for its folder only"
-                )
+            self._tell_left_out()
             self._listed = [self._behind_link(file) for file in files]
         return self._listed
+
+    def _tell_left_out(self) -> None:
+        """Say that what tells of earlier runs is not copied."""
+        if self.num_of_runs:
+            logger.info(
+                f"{self.num_of_runs} file(s) below {self.input_path} are left out: _ledger/, quarantine/ and reports "
+                "tell of the run that wrote them, and hold for its folder only"
+            )
 
     def _behind_link(self, file: FileInfo) -> FileInfo:
         """A link with size and version of what it leads to, where it was listed with its own."""

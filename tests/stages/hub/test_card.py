@@ -157,3 +157,47 @@ def test_columns_of_files_that_are_only_on_the_hub_stay() -> None:
     assert metadata(card_of(DESCRIPTION, before))["dataset_info"]["features"] == DESCRIPTION.features
     kept = metadata(card_of(replace(DESCRIPTION, has_unread_files=True), before))["dataset_info"]["features"]
     assert kept == [*(DESCRIPTION.features or []), {"name": "language", "dtype": "string"}]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a | b | c",
+        "a\n\n## Another heading\n\n---\nlicense: mit\n---",
+        "<script>alert(1)</script>",
+        "<!-- curator_audio: end -->",
+        "[text](https://example.org) ![image](x.png)",
+        "`code` ``` *bold* __strong__ ~~gone~~ $math$ @someone #1",
+        "www.example.org and https://example.org",
+        "\u202etxt.exe\x1b[2J\u2028- a list",
+        "x" * 5000,
+        "\ud800",
+    ],
+)
+def test_names_of_others_are_text_and_nothing_else(name: str) -> None:
+    figures = [("Segments", name, "1"), ("Segments", "segmenter", "2")]
+    description = replace(DESCRIPTION, pipeline=name, figures=figures)
+    card = card_of(description)
+    rows = [line for line in card.splitlines() if line.startswith("|")]
+    assert len(rows) == 7 and all(row.count("|") == 4 for row in rows)
+    assert card.count("\n---\n") == 1 and card.count(END) == 1 and "\n## " not in card
+    body = card.split(BEGIN)[1].split(END)[0]
+    assert not set(body) & set("<>[]*`~$@\u202e\x1b\u2028") and "www." not in body and "://" not in body
+    assert len(card) < 3000 and metadata(card) == metadata(card_of(DESCRIPTION))
+    assert card_of(description, card) == card  # the section is found again
+    card.encode()
+
+
+@pytest.mark.parametrize(
+    "name", ["a: b", "---", "a\n---\nlicense: mit", "'\"{}[]#&*!|>%@`", "\x00\x85\u2028", "no", "~"]
+)
+def test_columns_of_others_are_quoted(name: str) -> None:
+    pytest.importorskip("pyarrow")
+    described = replace(DESCRIPTION, features=[{"name": name, "dtype": "string"}], pretty_name=f"x {name}")
+    card = card_of(described)
+    from huggingface_hub import DatasetCard
+
+    data = DatasetCard(card).data.to_dict()
+    assert data["dataset_info"]["features"] == [{"name": name, "dtype": "string"}]
+    assert (data["license"], data["pretty_name"]) == ("cc-by-4.0", f"x {name}")
+    assert card_of(described, card) == card

@@ -151,18 +151,60 @@ def test_a_pipe_is_not_waited_for(root: Path) -> None:
     assert ids(read(reader_of(root, a="26-495"))["a"]) == [["26_495_000000", "26_495_000001"]]
 
 
-def test_what_a_link_leads_to_is_what_counts(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('{"entry_id": "a"}')
-    (root / "tree/1472/1438/link.json").symlink_to(tmp_path / "a.json")
-    (root / "tree/1472/1438/nowhere.json").symlink_to(tmp_path / "nowhere.json")
+def test_what_a_link_in_the_tree_leads_to_is_what_counts(root: Path) -> None:
+    target = root / "tree/1472/1437/other.txt"
+    target.write_text('{"entry_id": "a"}')
+    (root / "tree/1472/1438/link.json").symlink_to("../1437/other.txt")
     reader = reader_of(root, a="1472-1438")
     (partition,) = reader.partitions()
     before = reader.content_sha256(partition)
     assert [batch.num_items for batch in reader.process(partition)] == [2]
-    assert [bad.reason for bad in reader.observed.quarantined] == ["unreadable_file"]
-    (tmp_path / "a.json").write_text('{"entry_id": "b"}')
-    os.utime(tmp_path / "a.json", (0, 1_000_000_000))
+    assert reader.observed.quarantined == []
+    target.write_text('{"entry_id": "b"}')
+    os.utime(target, (0, 1_000_000_000))
     assert reader.content_sha256(partition) != before
+
+
+def test_nothing_is_read_that_lies_outside_of_the_tree(root: Path, tmp_path: Path) -> None:
+    """Nor put into the quarantine, where others may read it."""
+    (tmp_path / "secret").write_text("password")
+    folder = root / "tree/1472/1438"
+    for name, leads_to in {
+        "absolute": tmp_path / "secret",
+        "relative": "../../../../secret",
+        "hop": "hop2",
+        "list": root / "lists/a.txt",
+        "nowhere": "nothing",
+        "loop": "loop.json",
+        "folder": "../1437",
+        "pipe": "a-pipe",
+    }.items():
+        (folder / f"{name}.json").symlink_to(leads_to)
+    (folder / "hop2").symlink_to(tmp_path / "secret")
+    os.mkfifo(folder / "a-pipe")
+    reader = reader_of(root, a="1472-1438")
+    assert ids(read(reader)["a"]) == [["1472_1438_000000"]]
+    assert {os.path.basename(bad.source_path): bad.reason for bad in reader.observed.quarantined} == {
+        "absolute.json": "link_leaves_root",
+        "relative.json": "link_leaves_root",
+        "hop.json": "link_leaves_root",
+        "list.json": "link_leaves_root",
+        "nowhere.json": "broken_link",
+        "loop.json": "broken_link",
+        "folder.json": "link_to_folder",
+        "pipe.json": "not_a_file",
+    }
+    assert "password" not in repr(reader.observed.quarantined)
+
+
+def test_a_list_that_is_a_link_to_another_folder(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "passwd").write_text("root:x:0:0")
+    (root / "lists").mkdir(exist_ok=True)
+    (root / "lists/b.txt").symlink_to(tmp_path / "passwd")
+    reader = reader_of(root, a="26-495")
+    assert {name: len(batches) for name, batches in read(reader).items()} == {"a": 1, "b": 0}
+    (bad,) = reader.observed.quarantined
+    assert (bad.reason, bad.record) == ("link_leaves_root", {"file": "b.txt"})
 
 
 def test_hidden_lists_are_passed_over(root: Path) -> None:
@@ -189,11 +231,19 @@ def test_names_with_dashes(root: Path) -> None:
     assert "le/petit-prince and" in bad.message and "le-petit/prince; rename one of them" in bad.message
 
 
-def test_links_to_other_folders_are_followed(root: Path, tmp_path: Path) -> None:
-    """They were made by who owns the tree, unlike what a list says."""
+def test_links_to_folders_are_not_followed(root: Path, tmp_path: Path) -> None:
     write_tree(tmp_path / "elsewhere", {"7/8": 1})
     (root / "tree/7").symlink_to(tmp_path / "elsewhere/7")
-    assert ids(read(reader_of(root, a="7-8"))["a"]) == [["7_8_000000"]]
+    (root / "tree/26/9").symlink_to("495")
+    reader = reader_of(root, a="7-8\n26-9\n26-495")
+    assert ids(read(reader)["a"]) == [["26_495_000000", "26_495_000001"]]
+    assert [bad.reason for bad in reader.observed.quarantined] == ["link_leaves_root", "link_to_folder"]
+
+
+def test_the_tree_itself_may_be_a_link(root: Path) -> None:
+    (root / "tree").rename(root / "real")
+    (root / "tree").symlink_to("real")
+    assert ids(read(reader_of(root, a="26-495"))["a"]) == [["26_495_000000", "26_495_000001"]]
 
 
 def test_what_the_hash_tells(root: Path) -> None:

@@ -42,12 +42,25 @@ def test_what_is_no_folder_of_segments_is_left_out(tmp_path: Path) -> None:
     assert lists_of(tmp_path) == {"train-0000-of-0001": ["26-495"]}
 
 
-def test_links_to_folders_are_followed(tmp_path: Path) -> None:
-    write_tree(tmp_path / "tree", {"26/495": 1})
+def test_links_to_folders_are_told_and_not_followed(tmp_path: Path) -> None:
+    write_tree(tmp_path / "tree", {"26/495": 1, "27/1": 1})
     write_tree(tmp_path / "elsewhere", {"3/1": 1, "4/2": 1})
     (tmp_path / "tree/3").symlink_to(tmp_path / "elsewhere/3")
     (tmp_path / "tree/26/2").symlink_to(tmp_path / "elsewhere/4/2")
-    assert lists_of(tmp_path / "tree") == {"train-0000-of-0001": ["26-2", "26-495", "3-1"]}
+    (tmp_path / "tree/28").symlink_to("27")
+    (tmp_path / "tree/26/loop").symlink_to("..")
+    (tmp_path / "tree/26/nowhere").symlink_to("nothing")
+    (tmp_path / "link").symlink_to("tree")
+    reader = SpeakerBatchReaderStage(str(tmp_path / "link"))
+    (partition,) = reader.partitions()
+    (batch,) = reader.process(partition)
+    assert [record["folder"] for record in batch.records] == ["26-495", "27-1"]
+    assert {bad.record["folder"]: bad.reason for bad in reader.observed.quarantined} == {
+        "3/": "link_leaves_root",
+        "26/2": "link_leaves_root",
+        "28/": "link_to_folder",
+        "26/loop": "link_leaves_root",
+    }
 
 
 def test_a_store_is_listed_with_a_handful_of_requests(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

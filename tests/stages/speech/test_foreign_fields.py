@@ -20,6 +20,7 @@ from curator_audio.cli import main
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.speech import NpzReaderStage, SegmentParquetReaderStage, WebDatasetReaderStage
 from curator_audio.stages.speech.foreign_fields import NAMES, kind_of, sources_of, taken
+from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.segment_tree_reader import MAX_NAMED, SegmentTreeReaderStage
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS
 from curator_audio.tasks import Record
@@ -276,6 +277,7 @@ def test_the_first_name_that_is_there_is_taken_whatever_the_order(there: set[str
         ({"spk": "spk3"}, {"speaker_id": None}),
         ({"speaker": "N/A"}, {"speaker_id": None}),
         ({"speaker_id": "SPEAKER_01"}, {"speaker_id": "SPEAKER_01"}),
+        ({"speaker_id": "None"}, {"speaker_id": None}),
         ({"speaker": "p225"}, {"speaker_id": "p225"}),
         ({"audio": "a.wav"}, {}),
         ({"audio": {"bytes": b"fLaC"}}, {"audio": {"bytes": b"fLaC"}}),
@@ -326,12 +328,23 @@ def test_numbers_and_labels_become_what_the_fields_are(tmp_path: Path) -> None:
     assert [second[name] for name in names] == [None, None, None, None]
 
 
+def test_labels_that_are_no_names_stand_for_nothing() -> None:
+    """A long one in the metadata would be in each of the rows, however many these are."""
+    features = {
+        name: {"names": [label], "_type": "ClassLabel"} for name, label in {"a": "ann", "b": "x" * 10**6}.items()
+    }
+    rows = pa.table({"a": [0, 0], "b": [0, 0]})
+    schema = rows.schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    columns = SegmentColumns(schema, {"speaker_id": "a", "text": "b"})
+    assert columns.of(rows).to_pylist() == [{"speaker_id": "ann", "text": 0}] * 2
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"texts": "a"}, "fields has 'texts', which segments do not have; .* text, speaker_id"),
-        ({"text": ""}, "fields has text: ''; give new names"),
-        (["text"], r"fields is \['text'\]; give new names"),
+        ({"text": ""}, "fields has text: ''; say which field is called what"),
+        (["text"], r"fields is \['text'\]; say which field is called what"),
     ],
 )
 def test_fields_that_are_none(fields: Any, message: str) -> None:

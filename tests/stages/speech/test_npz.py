@@ -158,6 +158,9 @@ def test_samples_that_are_no_numbers_are_counted() -> None:
         (np.zeros((100, 2), np.float32), "wrong_type"),
         (np.zeros(100, np.complex64), "wrong_type"),
         (np.zeros(100, np.uint8), "wrong_type"),
+        (np.array([0.0, 9830.0, -5.0], np.float32), "out_of_range"),
+        (np.array([0, 9830, -5], np.int64), "out_of_range"),
+        (np.array([0, -32768], np.int32), "out_of_range"),
         (np.zeros(100, bool), "wrong_type"),
         (np.array("sound"), "wrong_type"),
         (np.zeros(0, np.float32), "empty_audio"),
@@ -252,7 +255,7 @@ def test_files_that_are_none(data: bytes, message: str) -> None:
 
 
 def test_a_file_that_unpacks_to_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(npz, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(npz, "MAX_UNPACKED_BYTES", 2**20)
     data = saved(audio=np.zeros(2**19, np.float32))
     assert len(data) < 2**16
     for function in (read, lambda data: with_codes(data, [1])):

@@ -71,6 +71,15 @@ def test_cuts_are_exact_to_the_sample(tmp_path: Path) -> None:
     assert metrics(stage)["skipped_silent"] == 1
 
 
+def test_floats_on_the_scale_of_16_bits_are_no_square_wave(tmp_path: Path) -> None:
+    samples = np.concatenate([noise(1), 32768 * noise(1), 3 * noise(1)]).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    stage = SegmenterStage()
+    entry = {"audio_filepath": "a.wav", "segments": [segment(0, 1), segment(1, 2), segment(2, 3)]}
+    assert [record["start"] for record in segmented(stage, [entry], tmp_path)] == [0.0, 2.0]
+    assert metrics(stage)["skipped_out_of_range"] == 1
+
+
 @pytest.mark.parametrize(
     ("suffix", "source_rate", "rate"), [("wav", 44100, RATE), ("opus", 48000, RATE), ("flac", 8000, 24000)]
 )
@@ -179,6 +188,16 @@ def test_a_speaker_may_be_known_by_the_entry_alone(tmp_path: Path) -> None:
     segments = [{"start": 0, "end": 1, "text": "x"}, segment(1, 2, speaker="no-speaker")]
     entry = {"audio_filepath": "a.wav", "speaker_id": "ann", "segments": segments}
     assert [record["speaker_id"] for record in segmented(SegmenterStage(), [entry], tmp_path)] == ["ann"]
+
+
+def test_nobody_is_no_person(tmp_path: Path) -> None:
+    """Several may be called so, also within a recording."""
+    soundfile.write(tmp_path / "a.wav", noise(4), RATE)
+    segments = [segment(0, 1, speaker="UNKNOWN"), segment(1, 2, speaker="spk1"), segment(2, 3, speaker_id="bob")]
+    entry = {"audio_filepath": "a.wav", "speaker_id": "unknown", "segments": segments}
+    channel = tmp_path.name
+    speakers = [record["speaker_id"] for record in segmented(SegmenterStage(), [entry], tmp_path)]
+    assert speakers == [None, f"{channel}/a/spk1", "bob"]
 
 
 # What is skipped ----------------------------------------------------------------------------------------------

@@ -293,9 +293,9 @@ def test_sound_that_starts_after_the_picture(
     path = with_picture(tmp_path / f"a.{suffix}", video, codec, late_sec, rate)
 
     recording, samples = decoded(path)
-    _, placed_samples = decoded(path, timeline="container")
+    in_place, placed_samples = decoded(path, timeline="container")
 
-    assert recording.broken_off == ""
+    assert recording.broken_off == recording.wrong_header == in_place.broken_off == in_place.wrong_header == ""
     if not late_sec:
         assert recording.timeline.faults == [] and np.array_equal(placed_samples, samples)
         return
@@ -307,12 +307,41 @@ def test_sound_that_starts_after_the_picture(
     assert not placed_samples[:num_late].any() and np.array_equal(placed_samples[num_late:], samples)
 
 
+@pytest.mark.parametrize("num_cut", [0, 10])
+def test_a_flac_file_without_its_beginning_does_not_break_off(num_cut: int, tmp_path: Path) -> None:
+    """As FFmpeg's command makes it of a cut without encoding: numbers and length stay those of the whole."""
+    path = write_sound(tmp_path / "whole.flac", "flac", tones())
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+    places, data = [packet.pos for packet in packets], path.read_bytes()
+    middle, end = places[len(places) // 2], places[-num_cut] if num_cut else len(data)
+    (tmp_path / "a.flac").write_bytes(data[: places[0]] + data[middle:end])
+    _, whole = decoded(path)
+
+    recording, samples = decoded(tmp_path / "a.flac")
+
+    first = packets[len(places) // 2].pts
+    assert len(samples) and np.array_equal(samples, whole[first:][: len(samples)])
+    assert bool(recording.broken_off) == bool(num_cut) == (len(samples) < len(whole) - first)
+    assert recording.wrong_header.endswith("s that are there, and it lacks the first ones")
+
+
+def test_an_encoder_that_left_out_silence_in_ogg_flac(tmp_path: Path) -> None:
+    """The numbers of the frames run on, and only the pages tell."""
+    whole, a = tmp_path / "whole.ogg", tmp_path / "a.ogg"
+    write_sound(whole, "flac", tones())
+    remuxed(whole, a, lambda time: time if time < 2 else time + 1.5, page_duration="100000")
+    recording, filled = decoded(a, timeline="container")
+    (fault,) = recording.timeline.faults
+    assert (fault.kind, fault.length_sec) == ("gap", pytest.approx(1.5, abs=0.01))
+    assert fault.at_sec == pytest.approx(2.0, abs=0.3)
+    assert len(filled) == len(decoded(whole)[1]) + round(fault.length_sec * RATE)
+
+
 # Clocks that are set anew -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("codec", "suffix"), [("aac", "ts"), ("mp2", "mpg"), ("flac", "flac"), ("aac", "flv"), ("flac", "mkv")]
-)
+@pytest.mark.parametrize(("codec", "suffix"), [("aac", "ts"), ("mp2", "mpg"), ("aac", "flv"), ("flac", "mkv")])
 def test_files_put_one_behind_the_other_are_heard_one_after_the_other(codec: str, suffix: str, tmp_path: Path) -> None:
     path = write_sound(tmp_path / f"one.{suffix}", codec, tones(2.0), **({"live": "1"} if suffix == "mkv" else {}))
     (tmp_path / f"a.{suffix}").write_bytes(2 * path.read_bytes())
@@ -323,6 +352,24 @@ def test_files_put_one_behind_the_other_are_heard_one_after_the_other(codec: str
     assert [fault.kind for fault in recording.timeline.faults] == [JUMP]
     assert (len(both), recording.broken_off) == (2 * len(one), "")
     assert by_second(both)[:2] == by_second(both[len(one) :])[:2] == [200, 400]
+
+
+@pytest.mark.parametrize(("rate", "num_channels"), [(16000, 1), (16000, 2), (22050, 1), (48000, 2)])
+def test_flac_files_put_one_behind_the_other_are_read_one_by_one(rate: int, num_channels: int, tmp_path: Path) -> None:
+    first = write_sound(tmp_path / "first.flac", "flac", tones(2.3))
+    second = write_sound(tmp_path / "second.flac", "flac", tones(2.3, rate, num_channels), rate)
+    (tmp_path / "a.flac").write_bytes(first.read_bytes() + second.read_bytes() + first.read_bytes())
+    _, one = decoded(first)
+
+    for timeline in ("samples", "container"):
+        recording, samples = decoded(tmp_path / "a.flac", timeline=timeline)
+        assert (recording.timeline.faults, recording.broken_off, recording.wrong_header) == ([], "", "")
+        assert len(samples) == pytest.approx(3 * len(one), abs=1)
+        assert np.array_equal(samples[: len(one)], one) and np.array_equal(samples[-len(one) :], one)
+        assert by_second(samples[len(one) :])[:2] == [200, 400]
+    cut = first.read_bytes() + second.read_bytes()[:-4000]
+    (tmp_path / "a.flac").write_bytes(cut)
+    assert decoded(tmp_path / "a.flac")[0].broken_off
 
 
 def test_a_transport_stream_whose_clock_runs_over(tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from curator_audio.errors import ConfigurationError, CuratorError
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.stages.io import tar_member
 from curator_audio.stages.speech import (
     SegmentParquetWriterStage,
     WebDatasetReaderStage,
     WebDatasetWriterStage,
-    webdataset_reader,
 )
 from curator_audio.stages.speech.segments import id_in
+from curator_audio.storage.ledger import StageMetrics
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Part, Record
 from tests.segments import RATE, segment, tone
@@ -281,6 +282,34 @@ def test_an_optional_field_that_is_wrong_is_absent_there(name: str, wrong: objec
     assert result.metrics["webdataset_reader"].custom["optional_fields_ignored"] == 1
 
 
+def test_texts_in_files_of_other_names(tmp_path: Path) -> None:
+    """LibriTTS has two; any other can be named."""
+    members = [("a.wav", sound()), ("a.normalized.txt", b"so be it\n"), ("a.original.txt", b"So be it!")]
+    records, _ = read_tar(tmp_path, tar(*members, ("a.who", b"ann"), ("a.npy", b"\x93NUMPY\0")))
+    assert [(record["text"], record["speaker_id"]) for record in records] == [("so be it", None)]
+    reader = WebDatasetReaderStage(f"{tmp_path}/in", fields={"text": ".original.txt", "speaker_id": ".who"})
+    assert reader.sources_in(reader.kinds_in(f"{tmp_path}/in/a.tar")).not_taken == (".normalized.txt", ".npy")
+    (batch,) = [batch for part in reader.partitions() for batch in reader.process(part)]
+    assert [(record["text"], record["speaker_id"]) for record in batch.records] == [("So be it!", "ann")]
+
+
+def test_a_file_that_is_no_text_and_said_to_be_one_is_absent(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(tar(("a.wav", sound()), ("a.npy", b"\x93NUMPY\0")))
+    reader = WebDatasetReaderStage(str(tmp_path), fields={"text": ".npy"})
+    (batch,) = [batch for part in reader.partitions() for batch in reader.process(part)]
+    assert batch.records[0]["text"] is None
+
+
+def test_keys_whose_files_are_apart_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(tar(("a.wav", sound()), ("b.wav", sound()), ("a.txt", b"a"), ("b.txt", b"b")))
+    reader = WebDatasetReaderStage(str(tmp_path))
+    (batch,) = [batch for part in reader.partitions() for batch in reader.process(part)]
+    assert [record["text"] for record in batch.records] == [None, None, "a", "b"]
+    metrics = StageMetrics(custom=reader.observed.metrics, items_out=4)
+    assert metrics.custom["keys_not_together"] == 2
+    assert reader.remarks_after(metrics)[-1].startswith("2 times files of one key do not follow one another")
+
+
 MEMBERS = [(f"{key}.{kind}", key.encode() * 600) for key in "abc" for kind in ("txt", "wav")]
 """Each takes a block of header and two of content."""
 
@@ -318,10 +347,14 @@ def test_a_header_that_is_damaged(tmp_path: Path) -> None:
 
 
 def test_a_file_too_large_for_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webdataset_reader, "MAX_MEMBER_BYTES", 1000)
-    records, aside = read_tar(tmp_path, tar(("a.txt", b"a"), ("b.txt", bytes(1001)), ("c.txt", b"c")))
-    assert [record["segment_id"] for record in records] == ["a"]
-    assert aside == [("a.tar", "too_large")]
+    """It and what else is of its key is set aside, and the others are read."""
+    monkeypatch.setattr(tar_member, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(tar_member, "MAX_JSON_BYTES", 500)
+    many = [(f"d.{number}", bytes(300)) for number in range(5)]
+    members = [("a.txt", b"a"), ("b.txt", b"b"), ("b.wav", bytes(1001)), ("b.x", b""), ("c.txt", b"c"), *many]
+    records, aside = read_tar(tmp_path, tar(*members, ("e.txt", bytes(501)), ("f.txt", b"f"), ("g.json", bytes(501))))
+    assert [record["segment_id"] for record in records] == ["a", "c", "f"]
+    assert aside == [(f"a.tar/{key}", "too_large") for key in "bdeg"]
 
 
 def test_links_and_folders_are_passed_over(tmp_path: Path) -> None:

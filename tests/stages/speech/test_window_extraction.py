@@ -271,6 +271,17 @@ def test_a_text_that_is_none_is_absent_there(wrong: Any, six_seconds: Path) -> N
     assert metrics(stage)["optional_fields_ignored"] == 3
 
 
+def test_a_wrong_field_of_a_segment_in_many_windows_is_counted_once(six_seconds: Path) -> None:
+    windows = [window((0, 1), (1, 2), (2, 3)), window((1, 2), (2, 3)), window((2, 3), (3, 4))]
+    for made in windows:
+        for segment in made["segments"]:
+            if segment["start"] == 2:
+                segment |= {"text": ["so"], "speaker": {}}
+    stage = WindowExtractionStage()
+    assert len(extracted(stage, entry_of("a.wav", *windows), folder=six_seconds)) == 3
+    assert metrics(stage)["optional_fields_ignored"] == 2
+
+
 # Recordings ---------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 import subprocess
@@ -170,3 +171,10 @@ def test_sound_of_every_form_is_read_to_its_end(arguments: str, tmp_path: Path) 
     recording, samples = decoded(replaced(data, mark, 0, struct.pack(size, 36_864)), tmp_path)
     assert recording.wrong_header.startswith("its header tells of")
     assert np.array_equal(samples, whole)
+
+    recording, _ = decoded(data[: len(data) // 2], tmp_path)
+    lengths = re.match(r"([0-9.]+) s of the ([0-9.]+) s that its header tells are missing", recording.broken_off)
+    if lengths is None:
+        assert recording.broken_off == "Invalid data found when processing input"  # a block is cut
+    else:
+        assert [float(length) for length in lengths.groups()] == [pytest.approx(5, abs=0.2), pytest.approx(10, abs=0.3)]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -203,13 +202,12 @@ def test_what_would_meet_all_files_stops_at_once(
 ) -> None:
     write(f"{tmp_path}/from", {f"{n:03d}": b"x" for n in range(300)})
     begun: list[str] = []
-    stopped = threading.Event()
 
     def copy(self: Copying, file: FileInfo, target: str) -> str:
         begun.append(target)
         if len(begun) == 1:
             raise error
-        stopped.wait(0.05)  # as long as a store takes
+        self._stopped.wait(10)  # until it is told, as a store may take long
         return ""
 
     monkeypatch.setattr(Copying, "copy", copy)

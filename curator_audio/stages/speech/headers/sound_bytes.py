@@ -48,16 +48,20 @@ class SoundBytes:
         is_told = self.header.is_pcm and not self.has_more
         return (self.end - self.header.start) // self.header.block_bytes if is_told else None
 
-    @property
-    def missing(self) -> str:
-        """What of the sound is not there or not read, empty where it is whole."""
+    def missing(self, there_sec: float) -> str:
+        """What of the sound is not there or not read, empty where it is whole.
+
+        Args:
+            there_sec: how long that is which is there; headers often have a wrong bit rate.
+        """
         if self.has_more:
             return "it holds more sound in another chunk"
-        told = self.header.num_bytes or 0
-        missing = told - (self.end - self.header.start)
+        told, there = self.header.num_bytes or 0, self.end - self.header.start
+        missing = told - there
         if missing <= 0:
             return ""
-        missing_sec, told_sec = missing / self.header.bytes_per_sec, told / self.header.bytes_per_sec
+        bytes_per_sec = there / there_sec if there_sec else self.header.bytes_per_sec
+        missing_sec, told_sec = missing / bytes_per_sec, told / bytes_per_sec
         if missing_sec < 0.1:
             return f"the last {missing} bytes of it are missing"
         return f"{missing_sec:.1f} s of the {told_sec:.1f} s that its header tells are missing"

@@ -175,7 +175,7 @@ def test_headers_that_are_damaged_or_cut(kind: str, changes: dict[int, int], num
     if found is not None:
         assert 0 <= found.header.start <= found.end <= len(data)
         assert found.header.written(found.end - found.header.start)
-        assert isinstance(found.warning + found.missing, str)
+        assert isinstance(found.warning + found.missing(0.01), str)
 
 
 @settings(max_examples=30, deadline=None)
