@@ -33,6 +33,7 @@ from curator_audio.stages.speech import (
 )
 from curator_audio.storage.valid_text import Repairs, is_valid, valid_text, with_finite_numbers, with_valid_text
 from curator_audio.tasks import Record
+from tests.extras import needs
 from tests.segments import RATE, tone
 
 HALF, NOT_UTF8 = "a cut emoji \ud83d", b"caf\xe9"
@@ -166,7 +167,7 @@ def test_a_recording_whose_name_is_not_utf8_gives_names_that_are(tmp_path: Path)
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json"])
 def test_datasets_loads_what_the_alm_pipeline_writes(suffix: str, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = needs("datasets")
     lines = [
         '{"segments": [], "text": "half \\ud83d", "score": NaN, "big": 1e999}',
         '{"segments": [], "text": "na\u00efve", "score": 0.5, "big": 12345678901234567890123}',

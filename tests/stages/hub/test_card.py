@@ -192,7 +192,6 @@ def test_names_of_others_are_text_and_nothing_else(name: str) -> None:
     "name", ["a: b", "---", "a\n---\nlicense: mit", "'\"{}[]#&*!|>%@`", "\x00\x85\u2028", "no", "~"]
 )
 def test_columns_of_others_are_quoted(name: str) -> None:
-    pytest.importorskip("pyarrow")
     described = replace(DESCRIPTION, features=[{"name": name, "dtype": "string"}], pretty_name=f"x {name}")
     card = card_of(described)
     from huggingface_hub import DatasetCard

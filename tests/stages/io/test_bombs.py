@@ -352,7 +352,6 @@ def test_npz_arrays_come_back_as_they_were() -> None:
     ("num_channels", "sample_rate", "width"), [(1, 1, 2), (65535, 48000, 2), (1, 2**31 - 1, 4), (0, 0, 0)]
 )
 def test_a_recording_whose_header_is_a_lie(tmp_path: Path, num_channels: int, sample_rate: int, width: int) -> None:
-    pytest.importorskip("av", reason="needs the extra audio")
     form = struct.pack("<HHIIHH", 1, num_channels, sample_rate, 0, num_channels * width % 65536, 8 * width)
     data = b"RIFF\xff\xff\xff\x7fWAVEfmt \x10\0\0\0" + form + b"data\xff\xff\xff\x7f" + bytes(100_000)
     (tmp_path / "a.wav").write_bytes(data)

@@ -18,7 +18,7 @@ from curator_audio.storage.storage import Storage
 
 RATE = 16000
 
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="the ffmpeg command is not installed")
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the program ffmpeg")
 
 
 def tones(duration_sec: float = 5.0, rate: int = RATE, num_channels: int = 1) -> np.ndarray:

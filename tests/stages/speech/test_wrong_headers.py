@@ -120,7 +120,7 @@ def test_a_checksum_of_ogg() -> None:
 def by_ffmpeg(data: bytes, *arguments: str) -> bytes:
     """What FFmpeg's command makes of a file, through pipes."""
     if shutil.which("ffmpeg") is None:
-        pytest.skip("needs the command ffmpeg")
+        pytest.skip("needs the program ffmpeg")
     command = ["ffmpeg", "-v", "error", "-i", "-", *arguments, "-"]
     return subprocess.run(command, input=data, capture_output=True, check=True).stdout
 
@@ -157,7 +157,7 @@ def test_sound_of_every_form_is_read_to_its_end(arguments: str, tmp_path: Path) 
     sound = np.tile(SOUND, 2)
     whole_path = tmp_path / "whole"
     if shutil.which("ffmpeg") is None:
-        pytest.skip("needs the command ffmpeg")
+        pytest.skip("needs the program ffmpeg")
     command = ["ffmpeg", "-v", "error", "-y", "-bitexact", "-i", "-", *arguments.split(), str(whole_path)]
     subprocess.run(command, input=file_of("riff", sound), check=True)
     data = whole_path.read_bytes()
