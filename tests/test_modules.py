@@ -58,9 +58,8 @@ def test_the_current_folder_and_that_of_the_script(folder: Path, how: str, place
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("place", ["data", "checkout"])
-def test_workers_of_ray(folder: Path, place: str) -> None:
-    result = run(folder / place, folder / "checkout/main.py", "executor=ray_actors", "executor.num_cpus=2")
+def test_workers_of_ray(folder: Path) -> None:
+    result = run(folder / "data", folder / "checkout/main.py", "executor=ray_actors", "executor.num_cpus=2")
     assert (result.returncode, result.stdout[:17]) == (0, "PIPELINE COMPLETE"), result.stderr
 
 

@@ -74,11 +74,9 @@ def test_a_partition_that_kills_every_worker_fails_alone_and_is_tried_again_by_t
     assert list(again.failures) == [name]
 
 
-@pytest.mark.parametrize("executor", [RayActorsExecutor(), RayDataExecutor()], ids=lambda e: e.name)
-def test_it_fails_alone_in_a_pool_of_its_own_too(
-    executor: Executor, manifest: Path, tmp_path: Path, ray_session: None
-) -> None:
-    result = pipeline(manifest, tmp_path / "out", "killed_always", own_pool=True, victim="audio/0020.wav").run(executor)
+def test_it_fails_alone_in_a_pool_of_its_own_too(manifest: Path, tmp_path: Path, ray_session: None) -> None:
+    poisoned = pipeline(manifest, tmp_path / "out", "killed_always", own_pool=True, victim="audio/0020.wav")
+    result = poisoned.run(RayActorsExecutor())
     assert len(result.failures) == 1
     assert sum(entry.num_records for entry in result.entries) > 30, "the others finish"
 

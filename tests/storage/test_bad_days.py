@@ -450,7 +450,7 @@ def days(s3_endpoint: str) -> Iterator[BadDays]:
         yield BadDays(s3_endpoint, f"s3://{name}")
 
 
-@pytest.mark.parametrize(("job", "seed"), [("pipeline", 1), ("segment", 8), ("transfer", 3)])
+@pytest.mark.parametrize(("job", "seed"), [("segment", 8), ("transfer", 3)])
 def test_a_run_on_a_bad_day(job: str, seed: int, days: BadDays, monkeypatch: pytest.MonkeyPatch) -> None:
     """``benchmarking/scripts/store_faults.py`` does this with all pipelines and as many seeds as wanted."""
     monkeypatch.setattr("curator_audio.executors.base.RETRY_PAUSES_SEC", (0.0, 0.0))

@@ -539,7 +539,8 @@ def test_the_order_is_that_of_the_entry(order: list[int]) -> None:
     Storage().write("memory://segmenter/a.flac", encode_flac(noise(4)[:, 0], RATE))
     times = [(0.0, 3.9), (0.1, 1.0), (0.5, 2.5), (3.0, 4.0), (3.5, 4.6), (1.0, 2.0)]  # the fifth is beyond the end
     segments = [segment(*times[k]) for k in order]
-    records = segmented(SegmenterStage(), [{"audio_filepath": "memory://segmenter/a.flac", "segments": segments}], "")
+    entry = {"audio_filepath": "memory://segmenter/a.flac", "segments": segments}
+    records = segmented(SegmenterStage(), [entry], "memory://segmenter")
     assert [(record["start"], record["end"]) for record in records] == [times[k] for k in order if k != 4]
 
 

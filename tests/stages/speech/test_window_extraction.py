@@ -66,7 +66,8 @@ def test_a_window_is_the_slice_from_its_first_segment_to_its_last(windows: list[
     Storage().write(path, recording(DURATION_SEC))
     stage = WindowExtractionStage(silence_threshold_db=-200, end_tolerance=0)
 
-    records = extracted(stage, entry_of(path, *(window(*segments) for segments in windows)))
+    entry = entry_of(path, *(window(*segments) for segments in windows))
+    records = extracted(stage, entry, folder="memory://windows")
 
     whole = places(0, round(DURATION_SEC * RATE))
     expected, skipped = {}, 0
