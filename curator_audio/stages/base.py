@@ -10,16 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
-
-from loguru import logger
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from curator_audio.errors import CuratorError, RecordError
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.resources import Resources
-from curator_audio.storage.ledger import StageMetrics
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record, Task
+
+if TYPE_CHECKING:
+    from curator_audio.storage.ledger import StageMetrics
 
 In = TypeVar("In", bound=Task, contravariant=True)
 Out = TypeVar("Out", bound=Task, covariant=True)
@@ -233,6 +233,8 @@ class ProcessingStage(ABC, Generic[In, Out]):
             message: a line that names the recording or file, what was found in it, and what was done.
             value: how many.
         """
+        from loguru import logger  # which a machine that only encodes need not have
+
         self.log_metric(metric, value)
         if self._num_warnings is None:
             self._num_warnings = {}
