@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from curator_audio.stages.speech.decode import open_recording
 from curator_audio.stages.speech.headers.ogg import _checksum, is_cut_page
 from curator_audio.storage.storage import Storage
+from tests.extras import needs_program
 from tests.stages.general.test_audio_duration import compressed, others
 from tests.stages.speech.headers.files import RATE, SOUND, file_of
 
@@ -119,8 +119,7 @@ def test_a_checksum_of_ogg() -> None:
 
 def by_ffmpeg(data: bytes, *arguments: str) -> bytes:
     """What FFmpeg's command makes of a file, through pipes."""
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("needs the program ffmpeg")
+    needs_program("ffmpeg")
     command = ["ffmpeg", "-v", "error", "-i", "-", *arguments, "-"]
     return subprocess.run(command, input=data, capture_output=True, check=True).stdout
 
@@ -156,8 +155,7 @@ def test_what_ffmpeg_writes_to_a_pipe(arguments: str, tmp_path: Path) -> None:
 def test_sound_of_every_form_is_read_to_its_end(arguments: str, tmp_path: Path) -> None:
     sound = np.tile(SOUND, 2)
     whole_path = tmp_path / "whole"
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("needs the program ffmpeg")
+    needs_program("ffmpeg")
     command = ["ffmpeg", "-v", "error", "-y", "-bitexact", "-i", "-", *arguments.split(), str(whole_path)]
     subprocess.run(command, input=file_of("riff", sound), check=True)
     data = whole_path.read_bytes()
