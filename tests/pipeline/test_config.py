@@ -61,6 +61,13 @@ def test_resources_and_workers_may_stand_on_any_stage() -> None:
     assert build_executor(config).num_workers == 2
 
 
+def test_keys_can_be_added_and_taken_out() -> None:
+    added = load("+stages.1.resources.cpus=2", "++stages.2.name=overlap", "~stages.1.tolerance")
+    assert added["stages"][1]["resources"] == {"cpus": 2}
+    assert added["stages"][2]["name"] == "overlap"
+    assert "tolerance" in load()["stages"][1] and "tolerance" not in added["stages"][1]
+
+
 def test_an_empty_mapping_takes_any_key() -> None:
     config = load_config(
         "dataset",
@@ -105,6 +112,8 @@ def test_paths_need_no_quoting(path: str) -> None:
         ("stages.1.target_window_duration=-1", "stages.1: target_window_duration"),
         ("stages=[]", "the configuration has no stages"),
         ("~stages.0.manifest_path", "stages.0: ManifestReaderStage needs 'manifest_path'"),
+        ("~stages.0.nothing", "~stages.0.nothing: there is no 'stages.0.nothing' to take out"),
+        ("~stages.9.name", "~stages.9.name: there is no 'stages.9.name' to take out"),
     ],
 )
 def test_mistakes_are_told_in_a_line(override: str, expected: str) -> None:
