@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from curator_audio.errors import CuratorError, RecordError
-from curator_audio.stages.fields import Fields
+from curator_audio.stages.fields import Fields, FieldTypes
 from curator_audio.stages.resources import Resources
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record, Task
@@ -127,8 +127,12 @@ class ProcessingStage(ABC, Generic[In, Out]):
         """What must be there: (attributes of the task, fields of its records)."""
         return [], []
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        """What is there afterwards: (attributes of the task, fields of its records)."""
+    def outputs(self) -> tuple[list[str], Sequence[str] | FieldTypes]:
+        """What is there afterwards: (attributes of the task, fields of its records).
+
+        Fields come with their types, as in ``{"loudness_db": "float"}``, which are then those of their columns in every
+        output; of those given by name alone the records tell the type. See ``FieldTypes``.
+        """
         return [], []
 
     def fields_after(self, fields: Fields) -> Fields:

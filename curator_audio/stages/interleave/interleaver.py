@@ -123,7 +123,7 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
         return ["records"], list(DOCUMENT_FIELDS)
 
     def fields_after(self, fields: Fields) -> Fields:
-        return Fields(frozenset(DOCUMENT_FIELDS))
+        return Fields.of(DOCUMENT_FIELDS)
 
     def process(self, task: AudioBatch) -> AudioBatch:
         recordings: dict[_Recording, list[_Segment]] = {}

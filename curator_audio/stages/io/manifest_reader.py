@@ -149,7 +149,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             lines = data.split(b"\n") if is_whole else data.split(b"\n")[:-1]
             records = [record for line in lines if (record := _sampled(line))]
             if len(records) >= SAMPLE_RECORDS or (records and is_whole):
-                return Fields(frozenset(name for record in records for name in record))
+                return Fields.of(name for record in records for name in record)
         return Fields.any()
 
     @property

@@ -115,7 +115,7 @@ class SegmenterStage(CuttingStage):
         return [], list(SEGMENT_FIELDS)
 
     def fields_after(self, fields: Fields) -> Fields:
-        return Fields(frozenset(SEGMENT_FIELDS))
+        return Fields.of(SEGMENT_FIELDS)
 
     def process_record(self, record: Record) -> Iterator[Record]:
         segments = record["segments"]

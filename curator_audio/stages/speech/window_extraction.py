@@ -115,7 +115,7 @@ class WindowExtractionStage(CuttingStage):
         return [], list(WINDOW_FIELDS)
 
     def fields_after(self, fields: Fields) -> Fields:
-        return Fields(frozenset(WINDOW_FIELDS))
+        return Fields.of(WINDOW_FIELDS)
 
     def process_record(self, record: Record) -> Iterator[Record]:
         windows = self._windows(record)

@@ -460,7 +460,7 @@ def test_fields_may_be_a_list_or_a_string() -> None:
     as_list = ALMDataBuilderStage(drop_fields_top_level=["words", " segments "])
     as_text = ALMDataBuilderStage(drop_fields_top_level=" words, segments,")
     for stage in (as_list, as_text):
-        fields = stage.fields_after(Fields(frozenset({"segments", "text"})))
+        fields = stage.fields_after(Fields.of(["segments", "text"]))
         assert fields.known == {"text", "windows", "stats", "truncation_events"}
 
 
