@@ -6,12 +6,12 @@ import io
 from typing import Any
 
 from curator_audio.executors.base import Executor
+from curator_audio.ledger import Ledger
 from curator_audio.pipeline.after import AfterContext
 from curator_audio.pipeline.pending import Pending
-from curator_audio.pipeline.pipeline import Pipeline, configuration
+from curator_audio.pipeline.pipeline import Pipeline, configuration, selection
 from curator_audio.pipeline.plan import Plan
 from curator_audio.pipeline.types import task_types
-from curator_audio.storage.ledger import Ledger
 from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import Partition
 
@@ -28,9 +28,9 @@ def dry_run(
     plan = pipeline.plan(storage)
     with executor:
         plan = plan.fitted(executor.capacity(), executor.num_workers)
-    ledger = Ledger(storage, absolute(output_dir).rstrip("/"), pipeline.output_places(plan))
+    ledger = Ledger(storage, absolute(output_dir).rstrip("/"), pipeline.output_places(plan), plan.source.root)
     if not overwrite:
-        ledger.check_configuration(configuration(plan, ledger.paths.output_dir))
+        ledger.check_configuration(configuration(plan, ledger.paths.output_dir), selection(plan))
         ledger.load()
     remarks = plan.source.remarks()
     pending = Pending(plan.source, ledger, plan.writer)
@@ -40,19 +40,20 @@ def dry_run(
     context = AfterContext(plan, done, ledger, storage)
     previews = [(step.name, step.preview(context, partitions)) for step in pipeline.after]
     steps = "".join(f"\nthen: {name}{f', {preview}' if preview else ''}" for name, preview in previews)
+    inputs = _inputs(partitions, plan.source.batch_of)
     steps += "".join(f"\nnote: {remark}" for remark in remarks)
     return (
         f"pipeline {pipeline.name} on {executor.name}, output in {ledger.paths.output_dir}\n{_table(plan)}{steps}\n"
-        f"partitions: {len(partitions)} to do, {pending.num_done_before} done before{_files(partitions)}\n"
+        f"partitions: {len(partitions)} to do, {pending.num_done_before} done before{inputs}\n"
         "dry run: nothing was run or written"
     )
 
 
-def _files(partitions: list[Partition]) -> str:
+def _inputs(partitions: list[Partition], batch_of: str) -> str:
     """How many files there are to do, where partitions are batches of files."""
-    num_files = sum(len(partition.keys) for partition in partitions)
+    num_files = sum(len(partition.inputs) for partition in partitions)
     num_bytes = sum(partition.end - partition.start for partition in partitions)
-    return f"\nfiles: {num_files} to do, {num_bytes / 2**20:.1f} MB" if num_files else ""
+    return f"\n{batch_of}s: {num_files} to do, {num_bytes / 2**20:.1f} MB" if batch_of and num_files else ""
 
 
 def _table(plan: Plan) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from curator_audio.storage.ledger import LedgerEntry, StageMetrics
+from curator_audio.ledger import LedgerEntry, StageMetrics
 
 
 @dataclass

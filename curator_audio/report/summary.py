@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from curator_audio.ledger import StageMetrics
 from curator_audio.report.result import RunResult
-from curator_audio.storage.ledger import StageMetrics
 
 SHOWN_FAILURES = 5
 

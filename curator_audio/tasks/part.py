@@ -16,18 +16,19 @@ class Part(Task):
         num_bytes: its size, checked before a later run trusts it.
         sha256: the hash of its bytes.
         num_records: how many records it holds.
-        replaces_source: whether it was written in the place of a file that was read, and is the user's own.
-        is_copy: whether it is one file of the source, and stays when that has gone.
         version: what its storage tells this very file by (etag, or time of writing, and size); empty where not known.
+        stays: whether it stays when its source goes or the ledger is erased, as copies do.
+        place: where it is a file of the source, written in its place or left as it was, that one's place; such a file
+            is the user's own.
     """
 
     path: str
     num_bytes: int
     sha256: str
     num_records: int
-    replaces_source: bool = False
-    is_copy: bool = False
     version: str = ""
+    stays: bool = False
+    place: str = ""
 
     @property
     def num_items(self) -> int:

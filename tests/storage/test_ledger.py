@@ -3,7 +3,6 @@ import json
 import os
 import shutil
 import uuid
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curator_audio.errors import ConfigurationError, StorageError
-from curator_audio.storage.ledger import Ledger, LedgerEntry, StageMetrics, StepEntry, fingerprint_of, relative_to
+from curator_audio.ledger import Ledger, LedgerEntry, StageMetrics, StepEntry, fingerprint_of, relative_to
 from curator_audio.storage.storage import Storage
-from curator_audio.tasks import Part, Partition
+from curator_audio.tasks import Input, Inputs, Part, Partition
 
 CONFIGURATION = {
     "reader": {"stage": "package.Reader", "version": 1, "manifest_path": "in.jsonl"},
@@ -43,11 +42,10 @@ def entry(name: str, data: bytes = b"", quarantine: bytes = b"", **changes: Any)
     bad = [Part(f"quarantine/part-{name}.jsonl", len(quarantine), "", 1)] if quarantine else []
     values: dict[str, Any] = {
         "partition": name,
-        "source_path": "/data/in.jsonl",
+        "source": "in.jsonl",
         "start": 0,
         "end": 10,
-        "version": "10-1.5",
-        "content_sha256": "abc",
+        "inputs": Inputs.of({"in.jsonl[0:10]": Input("10-1.5", "abc")}),
         "parts": part,
         "quarantine": bad,
         "quarantined": {"invalid_json": 1} if quarantine else {},
@@ -73,7 +71,8 @@ def files(out: str) -> set[str]:
 # Entries -----------------------------------------------------------------------------------------------------
 
 names = st.text(min_size=1, max_size=8)
-parts = st.builds(Part, names, st.integers(0, 2**60), names, st.integers(0, 2**40), st.booleans())
+parts = st.builds(Part, names, st.integers(0, 2**60), names, st.integers(0, 2**40), names, st.booleans(), names)
+inputs = st.builds(Inputs.of, st.dictionaries(names, st.builds(Input, names, names), max_size=20))
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 metrics = st.builds(
     StageMetrics,
@@ -93,29 +92,31 @@ metrics = st.builds(
         names,
         st.integers(0),
         st.integers(0),
-        names,
-        names,
+        inputs,
         st.lists(parts, max_size=2),
         st.lists(parts, max_size=2),
         st.dictionaries(names, st.integers(0), max_size=3),
         st.dictionaries(names, metrics, max_size=3),
-        st.dictionaries(names, names, max_size=3),
+        names,
     )
 )
 def test_an_entry_survives_being_written(entry: LedgerEntry) -> None:
     written = entry.to_json()
     assert b"\n" not in written
-    assert LedgerEntry.from_json(written) == entry
+    assert LedgerEntry.from_json(json.loads(written)) == entry
+    elsewhere = json.loads(entry.to_json(("inputs-0123456789abcdef.gz", 0, 1)))
+    assert elsewhere.pop("inputs_at") and LedgerEntry.from_json(elsewhere, entry.inputs) == entry
 
 
 def test_a_file_name_that_is_no_text_survives_too() -> None:
-    odd = entry("a", source_path=os.fsdecode(b"/data/caf\xe9.jsonl"))
-    assert LedgerEntry.from_json(odd.to_json()) == odd
+    name = os.fsdecode(b"caf\xe9.jsonl")
+    odd = entry("a", source=name, inputs=Inputs.of({name: Input("10-1.5")}))
+    assert LedgerEntry.from_json(json.loads(odd.to_json())) == odd
 
 
 def test_a_metric_that_is_no_number_is_no_harm() -> None:
     odd = entry("a", metrics={"reader": StageMetrics(custom={"mean": float("nan")})})
-    metrics = LedgerEntry.from_json(odd.to_json()).metrics["reader"]
+    metrics = LedgerEntry.from_json(json.loads(odd.to_json())).metrics["reader"]
     metrics.add(metrics)
     assert metrics.custom["mean"] != metrics.custom["mean"]
 
@@ -254,7 +255,7 @@ def test_a_damaged_configuration_is_told(tmp_path: Path, content: bytes) -> None
 
 def test_the_ledger_of_another_version_is_told(tmp_path: Path) -> None:
     Storage().write(f"{tmp_path}/out/_ledger/configuration.json", b'{"format": 9, "configuration": {}}')
-    with pytest.raises(ConfigurationError, match=r"_ledger has format 9, this version reads 1; .*overwrite=true"):
+    with pytest.raises(ConfigurationError, match=r"_ledger has format 9, this version reads 2; .*overwrite=true"):
         Ledger(Storage(), f"{tmp_path}/out").check_configuration(CONFIGURATION)
 
 
@@ -312,8 +313,8 @@ def test_sweep_on_a_store_removes_parts_without_entry(s3_bucket: str) -> None:
 
 
 def started(name: str, *keys: str) -> LedgerEntry:
-    partition = Partition(name, "/data/tree", 0, 10, keys=dict.fromkeys(keys, "mark"))
-    return LedgerEntry.started(partition, f"shards/{name}.jsonl", f"quarantine/part-{name}.jsonl")
+    partition = Partition(name, "/data/tree", 0, 10, inputs=dict.fromkeys(keys, "mark"))
+    return LedgerEntry.started(partition, "", f"shards/{name}.jsonl", f"quarantine/part-{name}.jsonl")
 
 
 def test_what_was_started_and_not_finished_is_found(out: str) -> None:
@@ -326,7 +327,7 @@ def test_what_was_started_and_not_finished_is_found(out: str) -> None:
 
     assert again.entries == {"b": done}
     assert list(again.started) == ["a", "c"]
-    assert list(again.started["a"].keys) == ["a/1", "a/2"] and again.started["a"].source_path == "/data/tree"
+    assert list(again.started["a"].inputs.unpacked()) == ["a/1", "a/2"]
 
 
 def test_what_was_started_and_not_finished_is_swept(out: str) -> None:
@@ -395,7 +396,7 @@ def test_temporary_files_deep_in_a_tree_are_swept_after_a_kill(tmp_path: Path) -
 
 def tree_entry(out: str, name: str, *parts: Part) -> LedgerEntry:
     """A partition of which several files were made."""
-    done = entry(name, parts=list(parts), keys={"k": "mark"})
+    done = entry(name, parts=list(parts), inputs=Inputs.of({"k": Input("mark")}))
     for made in parts:
         Storage().write(f"{out}/{made.path}", b"x" * made.num_bytes)
     Storage().write(Ledger(Storage(), out).paths.entry(name), done.to_json())
@@ -430,7 +431,7 @@ def test_files_that_are_not_made_again_go_after_a_kill_too(out: str) -> None:
 
 
 def test_files_written_in_the_place_of_their_source_are_never_deleted(out: str) -> None:
-    mine, made = Part("n/1.npz", 1, "", 1, replaces_source=True), Part("n/2.npz", 1, "", 1)
+    mine, made = Part("n/1.npz", 1, "", 1, place="1.npz"), Part("n/2.npz", 1, "", 1)
     done = tree_entry(out, "a", mine, made)
     ledger = loaded(out)
     assert ledger.is_there(done)
@@ -449,7 +450,7 @@ def test_files_written_in_the_place_of_their_source_are_never_deleted(out: str) 
 
 def test_of_files_in_the_place_of_their_source_the_ledger_says_nothing(out: str) -> None:
     """One that has gone is no reason to do the others again."""
-    done = tree_entry(out, "a", Part("n/1.npz", 1, "", 1, replaces_source=True), Part("n/2.npz", 1, "", 1))
+    done = tree_entry(out, "a", Part("n/1.npz", 1, "", 1, place="1.npz"), Part("n/2.npz", 1, "", 1))
     Storage().delete([f"{out}/n/1.npz"])
     assert loaded(out).is_there(done)
     Storage().delete([f"{out}/n/2.npz"])
@@ -583,11 +584,12 @@ def test_a_file_written_again_with_the_same_content_is_noted(out: str) -> None:
     done = commit(out, "a", b"one\n")
     ledger = loaded(out)
 
-    ledger.refreshed(ledger.entries["a"], Partition("a", "/data/in.jsonl", 0, 10, 10, "10-2.5"))
+    now = Inputs.of({"in.jsonl[0:10]": Input("10-2.5", "abc")})
+    ledger.refreshed(ledger.entries["a"], Partition("a", "/data/in.jsonl", 0, 10), "in.jsonl", now)
     ledger.gather()
 
     again = loaded(out).entries["a"]
-    assert again.version == "10-2.5"
+    assert again.inputs == now
     assert again.parts == done.parts
 
 
@@ -811,7 +813,7 @@ def test_what_can_be_no_file_is_not_deleted(path: str, tmp_path: Path) -> None:
     out = f"{tmp_path}/out"
     Storage().write(f"{out}/shards/ours.jsonl", b"x")
     made = [Part(path, 1, "", 1), Part("shards/ours.jsonl", 1, "", 1)]
-    Storage().write(f"{out}/_ledger/entries.jsonl", json.dumps(asdict(entry("a", parts=made))).encode())
+    Storage().write(f"{out}/_ledger/entries.jsonl", entry("a", parts=made).to_json())
     assert loaded(out).entries == {}
     ledger = Ledger(Storage(), out)
     ledger.load(to_erase=True)
@@ -821,10 +823,21 @@ def test_what_can_be_no_file_is_not_deleted(path: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"keys": None}, {"source_path": 1}, {"end": "10"}, {"quarantined": []}, {"metrics": {"s": {"process_time": "1"}}}],
+    [
+        {"inputs": None},
+        {"inputs": {"a": 1}},
+        {"inputs": {"in.jsonl[0:10]": ["10-1.5", "abc", "def"]}},
+        {"inputs": {"in.jsonl[0:10]": "10-2.5"}},
+        {"source": 1},
+        {"end": "10"},
+        {"quarantined": []},
+        {"metrics": {"s": {"process_time": "1"}}},
+    ],
 )
 def test_values_of_another_kind_are_damage(wrong: dict[str, Any], out: str, warned: list[str]) -> None:
-    Storage().write(f"{out}/_ledger/entries/a.json", json.dumps(asdict(entry("a", b"x\n")) | wrong).encode())
+    Storage().write(
+        f"{out}/_ledger/entries/a.json", json.dumps(json.loads(entry("a", b"x\n").to_json()) | wrong).encode()
+    )
     assert loaded(out).entries == {} and "is damaged and passed over" in warned[0]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from loguru import logger
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError, StorageError
+from curator_audio.ledger import StepEntry, sha256_of
 from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.plan import Plan
 from curator_audio.stages.hub.card import Description, Published, card_of, container_of, figures_of, parsed, size_of
@@ -27,7 +28,6 @@ from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_flag
 from curator_audio.stages.transfer.copying import Copying
-from curator_audio.storage.ledger import StepEntry, sha256_of
 from curator_audio.storage.storage import Storage, is_local, join, local_path
 from curator_audio.tasks import Partition
 
@@ -169,9 +169,10 @@ class PublishToHub(AfterStep):
 
     def _inputs(self, context: AfterContext, files: list[File]) -> str:
         """Tells whether anything that is published has changed."""
-        entries = [[[part.path, part.sha256, part.num_bytes] for part in e.parts] + [e.keys] for e in context.entries]
+        parts = [part for entry in context.entries for part in entry.parts]
+        made = [[part.place or part.path, part.sha256, part.num_bytes] for part in parts]
         card = [self.license, self.tags, self.pretty_name, figures_before(context)]
-        return sha256_of([[file.name for file in files], entries, card])
+        return sha256_of([[file.name for file in files], made, card])
 
     def _publish(self, context: AfterContext, hub: Repository, files: list[File]) -> None:
         storage, there = context.storage, hub.files()

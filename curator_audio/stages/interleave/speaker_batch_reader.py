@@ -6,18 +6,19 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.ledger import relative_to, sha256_of
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.interleave.batch_list import line_of
 from curator_audio.stages.interleave.segment_json_reader import JSON_SUFFIX
 from curator_audio.stages.parameters import check_count
 from curator_audio.stages.source import SourceStage
 from curator_audio.storage.failures import explained
-from curator_audio.storage.ledger import LedgerEntry, relative_to, sha256_of
 from curator_audio.storage.links import Tree
 from curator_audio.storage.storage import absolute, is_local, join, local_path
-from curator_audio.tasks import AudioBatch, Partition
+from curator_audio.tasks import AudioBatch, Input, Inputs, Partition
 
 MIN_DIGITS = 4
 
@@ -57,7 +58,8 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
     split: str = "train"
 
     name = "speaker_batch_reader"
-    reads_whole_folder = True
+    selecting: ClassVar[tuple[str, ...]] = ("input_path",)
+    locating: ClassVar[tuple[str, ...]] = ("input_path",)
     _found: list[_Folder] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +77,14 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], ["folder"]
 
-    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+    @property
+    def root(self) -> str:
+        return self.input_path
+
+    def keeps(self, source: str, has_output: bool) -> bool:
+        return False  # the same folders are in other batches
+
+    def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
         books: dict[str, list[str]] = {}
         for speaker, book in self._folders():
             books.setdefault(speaker, []).append(book)
@@ -85,12 +94,15 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
             name = f"{self.split}-{number:0{MIN_DIGITS}d}-of-{len(batches):0{MIN_DIGITS}d}"
             folders = "\0".join(f"{speaker}/{book}" for speaker in batch for book in books[speaker])
             data = folders.encode(errors="surrogateescape")
-            yield Partition(name, self.input_path, 0, 0, version=sha256_of(folders), data=data)
+            yield Partition(name, self.input_path, 0, 0, inputs={name: sha256_of(folders)}, data=data)
 
-    def content_sha256(self, partition: Partition) -> str:
-        return ""  # the version tells whether it changed
+    def of_format_1(self, partition: Partition, noted: Mapping[str, str]) -> Mapping[str, Input]:
+        return {place: Input(noted["version"]) for place in partition.inputs}
 
     def source_paths(self) -> set[str]:
+        return {self.input_path}
+
+    def folders_read(self) -> set[str]:
         return {self.input_path}
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
@@ -17,10 +17,9 @@ from curator_audio.stages.source import SourceStage, slug_of, without_bookkeepin
 from curator_audio.storage.byte_ranges import OVERLONG_KEPT_BYTES, Lines, read_blocks, read_lines
 from curator_audio.storage.decompression import CODECS, codec_of, decompressed
 from curator_audio.storage.json_codec import decode_line
-from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.links import is_link_to_folder
 from curator_audio.storage.storage import FileInfo, Storage, absolute, fixed_folder, is_local, local_path
-from curator_audio.tasks import AudioBatch, Partition, Record
+from curator_audio.tasks import AudioBatch, Input, Inputs, Partition, Record
 
 MANIFEST_SUFFIXES = tuple(
     suffix + compression for suffix in (".jsonl", ".json", ".ndjson") for compression in ("", *CODECS)
@@ -62,8 +61,11 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
     max_line_mb: float = 64.0
 
     name = "manifest_reader"
+    selecting: ClassVar[tuple[str, ...]] = ("manifest_path",)
+    locating: ClassVar[tuple[str, ...]] = ("manifest_path",)
     _has_lines = False
     _tree: Storage | None = field(default=None, init=False, repr=False, compare=False)
+    _places: set[str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.manifest_path, str) or not self.manifest_path:
@@ -76,11 +78,11 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         self.manifest_path = absolute(self.manifest_path)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_tree": None}
+        return self.__dict__ | {"_tree": None, "_places": None}
 
     def setup(self, worker: WorkerInfo) -> None:
         super().setup(worker)
-        self._tree, self._has_lines = None, False  # in an earlier run they were others
+        self._tree, self._has_lines, self._places = None, False, None  # in an earlier run they were others
 
     def outputs(self) -> tuple[list[str], list[str]]:
         return ["records"], []
@@ -94,7 +96,23 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
                 self._tree = self.storage.within(fixed_folder(path) if self._is_glob else path)
         return self._tree
 
-    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+    @property
+    def root(self) -> str:
+        if self._is_glob:
+            return fixed_folder(self.manifest_path)
+        return self.manifest_path.rstrip("/") if self._is_folder else self.manifest_path
+
+    def keeps(self, source: str, has_output: bool) -> bool:
+        """What was made of a manifest stays when that goes; not so of a piece that it has not any more."""
+        return source not in self._sources()
+
+    def _sources(self) -> set[str]:
+        """The manifests by their places; listed once a run."""
+        if self._places is None:
+            self._places = {self.place_of(file.path) for file in self._files()}
+        return self._places
+
+    def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
         files = self._files()
         if not any(file.num_bytes for file in files):
             raise ConfigurationError(f"{self.manifest_path} is empty (0 bytes); give a manifest with a record a line")
@@ -102,7 +120,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         for file in files:
             codec = codec_of(file.path)
             if self._refusal(file.path):
-                yield _partition(file, 0, file.num_bytes)  # for a worker to tell of
+                yield self._partition(file, 0, file.num_bytes)  # for a worker to tell of
                 continue
             yield from self._ranges(file) if codec is None else self._blocks(file, codec)
 
@@ -112,7 +130,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         except RecordError as error:  # it is a link that leads elsewhere
             self.set_aside(task.source_path, error)
             return
-        self.observed.content_sha256 = lines.sha256
+        self.note_lines(task, lines)
         records: list[Record] = []
         offsets: list[int] = []
         batch_start = lines.start
@@ -127,6 +145,11 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         if records:
             yield self._batch(task, records, offsets)
 
+    def note_lines(self, task: Partition, lines: Lines) -> None:
+        """Note the hash of the lines of a partition."""
+        for place in task.inputs:
+            self.note_content(place, lines.sha256)
+
     def source_paths(self) -> set[str]:
         return {file.path for file in self._files()}
 
@@ -134,11 +157,14 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         files = self._files()
         return None if any(codec_of(file.path) for file in files) else sum(file.num_bytes for file in files)
 
-    def content_sha256(self, partition: Partition) -> str:
+    def content_of(self, partition: Partition, place: str) -> str:
         try:
             return self._lines(partition).sha256
         except RecordError:
             return ""
+
+    def of_format_1(self, partition: Partition, noted: Mapping[str, str]) -> Mapping[str, Input]:
+        return {place: Input(noted["version"], noted["content_sha256"]) for place in partition.inputs}
 
     def sampled_fields(self) -> Fields:
         files = [file for file in self._files() if not self._refusal(file.path)]
@@ -210,7 +236,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
                 raise ConfigurationError(f"no file matches {path}; check the pattern")
             return files
         if self._is_folder:
-            files = without_bookkeeping(self.storage.list_files(path))
+            files = list(without_bookkeeping(self.storage.list_files(path)))
             # A link to a folder is not followed, and whoever would read it tells so.
             files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES) or is_link_to_folder(file.path)]
             if not files:
@@ -225,12 +251,24 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         step = max(1, int(self.partition_size_mb * 2**20))
         for start in range(0, file.num_bytes, step):
             end = min(start + step, file.num_bytes)
-            yield _partition(file, start, end)
+            yield self._partition(file, start, end)
 
     def _blocks(self, file: FileInfo, codec: str) -> Iterator[Partition]:
         with decompressed(self.tree, file.path, codec) as read:
             for block in read_blocks(read, int(self.partition_size_mb * 2**20), self._max_line_bytes):
-                yield _block_partition(file, block)
+                yield self._block_partition(file, block)
+
+    def _partition(self, file: FileInfo, start: int, end: int) -> Partition:
+        """A partition named after its file and first byte, so that names sort as the lines do."""
+        inputs = {f"{self.place_of(file.path)}[{start}:{end}]": file.version}
+        return Partition(f"{slug_of(file.path)}-{start:013d}", file.path, start, end, file.num_bytes, inputs)
+
+    def _block_partition(self, file: FileInfo, block: Lines) -> Partition:
+        num_bytes = max(len(block.data), block.overlong_num_bytes)
+        partition = self._partition(file, block.start, block.start + num_bytes)
+        partition.data = block.data
+        partition.overlong_num_bytes = block.overlong_num_bytes
+        return partition
 
     def _lines(self, partition: Partition) -> Lines:
         if partition.data is not None:
@@ -238,7 +276,8 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         if error := self._refusal(partition.source_path):
             raise error
 
-        file = FileInfo(partition.source_path, partition.source_num_bytes, partition.version)
+        (version,) = partition.inputs.values()
+        file = FileInfo(partition.source_path, partition.source_num_bytes, version)
 
         def read(start: int, end: int) -> bytes:
             return self.tree.read_range(file.path, start, min(end, file.num_bytes), file)
@@ -284,19 +323,6 @@ def _sampled(line: bytes) -> Record:
     except RecordError:
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _partition(file: FileInfo, start: int, end: int) -> Partition:
-    """A partition named after its file and first byte, so that names sort as the lines do."""
-    return Partition(f"{slug_of(file.path)}-{start:013d}", file.path, start, end, file.num_bytes, file.version)
-
-
-def _block_partition(file: FileInfo, block: Lines) -> Partition:
-    num_bytes = max(len(block.data), block.overlong_num_bytes)
-    partition = _partition(file, block.start, block.start + num_bytes)
-    partition.data = block.data
-    partition.overlong_num_bytes = block.overlong_num_bytes
-    return partition
 
 
 def _duration_sec(record: Record) -> float:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from loguru import logger
 
 from curator_audio.errors import ConfigurationError, RecordError, StorageError
+from curator_audio.ledger import sha256_of
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.io.parquet_rows import without_invalid_text
 from curator_audio.stages.io.parquet_shard import ParquetShard
@@ -25,9 +26,8 @@ from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.parquet_reader import SegmentParquetReaderStage
 from curator_audio.stages.speech.schema import segment_schema
 from curator_audio.stages.speech.speaker_index import NOBODY, SpeakerIndex, Speakers, speaker_of, speakers_of
-from curator_audio.storage.ledger import LedgerEntry, sha256_of
 from curator_audio.storage.storage import join
-from curator_audio.tasks import AudioBatch, Partition, Record
+from curator_audio.tasks import AudioBatch, Inputs, Partition, Record
 
 NEEDED_COLUMNS = ("speaker_id", *SIDE_FIELDS)
 KNOWN_BY = ("speaker_id", "channel", "audio_id")
@@ -98,6 +98,9 @@ class PairReaderStage(SourceStage[AudioBatch]):
 
     name = "pair_reader"
     version = 2
+    selecting: ClassVar[tuple[str, ...]] = ("input_path",)
+    locating: ClassVar[tuple[str, ...]] = ("input_path",)
+    batch_of: ClassVar[str] = "speaker"
 
     def __post_init__(self) -> None:
         self._shards = SegmentParquetReaderStage(self.input_path, fields=self.fields)
@@ -118,27 +121,26 @@ class PairReaderStage(SourceStage[AudioBatch]):
         return ["records"], list(PAIR_FIELDS)
 
     @property
-    def reads_whole_folder(self) -> bool:  # type: ignore[override]
-        return self._shards.reads_whole_folder
+    def root(self) -> str:
+        return self._shards.root
 
     def source_paths(self) -> set[str]:
         return self._shards.source_paths()
 
-    def content_sha256(self, partition: Partition) -> str:
-        return ""  # the marks of its speakers tell whether it changed
+    def folders_read(self) -> set[str]:
+        return self._shards.folders_read()
 
     # The driver: which speakers there are, and where --------------------------------------------------------
 
-    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
-        (root,) = self.source_paths()
+    def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
+        root = self.root
         index = self._index(root)
         self._warn_of_one_name(index.speakers)
         left = dict.fromkeys(index.speakers)
-        together = {name: entry.keys for name, entry in (done or {}).items() if entry.source_path == root}
         num_before = 0
-        for name in sorted(together):
+        for name, inputs in sorted((known or {}).items()):
             num_before = int(name.partition("-")[0]) + 1
-            found = [speaker for speaker in together[name] if speaker in left]
+            found = [speaker for speaker in inputs.unpacked() if speaker in left]
             for speaker in found:
                 del left[speaker]
             if found:
@@ -147,7 +149,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
             yield _partition(f"{number:06d}-{sha256_of(speakers)[:16]}", root, speakers, index)
 
     def _index(self, root: str) -> SpeakerIndex:
-        shards = {key: mark for shard in self._shards.partitions() for key, mark in shard.keys.items()}
+        shards = {key: mark for shard in self._shards.partitions() for key, mark in shard.inputs.items()}
         return SpeakerIndex(shards, self.storage.each(self._speakers, [join(root, key) for key in shards]))
 
     def _warn_of_one_name(self, speakers: list[str]) -> None:
@@ -229,7 +231,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
         """The segments of each speaker that can be in a pair, in order of their ids."""
         import pyarrow.compute
 
-        segments: dict[str, list[_Segment]] = {speaker: [] for speaker in task.keys}
+        segments: dict[str, list[_Segment]] = {speaker: [] for speaker in task.inputs}
         for shard, rows in json.loads(task.data or b"{}").items():
             path = join(task.source_path, shard)
             for numbers, table, sources in self._pieces(path, rows, dict.fromkeys((*NEEDED_COLUMNS, *KNOWN_BY))):
@@ -300,7 +302,8 @@ def _partition(name: str, root: str, speakers: list[str], index: SpeakerIndex) -
         for shard, there in index.rows(speaker).items():
             rows.setdefault(shard, []).extend(there)
     data = json.dumps({shard: sorted(there) for shard, there in sorted(rows.items())}).encode()
-    return Partition(name, root, 0, 0, data=data, keys={speaker: index.mark(speaker) for speaker in speakers})
+    inputs = {speaker: index.mark(speaker) for speaker in speakers}
+    return Partition(name, root, 0, 0, inputs=inputs, data=data)
 
 
 def _rows_of(shard: Any, rows: list[int], columns: list[str]) -> Iterator[tuple[list[int], Any]]:

@@ -11,13 +11,13 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
+from curator_audio.ledger import StageMetrics
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.optional import Ignored
 from curator_audio.stages.speech.foreign_fields import Sources, check_fields, is_label, local_speaker, sources_of, taken
 from curator_audio.stages.speech.optional_fields import with_usable_fields
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, foreign_segment
-from curator_audio.storage.ledger import StageMetrics
 from curator_audio.tasks import AudioBatch, Record
 
 LOOKED_AT = 3

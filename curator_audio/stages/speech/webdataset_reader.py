@@ -10,6 +10,7 @@ from itertools import islice
 from typing import IO, Any, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
+from curator_audio.ledger import StageMetrics
 from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_end, check_size
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.foreign_fields import kind_of, taken
@@ -17,7 +18,6 @@ from curator_audio.stages.speech.npz import recording_of
 from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage, kinds_of
 from curator_audio.stages.speech.segments import foreign_segment, id_in, name_in
 from curator_audio.storage.json_codec import decode_line
-from curator_audio.storage.ledger import StageMetrics
 from curator_audio.storage.storage import join
 from curator_audio.storage.valid_text import decoded_utf8
 from curator_audio.tasks import AudioBatch, Partition, Record
@@ -60,7 +60,7 @@ class WebDatasetReaderStage(SegmentTreeReaderStage):
             return kinds_of(_kinds(_described(key, files), files) for key, files in found)
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
-        for key in task.keys:
+        for key in task.inputs:
             path = join(task.source_path, key)
             yield from segment_batches(((record, -1) for record in self._records(path)), path)
 

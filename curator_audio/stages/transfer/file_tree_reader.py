@@ -13,12 +13,13 @@ from typing import ClassVar
 from loguru import logger
 
 from curator_audio.errors import AccessError, ConfigurationError
+from curator_audio.ledger import relative_to
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.transfer.file_batch import FileBatch
 from curator_audio.storage.atomic_file import is_temporary
-from curator_audio.storage.ledger import LedgerEntry, relative_to
+from curator_audio.storage.file_list import FileList
 from curator_audio.storage.storage import FileInfo, is_local, join
-from curator_audio.tasks import Partition
+from curator_audio.tasks import Inputs, Partition
 
 
 @dataclass
@@ -54,7 +55,8 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
 
     name = "file_tree_reader"
     suffixes: ClassVar[tuple[str, ...]] = ("",)
-    free_parameters: ClassVar[tuple[str, ...]] = ("partition_size_mb", "include", "limit")
+    selecting: ClassVar[tuple[str, ...]] = ("input_path", "include", "limit")
+    free_parameters: ClassVar[tuple[str, ...]] = ("partition_size_mb",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,44 +69,51 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
             raise ConfigurationError(f"limit is {self.limit!r}; give a whole number of files, or null for all")
         self._patterns = patterns
 
-    def is_selected(self, key: str) -> bool:
-        return not key.endswith("/") and not is_temporary(key)
+    def is_read(self, place: str) -> bool:
+        return not place.endswith("/") and not is_temporary(place)
 
-    def is_included(self, key: str) -> bool:
-        """Whether ``include`` lets a file pass, going by its path below ``input_path``."""
-        return self._patterns is None or any(fnmatchcase(key, pattern) for pattern in self._patterns)
+    def is_selected(self, place: str) -> bool:
+        return self._patterns is None or any(fnmatchcase(place, pattern) for pattern in self._patterns)
 
-    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
-        self._included()
-        # What was only begun need not stay together, and may be more than the limit.
-        finished = {name: entry for name, entry in (done or {}).items() if any(entry.keys.values())}
-        keys = (key for entry in finished.values() if entry.source_path == self.input_path for key in entry.keys)
-        num_done = sum(self.is_included(key) for key in keys)
-        self._num_left = None if self.limit is None else max(0, self.limit - num_done)
-        return super().partitions(finished)
+    def fingerprint_of(self, file: FileInfo) -> str:
+        return file.version  # in full: it tells the size, and the etag
+
+    def note_contents(self, task: Partition) -> None:
+        """Note nothing: who compares and copies the files reads them."""
+
+    def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
+        self._check_included()
+        known = known or {}
+        self._num_left = None
+        if self.limit is not None:
+            num_done = sum(self.is_selected(place) for inputs in known.values() for place in inputs.unpacked())
+            self._num_left = max(0, self.limit - num_done)
+        return super().partitions(known)
 
     def num_bytes(self) -> int:
-        return sum(file.num_bytes for file in self._included()[: self.limit])
+        return sum(file.num_bytes for file in islice(self._included(), self.limit))
 
     def process(self, task: Partition) -> Iterator[FileBatch]:
         yield FileBatch(
             task.source_path,
             [
                 FileInfo(join(task.source_path, key), int(version.partition("-")[0]), version)
-                for key, version in task.keys.items()
+                for key, version in task.inputs.items()
             ],
         )
 
-    def _files(self) -> list[FileInfo]:
+    def _files(self) -> FileList:
         if self._listed is None:
             if is_local(self.input_path):
                 _check_listable(self.input_path)
             files = super()._files()
-            if [file.path for file in files] == [self.input_path]:
+            if len(files) == 1 and next(iter(files)).path == self.input_path:
                 folder, _, name = self.input_path.rpartition("/")
                 raise ConfigurationError(f"{self.input_path} is a file; give input_path={folder} and include={name}")
             self._tell_left_out()
-            self._listed = [self._behind_link(file) for file in files]
+            self._listed = FileList()
+            for file in files:
+                self._listed.add(self._behind_link(file))
         return self._listed
 
     def _tell_left_out(self) -> None:
@@ -122,23 +131,18 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
                 return self.storage.info(file.path)
         return file
 
-    def _included(self) -> list[FileInfo]:
-        files = [file for file in self._files() if self.is_included(relative_to(self.input_path, file.path))]
-        if not files:
+    def _included(self) -> Iterator[FileInfo]:
+        return (file for file in self._files() if self.is_selected(relative_to(self.input_path, file.path)))
+
+    def _check_included(self) -> None:
+        if next(self._included(), None) is None:
             raise ConfigurationError(
                 f"include={self.include} matches none of the {len(self._files())} files below {self.input_path}; "
                 "a pattern is held against the whole path below it"
             )
-        return files
 
-    def _batches(self, files: Mapping[str, FileInfo]) -> Iterator[dict[str, FileInfo]]:
-        chosen = (key for key in files if self.is_included(key))
-        return super()._batches({key: files[key] for key in islice(chosen, self._num_left)})
-
-    def _partition(self, name: str, files: Mapping[str, FileInfo]) -> Partition:
-        partition = super()._partition(name, files)
-        partition.keys = {key: file.version for key, file in files.items()}  # in full: it tells the size, and the etag
-        return partition
+    def _in_order(self, files: FileList) -> Iterator[tuple[str, FileInfo]]:
+        return islice(super()._in_order(files), self._num_left)
 
 
 def _check_listable(folder: str) -> None:
