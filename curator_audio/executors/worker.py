@@ -211,6 +211,7 @@ class Worker:
             quarantined=dict(Counter(record.reason for record in item.quarantined)),
             metrics=item.metrics,
             made_with=self._context.fingerprint,
+            is_cut=partition.is_cut,
         )
         storage.write(paths.entry(partition.name), entry.to_json())
         return entry

@@ -59,6 +59,7 @@ class LedgerEntry:
         quarantine: the files of records that were set aside.
         quarantined: how many these are, by reason.
         metrics: what each stage did.
+        is_cut: whether a limit had left out some of what belongs in the partition.
         made_with: the fingerprint of the configuration; where it is empty, it was that of the folder.
         format_1: what format 1 has in place of ``inputs``, until the source has met the partition; else nothing.
     """
@@ -73,6 +74,7 @@ class LedgerEntry:
     quarantined: dict[str, int]
     metrics: dict[str, StageMetrics]
     made_with: str = ""
+    is_cut: bool = False
     format_1: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -91,7 +93,9 @@ class LedgerEntry:
         """What is known of a partition before a worker has it."""
         parts, quarantine = ([Part(path, 0, "", 0)] for path in (part_path, quarantine_path))
         inputs = Inputs.of(dict.fromkeys(partition.inputs, Input("")))
-        return cls(partition.name, source, partition.start, 0, inputs, parts, quarantine, {}, {}, made_with)
+        return cls(
+            partition.name, source, partition.start, 0, inputs, parts, quarantine, {}, {}, made_with, partition.is_cut
+        )
 
     def to_json(self, place: tuple[str, int, int] | None = None) -> bytes:
         """Return the entry as a line.

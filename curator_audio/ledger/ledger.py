@@ -232,8 +232,18 @@ class Ledger:
             more = f" (and {len(found) - SHOWN_DIFFERENCES} more)" if len(found) > SHOWN_DIFFERENCES else ""
             raise ConfigurationError(
                 f"{self.paths.output_dir} holds the output of another configuration: {shown}{more}; "
-                "choose another output_dir, or overwrite=true to replace it"
+                f"choose another output_dir, or overwrite=true to replace it{self._what_is_done()}"
             )
+
+    def _what_is_done(self) -> str:
+        """How much another configuration would do again."""
+        gathered = self.storage.read(self.paths.gathered) if self.storage.exists(self.paths.gathered) else b""
+        names = {
+            json.loads(line).get("partition") for line in gathered.splitlines() if line.startswith(b'{"partition"')
+        }
+        loose = self.storage.list_files(self.paths.entries, max_depth=1)
+        names |= {info.path.rpartition("/")[2].removesuffix(".json") for info in loose}
+        return f", which does all its {len(names)} partitions again" if names else ""
 
     def claim(self, configuration: Mapping[str, Any], selection: Mapping[str, Any] | None = None) -> None:
         """Note what the output of the folder is made with, unless it stands there in words that mean the same."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,11 +29,13 @@ class _Found:
     """What was found of a partition.
 
     Args:
-        is_done: whether an earlier run has done it.
+        is_same: whether an earlier run has done it from the same inputs.
+        is_done: whether its outputs are there, too.
         num_gone: how many of its inputs are gone.
         missing: how many of them are looked for in vain, by what stands for that.
     """
 
+    is_same: bool = False
     is_done: bool = False
     num_gone: int = 0
     missing: Counter[str] = field(default_factory=Counter)
@@ -59,6 +62,7 @@ class Pending:
         num_bytes_done_before: the size of those.
         num_gone: inputs of theirs that are no longer there.
         num_dropped: the same of partitions that are done again, without them.
+        superseded: partitions that a limit had cut short, and of which something is in another one now.
     """
 
     source: SourceStage[Any]
@@ -69,6 +73,7 @@ class Pending:
     num_bytes_done_before: int = 0
     num_gone: int = 0
     num_dropped: int = 0
+    superseded: set[str] = field(default_factory=set)
     _num_missing: Counter[str] = field(default_factory=Counter)
     _is_output: dict[str, bool] = field(default_factory=dict)
 
@@ -102,7 +107,9 @@ class Pending:
         window: list[tuple[Partition, _Found | Future[_Found]]] = []
         # What was only begun is not held to where this run may choose otherwise.
         started = {} if self.source.free_parameters else self.ledger.started
-        known = {name: entry.inputs for name, entry in {**started, **self.ledger.entries}.items() if entry.inputs.num}
+        all_known = {name: entry for name, entry in {**started, **self.ledger.entries}.items() if entry.inputs.num}
+        known = {name: entry.inputs for name, entry in all_known.items() if not entry.is_cut}
+        cut = {place: name for name, entry in all_known.items() if entry.is_cut for place in entry.inputs.unpacked()}
         names = {} if self.source.batch_of else {place: name for name in known for place in known[name].unpacked()}
         is_complete = type(self.source).completed is SourceStage.completed
         num_inputs = 0
@@ -114,6 +121,7 @@ class Pending:
             partition.name = next((names[place] for place in partition.inputs if place in names), partition.name)
             entry = self.ledger.entries.get(partition.name)
             num_inputs += len(partition.inputs)
+            self.superseded |= {cut[place] for place in partition.inputs if place in cut} - {partition.name}
             if entry is None:
                 window.append((partition, NEW))
             else:
@@ -126,6 +134,38 @@ class Pending:
                 yield from ((p, found.result() if isinstance(found, Future) else found) for p, found in window)
                 window, num_inputs = [], 0
         yield from ((p, found.result() if isinstance(found, Future) else found) for p, found in window)
+
+    def check_moved(self) -> None:
+        """Check that a source that lies elsewhere than the last run's is the same, as far as that run has met it.
+
+        Raises:
+            ConfigurationError: it is another, of which what is done would be done again, or be added to.
+        """
+        before, now = self.ledger.selection.get(self.source.name, {}), self.source
+        moved = [
+            f"{now.name}.{name}: {json.dumps(old, ensure_ascii=False)} → {json.dumps(new, ensure_ascii=False)}"
+            for name in now.locating
+            if (old := before.get(name)) and old.rstrip("/") != (new := getattr(now, name)).rstrip("/")
+        ]
+        if not moved or not self.ledger.entries:
+            return
+        num_same, others = 0, []
+        with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
+            for partition, found in self._checked(pool):
+                num_same += found.is_same
+                if not found.is_same and partition.name in self.ledger.entries:
+                    others.append(partition.name)
+        if others or not num_same:
+            num_done = len(self.ledger.entries)
+            what = (
+                f"{len(others)} of the {num_done} partitions done" if others else f"none of the {num_done} partitions"
+            )
+            holds = f"would be done again, such as {others[0]}" if others else "is in there"
+            raise ConfigurationError(
+                f"{self.ledger.paths.output_dir} holds the output of another configuration: {'; '.join(moved)}; "
+                f"it was not only moved: {what} {holds}; "
+                "choose another output_dir, or overwrite=true to replace it"
+            )
 
     def _is_own_output(self, partition: Partition) -> bool:
         """Whether a source is what an earlier run wrote here; what nobody wrote here must not be written over."""
@@ -203,7 +243,7 @@ class Pending:
         gone = noted.keys() - now.keys()
         missing: Counter[str] = Counter()
         is_same = now.keys() <= noted.keys() and (not gone or self.source.keeps(entry.source, has_output=True))
-        for place in now.keys() & noted.keys() if is_there and is_same else ():
+        for place in now.keys() & noted.keys() if is_same else ():
             before, fingerprint = noted[place], now[place].fingerprint
             if fingerprint in self.source.missing and before.fingerprint not in self.source.missing:
                 missing[fingerprint] += 1
@@ -221,4 +261,4 @@ class Pending:
             kept = {place: noted[place] for place in gone}
             inputs = Inputs.of(now | kept) if has_changed else entry.inputs
             self.ledger.refreshed(entry, partition, self.source.place_of(partition.source_path), inputs)
-        return _Found(is_done, len(gone) if self.source.batch_of else 0, missing if is_done else Counter())
+        return _Found(is_same, is_done, len(gone) if self.source.batch_of else 0, missing if is_done else Counter())

@@ -121,6 +121,7 @@ def _prepare(
     if not options.overwrite:
         ledger.check_configuration(configured, chosen)
         ledger.load()
+        pending.check_moved()
     partitions = iter(pending)
     first = next(partitions, None)
     for remark in plan.source.remarks() if first is not None else ():
@@ -218,7 +219,7 @@ def _finish(
     failures: dict[str, str],
 ) -> RunResult:
     ledger = pending.ledger
-    kept = vanished(plan.source, pending)
+    kept, outside = vanished(plan.source, pending)
     entries = sorted(ledger.entries.values(), key=lambda entry: entry.order)
     if plan.writer.depth > 1:  # files of their own, named after what is in them
         failures = failures | written_twice(entries)
@@ -234,6 +235,7 @@ def _finish(
         stages=[stage.name for stage in plan.stages],
         failures=failures,
         num_done_before=pending.num_done_before,
-        num_kept=kept,
+        num_kept=len(kept),
+        outside=outside,
         derived={stage.name: stage.derived_metrics for stage in plan.stages},
     )

@@ -7,34 +7,47 @@ from typing import Any
 
 from loguru import logger
 
+from curator_audio.ledger import LedgerEntry
 from curator_audio.pipeline.pending import Pending
 from curator_audio.stages.source import SourceStage
 
 NAMES_SHOWN = 3
 
 
-def vanished(source: SourceStage[Any], pending: Pending) -> int:
-    """Delete or keep, as the source has it, what was made of partitions that were not met, and say so.
+def unmet_of(source: SourceStage[Any], pending: Pending) -> list[LedgerEntry]:
+    """Return what was made of partitions that were not met, and stays: the source keeps it, or did not choose it.
+
+    Args:
+        source: of the run.
+        pending: its partitions, when all of them were met.
+    """
+    met = {*pending.names, *pending.superseded}
+    unmet = [entry for name, entry in pending.ledger.entries.items() if name not in met]
+    return [entry for entry in unmet if not source.selects_all or source.keeps(entry.source, bool(entry.parts))]
+
+
+def vanished(source: SourceStage[Any], pending: Pending) -> tuple[list[LedgerEntry], list[LedgerEntry]]:
+    """Delete or keep what was made of partitions that were not met, and say so.
 
     Args:
         source: of the run.
         pending: its partitions, when all of them were met.
 
     Returns:
-        how many are kept.
+        what is kept of what is gone, and what is outside of the selection.
     """
     ledger, met = pending.ledger, set(pending.names)
-    unmet = [entry for name, entry in ledger.entries.items() if name not in met]
-    keeping = [entry for entry in unmet if source.keeps(entry.source, bool(entry.parts))]
-    lost = [entry for entry in keeping if ledger.is_gone(entry)]  # and cannot be made again
-    names = {entry.partition for entry in keeping} - {entry.partition for entry in lost}
-    ledger.forget(entry for entry in unmet if entry.partition not in names)
+    staying = unmet_of(source, pending)
+    lost = [entry for entry in staying if ledger.is_gone(entry)]  # and cannot be made again
+    names = {entry.partition for entry in staying} - {entry.partition for entry in lost}
+    ledger.forget(entry for name, entry in list(ledger.entries.items()) if name not in met and name not in names)
     if lost:
+        why = "source and output are gone" if source.selects_all else "their output is gone, and they are not selected"
         shown = _shown(entry.partition for entry in lost)
-        logger.warning(
-            f"{len(lost)} partition(s) of an earlier run are forgotten, as source and output are gone: {shown}"
-        )
-    kept = [entry for entry in keeping if entry.partition in names]
+        logger.warning(f"{len(lost)} partition(s) of an earlier run are forgotten, as {why}: {shown}")
+    kept = [entry for entry in staying if entry.partition in names]
+    if not source.selects_all:
+        return [], kept
     if source.batch_of:
         _tell_batches(pending, sum(entry.inputs.num for entry in kept))
     else:
@@ -45,7 +58,7 @@ def vanished(source: SourceStage[Any], pending: Pending) -> int:
             logger.warning(
                 f"{num_recordings} recording(s) of an earlier run are not in the manifest; their output is kept"
             )
-    return len(kept)
+    return kept, []
 
 
 def _tell_batches(pending: Pending, num_kept: int) -> None:

@@ -6,12 +6,13 @@ import io
 from typing import Any
 
 from curator_audio.executors.base import Executor
-from curator_audio.ledger import Ledger
+from curator_audio.ledger import Ledger, LedgerEntry
 from curator_audio.pipeline.after import AfterContext
 from curator_audio.pipeline.pending import Pending
 from curator_audio.pipeline.pipeline import Pipeline, configuration, selection
 from curator_audio.pipeline.plan import Plan
 from curator_audio.pipeline.types import task_types
+from curator_audio.pipeline.vanished import unmet_of
 from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import Partition
 
@@ -34,9 +35,12 @@ def dry_run(
         ledger.load()
     remarks = plan.source.remarks()
     pending = Pending(plan.source, ledger, plan.writer)
+    if not overwrite:
+        pending.check_moved()
     partitions = list(pending)
     to_do = {partition.name for partition in partitions}
-    done = [ledger.entries[name] for name in pending.names if name not in to_do]
+    done = sorted((entry for name, entry in ledger.entries.items() if name not in to_do), key=lambda entry: entry.order)
+    unmet = unmet_of(plan.source, pending)
     context = AfterContext(plan, done, ledger, storage)
     previews = [(step.name, step.preview(context, partitions)) for step in pipeline.after]
     steps = "".join(f"\nthen: {name}{f', {preview}' if preview else ''}" for name, preview in previews)
@@ -44,9 +48,16 @@ def dry_run(
     steps += "".join(f"\nnote: {remark}" for remark in remarks)
     return (
         f"pipeline {pipeline.name} on {executor.name}, output in {ledger.paths.output_dir}\n{_table(plan)}{steps}\n"
-        f"partitions: {len(partitions)} to do, {pending.num_done_before} done before{inputs}\n"
+        f"partitions: {len(partitions)} to do, {pending.num_done_before} done before{_unmet(plan, unmet)}{inputs}\n"
         "dry run: nothing was run or written"
     )
+
+
+def _unmet(plan: Plan, unmet: list[LedgerEntry]) -> str:
+    """What of the output is of nothing that would be met."""
+    if not unmet:
+        return ""
+    return f", {len(unmet)} " + ("of what is gone" if plan.source.selects_all else "outside of the selection")
 
 
 def _inputs(partitions: list[Partition], batch_of: str) -> str:

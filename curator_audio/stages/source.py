@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
+from curator_audio.errors import ConfigurationError
 from curator_audio.ledger import relative_to
 from curator_audio.stages.base import Out, ProcessingStage, WorkerInfo
 from curator_audio.stages.fields import Fields
@@ -138,6 +139,16 @@ class SourceStage(ProcessingStage[Partition, Out]):
     def num_bytes(self) -> int | None:
         """The size of all partitions together, if it can be known before listing them."""
         return None
+
+
+def check_limit(limit: object) -> None:
+    """Refuse a limit that is not null or a whole number above 0.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise ConfigurationError(f"limit is {limit!r}; give a whole number of at least 1, or null for all")
 
 
 def place_below(root: str, path: str) -> str:

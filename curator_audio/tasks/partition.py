@@ -21,6 +21,7 @@ class Partition(Task):
         inputs: what it is made from: a fingerprint, which changes when it is written again, by its place below the root
             of the source.
         data: the lines themselves, where the source can only be read in order (compressed manifests).
+        is_cut: whether a limit left out some of what belongs in it; a later run may do it anew with more.
         overlong_num_bytes: the whole length of the last line of ``data`` where it was cut short, else 0.
 
     Example:
@@ -36,3 +37,4 @@ class Partition(Task):
     inputs: dict[str, str] = field(default_factory=dict, repr=False)
     data: bytes | None = field(default=None, repr=False)
     overlong_num_bytes: int = 0
+    is_cut: bool = False

@@ -70,4 +70,5 @@ def _hashed(storage: Storage, file: FileInfo, root: str) -> Part:
     if is_local(file.path):
         check_regular(file.path, root)
     sha256, num_bytes, num_records = contents_of(storage, file.path)
-    return Part(file.path, num_bytes, sha256, num_records)
+    # It is the user's own file: no run deletes it.
+    return Part(file.path, num_bytes, sha256, num_records, place=relative_to(root, file.path))

@@ -17,7 +17,7 @@ from loguru import logger
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.interleave.batch_list import SUFFIX, folders_of, lines_of
-from curator_audio.stages.source import SourceStage
+from curator_audio.stages.source import SourceStage, check_limit
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.limits import MAX_JSON_BYTES
 from curator_audio.storage.names import short_name
@@ -51,6 +51,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
     Args:
         input_path: the folder or prefix of the tree; a local path or any fsspec URL.
         list_dir: the folder of the lists (``*.txt``), or a single list.
+        limit: read no more than so many of the first lists; None for all.
 
     Raises:
         ConfigurationError: no path.
@@ -67,9 +68,10 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
 
     input_path: str
     list_dir: str
+    limit: int | None = field(default=None, kw_only=True)
 
     name = "segment_json_reader"
-    selecting: ClassVar[tuple[str, ...]] = ("input_path", "list_dir")
+    selecting: ClassVar[tuple[str, ...]] = ("input_path", "list_dir", "limit")
     locating: ClassVar[tuple[str, ...]] = ("input_path", "list_dir")
     _tree: Storage | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -79,6 +81,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
             if not isinstance(value, str) or not value:
                 raise ConfigurationError(f"{name} is {value!r}; give {what}")
             setattr(self, name, absolute(value).rstrip("/"))
+        check_limit(self.limit)
 
     def setup(self, worker: WorkerInfo) -> None:
         super().setup(worker)
@@ -106,7 +109,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
     def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
         if not self.storage.is_folder(self.input_path):
             raise ConfigurationError(f"{self.input_path} has no files; give the folder above those of the speakers")
-        for file in self._lists():
+        for file in self._lists()[: self.limit]:
             try:
                 data = self._list(file.path)
             except RecordError:  # which the worker will tell
@@ -146,7 +149,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
         return {self.list_dir, self.input_path}
 
     def num_bytes(self) -> int | None:
-        return sum(file.num_bytes for file in self._lists())
+        return sum(file.num_bytes for file in self._lists()[: self.limit])
 
     def _list(self, path: str) -> bytes:
         """What is in a list; one that is a link to somewhere else is a ``RecordError``."""

@@ -14,7 +14,7 @@ from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.interleave.batch_list import line_of
 from curator_audio.stages.interleave.segment_json_reader import JSON_SUFFIX
 from curator_audio.stages.parameters import check_count
-from curator_audio.stages.source import SourceStage
+from curator_audio.stages.source import SourceStage, check_limit
 from curator_audio.storage.failures import explained
 from curator_audio.storage.links import Tree
 from curator_audio.storage.storage import absolute, is_local, join, local_path
@@ -38,6 +38,7 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
         input_path: the folder or prefix of the tree; a local path or any fsspec URL.
         speakers_per_batch: how many speakers a batch has; the last one has what is left.
         split: what the names of the batches begin with.
+        limit: make no more than so many of the first batches, of those there are in all; None for all.
 
     Raises:
         ConfigurationError: a parameter out of range, or two folders that would be the same line of a list.
@@ -56,9 +57,10 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
     input_path: str
     speakers_per_batch: int = 10
     split: str = "train"
+    limit: int | None = field(default=None, kw_only=True)
 
     name = "speaker_batch_reader"
-    selecting: ClassVar[tuple[str, ...]] = ("input_path",)
+    selecting: ClassVar[tuple[str, ...]] = ("input_path", "limit")
     locating: ClassVar[tuple[str, ...]] = ("input_path",)
     _found: list[_Folder] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -68,6 +70,7 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
         check_count("speakers_per_batch", self.speakers_per_batch, "of at least 1", 1)
         if not isinstance(self.split, str) or not re.fullmatch(r"\w[\w.-]{0,99}", self.split):
             raise ConfigurationError(f"split is {self.split!r:.120}; give a name such as train")
+        check_limit(self.limit)
         self.input_path = absolute(self.input_path).rstrip("/")
 
     def setup(self, worker: WorkerInfo) -> None:
@@ -90,7 +93,7 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
             books.setdefault(speaker, []).append(book)
         speakers = list(books)
         batches = [speakers[i : i + self.speakers_per_batch] for i in range(0, len(speakers), self.speakers_per_batch)]
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(batches[: self.limit]):
             name = f"{self.split}-{number:0{MIN_DIGITS}d}-of-{len(batches):0{MIN_DIGITS}d}"
             folders = "\0".join(f"{speaker}/{book}" for speaker in batch for book in books[speaker])
             data = folders.encode(errors="surrogateescape")

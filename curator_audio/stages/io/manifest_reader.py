@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.one_document import advice, kind_of_document, why_not_text
-from curator_audio.stages.source import SourceStage, slug_of, without_bookkeeping
+from curator_audio.stages.source import SourceStage, check_limit, slug_of, without_bookkeeping
 from curator_audio.storage.byte_ranges import OVERLONG_KEPT_BYTES, Lines, read_blocks, read_lines
 from curator_audio.storage.decompression import CODECS, codec_of, decompressed
 from curator_audio.storage.json_codec import decode_line
@@ -44,6 +45,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         manifest_path: a manifest, a folder, or a glob of them; a local path or any fsspec URL.
         partition_size_mb: size of a piece in MB (2**20 bytes) of uncompressed text.
         max_line_mb: a longer line is quarantined unread.
+        limit: read no more than so many of the first records; None for all.
 
     Raises:
         ConfigurationError: a size that is not positive; or, when it is looked into, a manifest that is one document.
@@ -59,9 +61,10 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
     manifest_path: str
     partition_size_mb: float = 4.0
     max_line_mb: float = 64.0
+    limit: int | None = field(default=None, kw_only=True)
 
     name = "manifest_reader"
-    selecting: ClassVar[tuple[str, ...]] = ("manifest_path",)
+    selecting: ClassVar[tuple[str, ...]] = ("manifest_path", "limit")
     locating: ClassVar[tuple[str, ...]] = ("manifest_path",)
     _has_lines = False
     _tree: Storage | None = field(default=None, init=False, repr=False, compare=False)
@@ -74,6 +77,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise ConfigurationError(f"{name} is {value!r}; give a number of MB above 0")
+        check_limit(self.limit)
         self._is_named_folder = self.manifest_path.endswith("/")
         self.manifest_path = absolute(self.manifest_path)
 
@@ -113,6 +117,36 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         return self._places
 
     def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
+        if self.limit is None:
+            yield from self._pieces()
+            return
+        done = {place for inputs in (known or {}).values() for place in inputs.unpacked()}
+        num_left = self.limit
+        for piece in self._pieces():
+            try:
+                offsets = [] if self._refusal(piece.source_path) else [start for start, _ in self._lines(piece)]
+            except RecordError:
+                offsets = []
+            yield piece if len(offsets) <= num_left else self._cut(piece, offsets[num_left], done)
+            num_left -= len(offsets)
+            if num_left <= 0:
+                return
+
+    def _cut(self, piece: Partition, end: int, done: Collection[str]) -> Partition:
+        """Return a piece up to a line, or to where an earlier run has read it: what is done is not done to less."""
+        (version,), file = piece.inputs.values(), self.place_of(piece.source_path)
+        further = re.compile(re.escape(f"{file}[{piece.start}:") + r"(\d+)\]").fullmatch
+        ends = [int(found[1]) for known in done if (found := further(known))]
+        end = max([end, *(known for known in ends if known <= piece.end)])
+        if end == piece.end:
+            return piece
+        data = None if piece.data is None else piece.data[: end - piece.start]
+        return replace(
+            piece, end=end, inputs={f"{file}[{piece.start}:{end}]": version}, data=data, overlong_num_bytes=0
+        )
+
+    def _pieces(self) -> Iterator[Partition]:
+        """All partitions there are."""
         files = self._files()
         if not any(file.num_bytes for file in files):
             raise ConfigurationError(f"{self.manifest_path} is empty (0 bytes); give a manifest with a record a line")
@@ -222,7 +256,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         self._has_lines = True
 
     def first_records(self, count: int) -> list[tuple[Record, str]]:
-        batches = (batch for partition in self.partitions() for batch in self.process(partition))
+        batches = (batch for partition in self._pieces() for batch in self.process(partition))
         records = islice(((record, batch.source_path) for batch in batches for record in batch.records), count)
         found = list(records)
         self.take_observations()  # which are for when they are read to be processed

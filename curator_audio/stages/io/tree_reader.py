@@ -8,14 +8,14 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import IO, Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.ledger import relative_to
 from curator_audio.stages.base import Out, WorkerInfo, as_tasks
-from curator_audio.stages.source import SourceStage, stem_of, without_bookkeeping
+from curator_audio.stages.source import SourceStage, check_limit, stem_of, without_bookkeeping
 from curator_audio.storage.file_list import FileList
 from curator_audio.storage.links import is_link_to_folder
 from curator_audio.storage.storage import FileInfo, Storage, absolute, is_local, join
@@ -36,6 +36,7 @@ class TreeReaderStage(SourceStage[Out]):
     Args:
         input_path: the folder or prefix, or a single file; a local path or any fsspec URL.
         partition_size_mb: files are put together up to this size in MB (2**20 bytes); 0 leaves each group by itself.
+        limit: read no more than so many of the first files, those of earlier runs included; None for all.
 
     Raises:
         ConfigurationError: a size that is not positive, or no path.
@@ -43,8 +44,9 @@ class TreeReaderStage(SourceStage[Out]):
 
     input_path: str
     partition_size_mb: float = 64.0
+    limit: int | None = field(default=None, kw_only=True)
 
-    selecting: ClassVar[tuple[str, ...]] = ("input_path",)
+    selecting: ClassVar[tuple[str, ...]] = ("input_path", "limit")
     locating: ClassVar[tuple[str, ...]] = ("input_path",)
     batch_of: ClassVar[str] = "file"
     suffixes: ClassVar[tuple[str, ...]]
@@ -62,6 +64,7 @@ class TreeReaderStage(SourceStage[Out]):
         size = self.partition_size_mb
         if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 <= size < math.inf:
             raise ConfigurationError(f"partition_size_mb is {size!r}; give a number of MB, 0 for no grouping")
+        check_limit(self.limit)
         self.input_path = absolute(self.input_path).rstrip("/")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -153,8 +156,17 @@ class TreeReaderStage(SourceStage[Out]):
                 if not num_to_come[name] and any(map(self.is_selected, files := found.pop(name, {}))):
                     yield self._partition(name, files)
         first = max(map(_number_of, known), default=-1) + 1
+        num_left = math.inf if self.limit is None else self.limit - self._num_selected(known)
         for number, batch in enumerate(self._batches(self._in_order(new)), first):
-            yield self._partition(f"{number:06d}-{stem_of(next(iter(batch)))}".rstrip("-"), batch)
+            if num_left <= 0:
+                return
+            name = f"{number:06d}-{stem_of(next(iter(batch)))}".rstrip("-")
+            is_cut = len(batch) > num_left
+            yield self._partition(name, dict(islice(batch.items(), int(num_left))) if is_cut else batch, is_cut)
+            num_left -= len(batch)
+
+    def _num_selected(self, known: Mapping[str, Inputs]) -> int:
+        return sum(self.is_selected(place) for inputs in known.values() for place in inputs.unpacked())
 
     def source_paths(self) -> set[str]:
         return {self.root}
@@ -223,10 +235,10 @@ class TreeReaderStage(SourceStage[Out]):
         if batch:
             yield batch
 
-    def _partition(self, name: str, files: Mapping[str, FileInfo]) -> Partition:
+    def _partition(self, name: str, files: Mapping[str, FileInfo], is_cut: bool = False) -> Partition:
         num_bytes = sum(file.num_bytes for file in files.values())
         inputs = {place: self.fingerprint_of(file) for place, file in files.items()}
-        return Partition(name, self.root, 0, num_bytes, num_bytes, inputs)
+        return Partition(name, self.root, 0, num_bytes, num_bytes, inputs, is_cut=is_cut)
 
 
 def sha256_of_file(file: IO[bytes]) -> str:

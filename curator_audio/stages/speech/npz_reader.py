@@ -46,7 +46,7 @@ class NpzReaderStage(SegmentTreeReaderStage):
 
     name = "npz_reader"
     version = 2
-    selecting: ClassVar[tuple[str, ...]] = ("input_path", "channels")
+    selecting: ClassVar[tuple[str, ...]] = ("input_path", "channels", "limit")
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
     _has_large: bool = field(default=False, init=False, repr=False, compare=False)
 

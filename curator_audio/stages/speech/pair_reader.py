@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,7 +19,7 @@ from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.io.parquet_rows import without_invalid_text
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_number
-from curator_audio.stages.source import SourceStage
+from curator_audio.stages.source import SourceStage, check_limit
 from curator_audio.stages.speech.foreign_fields import Sources, local_speaker
 from curator_audio.stages.speech.pairs import PAIR_FIELDS, SHARED_FIELDS, SIDE_FIELDS, drawn_pairs
 from curator_audio.stages.speech.parquet_columns import SegmentColumns
@@ -68,6 +68,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
         max_reference_duration: the longest reference, in seconds.
         segments_per_partition: speakers are put together up to this number of segments.
         fields: names of columns by what they are of a segment, as ``{"text": "transcript"}``.
+        limit: draw pairs of no more than so many of the first speakers, those of earlier runs included; None for all.
 
     Raises:
         ConfigurationError: a parameter out of range.
@@ -95,16 +96,18 @@ class PairReaderStage(SourceStage[AudioBatch]):
     max_reference_duration: float = 15.0
     segments_per_partition: int = 20_000
     fields: dict[str, str] = field(default_factory=dict)
+    limit: int | None = field(default=None, kw_only=True)
 
     name = "pair_reader"
     version = 2
-    selecting: ClassVar[tuple[str, ...]] = ("input_path",)
+    selecting: ClassVar[tuple[str, ...]] = ("input_path", "limit")
     locating: ClassVar[tuple[str, ...]] = ("input_path",)
     batch_of: ClassVar[str] = "speaker"
 
     def __post_init__(self) -> None:
         self._shards = SegmentParquetReaderStage(self.input_path, fields=self.fields)
         self.input_path = self._shards.input_path
+        check_limit(self.limit)
         check_count("seed", self.seed, "of at least 0", 0)
         check_count("max_pairs_per_speaker", self.max_pairs_per_speaker, "of at least 1", 1)
         check_number("min_reference_duration", self.min_reference_duration, "of seconds, at least 0", 0)
@@ -145,8 +148,16 @@ class PairReaderStage(SourceStage[AudioBatch]):
                 del left[speaker]
             if found:
                 yield _partition(name, root, found, index)
+        num_left = len(left)
+        if self.limit is not None:
+            num_done = sum(speaker not in left for speaker in index.speakers if speaker != NOBODY)
+            num_left = self.limit - num_done + (NOBODY in left)
         for number, speakers in enumerate(self._batches(left, index), num_before):
-            yield _partition(f"{number:06d}-{sha256_of(speakers)[:16]}", root, speakers, index)
+            if num_left <= 0:
+                return
+            partition = _partition(f"{number:06d}-{sha256_of(speakers)[:16]}", root, speakers[:num_left], index)
+            yield replace(partition, is_cut=len(speakers) > num_left)
+            num_left -= len(speakers)
 
     def _index(self, root: str) -> SpeakerIndex:
         shards = {key: mark for shard in self._shards.partitions() for key, mark in shard.inputs.items()}

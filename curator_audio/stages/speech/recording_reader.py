@@ -6,6 +6,7 @@ import hashlib
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar
 
 from curator_audio.errors import ConfigurationError, RecordError
@@ -45,6 +46,7 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
         manifest_path: a manifest, a folder, or a glob of them; a local path or any fsspec URL.
         partition_size_mb: size in MB (2**20 bytes) of the pieces in which the manifest is looked through.
         max_line_mb: a longer line is quarantined unread.
+        limit: read no more than so many of the first recordings, of the channels to read; None for all.
         audio_dir: the folder of relative audio paths; None for the manifest's own.
         channels: the channels to read, by their old or new names; None for all.
         channel_mapping: new names of channels by old ones.
@@ -62,7 +64,7 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
 
     name = "recording_reader"
     version = 2
-    selecting: ClassVar[tuple[str, ...]] = ("manifest_path", "channels")
+    selecting: ClassVar[tuple[str, ...]] = ("manifest_path", "channels", "limit")
     missing: ClassVar[Mapping[str, str]] = {MISSING: "are gone", UNREACHABLE: "cannot be reached"}
     free_parameters: ClassVar[tuple[str, ...]] = RULES  # what was refused by them is a recording to be done
     _worker: WorkerInfo | None = field(default=None, init=False, repr=False)
@@ -138,9 +140,18 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
     def _references(self, manifest_path: str) -> References:
         return self.references_of(manifest_path, self.audio_dir, self._worker or WorkerInfo(storage=self.storage))
 
+    def first_records(self, count: int) -> list[tuple[Record, str]]:
+        batches = (batch for partition in self.partitions() for batch in self.process(partition))
+        found = list(islice(((record, batch.source_path) for batch in batches for record in batch.records), count))
+        self.take_observations()  # which are for when they are read to be processed
+        return found
+
     def _recordings(self) -> Iterator[tuple[Partition, str | RecordError]]:
-        """A partition a line, its version that of the line alone, and the path of its audio, or why it has none."""
-        for piece in super().partitions():
+        """The recordings to read: a partition of its line alone, and the path of its audio, or why it has none."""
+        return islice(self._all_recordings(), self.limit)
+
+    def _all_recordings(self) -> Iterator[tuple[Partition, str | RecordError]]:
+        for piece in self._pieces():
             try:
                 lines = self._lines(piece)
             except RecordError:  # it is a link that leads elsewhere: for a worker to tell of

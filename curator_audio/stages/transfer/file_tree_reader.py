@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import ClassVar
@@ -34,7 +34,7 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
         partition_size_mb: files are put together up to this size in MB (2**20 bytes).
         include: take only files whose path below ``input_path`` matches this pattern, or one of these: ``*`` stands for
             any characters, ``/`` among them, ``?`` for one; None for all.
-        limit: take at most so many of them, in order of their paths, those of earlier runs included; None for all.
+        limit: take at most so many of the first of them, those of earlier runs included; None for all.
 
     Raises:
         ConfigurationError: a parameter out of range.
@@ -50,8 +50,6 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
 
     partition_size_mb: float = 512.0
     include: str | list[str] | None = None
-    limit: int | None = None
-    _num_left: int | None = field(default=None, init=False, repr=False, compare=False)
 
     name = "file_tree_reader"
     suffixes: ClassVar[tuple[str, ...]] = ("",)
@@ -65,8 +63,6 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
             isinstance(patterns, list) and patterns and all(isinstance(item, str) and item for item in patterns)
         ):
             raise ConfigurationError(f"include is {self.include!r}; give a pattern such as '*.wav', or a list of them")
-        if isinstance(self.limit, bool) or not (self.limit is None or (isinstance(self.limit, int) and self.limit > 0)):
-            raise ConfigurationError(f"limit is {self.limit!r}; give a whole number of files, or null for all")
         self._patterns = patterns
 
     def is_read(self, place: str) -> bool:
@@ -83,12 +79,8 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
 
     def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
         self._check_included()
-        known = known or {}
-        self._num_left = None
-        if self.limit is not None:
-            num_done = sum(self.is_selected(place) for inputs in known.values() for place in inputs.unpacked())
-            self._num_left = max(0, self.limit - num_done)
-        return super().partitions(known)
+        for partition in super().partitions(known):
+            yield replace(partition, is_cut=False)  # what is put together makes no difference: the rest comes by itself
 
     def num_bytes(self) -> int:
         return sum(file.num_bytes for file in islice(self._included(), self.limit))
@@ -140,9 +132,6 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
                 f"include={self.include} matches none of the {len(self._files())} files below {self.input_path}; "
                 "a pattern is held against the whole path below it"
             )
-
-    def _in_order(self, files: FileList) -> Iterator[tuple[str, FileInfo]]:
-        return islice(super()._in_order(files), self._num_left)
 
 
 def _check_listable(folder: str) -> None:

@@ -76,7 +76,7 @@ def test_runs_with_other_limits_and_patterns_go_on_from_there(
     done: dict[str, Inputs] = {}
     for include in includes:
         for limit in limits:
-            reader = FileTreeReaderStage(root, size * BYTE, include, limit)
+            reader = FileTreeReaderStage(root, size * BYTE, include, limit=limit)
             included = sorted(name for name in names if reader.is_selected(name))
             if not included:
                 break
