@@ -39,7 +39,6 @@ class PublishedFileReaderStage(FileTreeReaderStage):
 
     def files(self) -> list[FileInfo]:
         """All files there are to publish, as they were listed."""
-        self._check_included()
         return list(self._included())
 
     def process(self, task: Partition) -> Iterator[FileBatch]:

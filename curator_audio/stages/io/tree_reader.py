@@ -108,6 +108,10 @@ class TreeReaderStage(SourceStage[Out]):
         """Whether a file is among those that this run was told to take."""
         return True
 
+    def if_none_is_selected(self) -> str:
+        """What to say where there are files, and this run was told to take none of them."""
+        return f"none of the {len(self._files())} files below {self.input_path} is selected; check the path"
+
     @abstractmethod
     def process(self, task: Partition) -> Iterator[Out]:
         """Read the files ``task.inputs`` below ``task.source_path``, by way of ``tree``."""
@@ -141,6 +145,8 @@ class TreeReaderStage(SourceStage[Out]):
         return file.mark
 
     def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
+        if not any(self.is_selected(place) for place, _ in self._by_place()):
+            raise ConfigurationError(self.if_none_is_selected())
         known = known or {}
         num_to_come = {name: inputs.num for name, inputs in known.items()}
         found: dict[str, dict[str, FileInfo]] = {}

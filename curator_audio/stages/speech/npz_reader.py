@@ -18,6 +18,7 @@ from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Inputs, Partition, Record
 
 READ_AT_ONCE = 64
+CHANNELS_NAMED = 10
 
 
 @dataclass
@@ -75,6 +76,13 @@ class NpzReaderStage(SegmentTreeReaderStage):
 
     def is_selected(self, place: str) -> bool:
         return self._channels.name_of(_folder_name(place)) is not None
+
+    def if_none_is_selected(self) -> str:
+        there = sorted({_folder_name(place) for place, _ in self._by_place()})
+        return (
+            f"channels={self.channels} has none of the folders below {self.input_path}, which are "
+            f"{', '.join(there[:CHANNELS_NAMED])}{' …' * (len(there) > CHANNELS_NAMED)}; check the names"
+        )
 
     def group_of(self, key: str) -> str:
         return recording_of(key.removesuffix(".npz"))

@@ -71,6 +71,12 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
     def is_selected(self, place: str) -> bool:
         return self._patterns is None or any(fnmatchcase(place, pattern) for pattern in self._patterns)
 
+    def if_none_is_selected(self) -> str:
+        return (
+            f"include={self.include} matches none of the {len(self._files())} files below {self.input_path}; "
+            "a pattern is held against the whole path below it"
+        )
+
     def fingerprint_of(self, file: FileInfo) -> str:
         return file.version  # in full: it tells the size, and the etag
 
@@ -78,7 +84,6 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
         """Note nothing: who compares and copies the files reads them."""
 
     def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
-        self._check_included()
         for partition in super().partitions(known):
             yield replace(partition, is_cut=False)  # what is put together makes no difference: the rest comes by itself
 
@@ -125,13 +130,6 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
 
     def _included(self) -> Iterator[FileInfo]:
         return (file for file in self._files() if self.is_selected(relative_to(self.input_path, file.path)))
-
-    def _check_included(self) -> None:
-        if next(self._included(), None) is None:
-            raise ConfigurationError(
-                f"include={self.include} matches none of the {len(self._files())} files below {self.input_path}; "
-                "a pattern is held against the whole path below it"
-            )
 
 
 def _check_listable(folder: str) -> None:

@@ -187,7 +187,7 @@ def test_nothing_there(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"limit": 0}, "limit is 0; give a whole number of files, or null for all"),
+        ({"limit": 0}, "limit is 0; give a whole number of at least 1, or null for all"),
         ({"limit": True}, "limit is True"),
         ({"limit": 1.5}, "limit is 1.5"),
         ({"limit": "10"}, "limit is '10'"),
