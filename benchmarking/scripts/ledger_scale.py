@@ -4,8 +4,9 @@
 
 For each number a local tree of that many tiny files is made, 500 a folder, and run over four times, each run in a
 process of its own: the first time, once more, with one folder added, and once more after that. What is done with a
-file is next to nothing. One JSON line a run goes to standard output: seconds of the whole run, and of listing, comparing
-and writing by themselves; peak memory of the process, and what of it the run has added; bytes of ``_ledger/`` a file.
+file is next to nothing. One JSON line a run goes to standard output: seconds of the whole run, and of listing,
+comparing and writing by themselves; peak memory of the process, and what of it the run has added; bytes of
+``_ledger/`` a file.
 """
 
 from __future__ import annotations

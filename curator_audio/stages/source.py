@@ -41,6 +41,8 @@ class SourceStage(ProcessingStage[Partition, Out]):
     batch_of: ClassVar[str] = ""
     """What a partition has many of that stay together, such as ``file``; empty where it is one of something."""
 
+    limit: int | None = None
+    """A source reads no more than so many of its first inputs, those of earlier runs included; None for all."""
     _storage: Storage | None = None
 
     @property
