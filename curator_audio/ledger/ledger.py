@@ -243,7 +243,7 @@ class Ledger:
         }
         loose = self.storage.list_files(self.paths.entries, max_depth=1)
         names |= {info.path.rpartition("/")[2].removesuffix(".json") for info in loose}
-        return f", which does all its {len(names)} partitions again" if names else ""
+        return f" (its {len(names)} partition(s) would be done again)" if names else ""
 
     def claim(self, configuration: Mapping[str, Any], selection: Mapping[str, Any] | None = None) -> None:
         """Note what the output of the folder is made with, unless it stands there in words that mean the same."""

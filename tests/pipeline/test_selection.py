@@ -103,7 +103,7 @@ def test_another_parameter_is_refused_with_what_it_costs(corpus: Corpus) -> None
         corpus.run("out", channels=["b"], channel_mapping={"b": "c"})
     message = str(refused.value)
     assert "another configuration: recording_reader.channel_mapping.b: null" in message
-    assert message.endswith("or overwrite=true to replace it, which does all its 3 partitions again")
+    assert message.endswith("or overwrite=true to replace it (its 3 partition(s) would be done again)")
 
 
 # Limits ------------------------------------------------------------------------------------------------------
