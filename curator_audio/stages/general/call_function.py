@@ -57,11 +57,11 @@ def imported(name: str) -> Callable[..., Any]:
         raise ConfigurationError(f"{name!r} is no dotted name; give package.module.function")
     try:
         module = module_named(module_name)
+        found = getattr(module, attribute, None)  # which a package may import only now
     except ImportError as error:
         raise ConfigurationError(f"'{name}' cannot be imported: {error}; check the name and the Python path") from None
     except Exception as error:  # the module's own code
         raise ConfigurationError(f"'{name}' cannot be imported: {describe(error)}") from None
-    found = getattr(module, attribute, None)
     if not callable(found):
         what = "is not there" if found is None else f"is a {type(found).__name__}"
         remedy = hidden(module_name) or "; give the name of a function"
