@@ -57,7 +57,7 @@ def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("document", [*EXAMPLES, "tutorials/custom_stage/README.md"])
+@pytest.mark.parametrize("document", EXAMPLES)
 def test_commands_print_what_the_document_shows(document: str, checkout: Path) -> None:
     runs = list(shown_runs(document))
     assert runs

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from curator_audio.errors import RecordError
 from curator_audio.stages.speech.segments import segment_record
 from curator_audio.stages.speech.sound import decode_sound, encode_flac
 from curator_audio.tasks import Record
@@ -59,7 +61,8 @@ def segment(audio: bytes | None = None, **fields: Any) -> Record:
     """Return the record of a segment, as ``segment`` makes it and the readers of its output give it.
 
     Args:
-        audio: the bytes of a sound file; a second of a tone where not given.
+        audio: the bytes of a sound file; a second of a tone where not given. Of bytes that cannot be decoded, rate and
+            times stay None.
         fields: values of its fields, and fields of one's own.
 
     Example:
@@ -68,11 +71,12 @@ def segment(audio: bytes | None = None, **fields: Any) -> Record:
         ('show_seg_0', 0.5, 16000, 'show_seg_0.flac')
     """
     data = tone() if audio is None else audio
-    samples, sample_rate = decode_sound(data)
-    duration_sec = len(samples) / sample_rate
-    known: Record = {"segment_id": "show_seg_0", "audio_id": "show", "text": "so be it", "sample_rate": sample_rate}
-    start = fields.get("start", 0.0)
-    known |= {"start": start, "end": start + duration_sec, "duration_sec": duration_sec, **fields}
+    known: Record = {"segment_id": "show_seg_0", "audio_id": "show", "text": "so be it"}
+    with suppress(RecordError):
+        samples, sample_rate = decode_sound(data)
+        start, duration_sec = fields.get("start", 0.0), len(samples) / sample_rate
+        known |= {"start": start, "end": start + duration_sec, "duration_sec": duration_sec, "sample_rate": sample_rate}
+    known |= fields
     sound = {"bytes": data, "path": f"{str(known['segment_id']).rpartition('/')[2]}.flac"}
     return segment_record(**{"audio": sound, **known})
 

@@ -33,4 +33,6 @@ def test_a_segment_tells_its_sound() -> None:
     record = segment(noise(0.5, sample_rate=8000), segment_id="news/show_seg_3", start=1.0, loudness_db=-20.0)
     assert record["audio"] == {"bytes": noise(0.5, sample_rate=8000), "path": "show_seg_3.flac"}
     assert (record["sample_rate"], record["duration_sec"], record["end"]) == (8000, 0.5, 1.5)
+    broken = segment(b"no sound file")
+    assert (broken["audio"]["bytes"], broken["duration_sec"]) == (b"no sound file", None)
     assert (record["loudness_db"], record["gender"], record["codes"]) == (-20.0, None, [])

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from curator_audio.stages.speech.parquet_writer import SegmentParquetWriterStage as SegmentParquetWriterStage
     from curator_audio.stages.speech.recording_reader import RecordingReaderStage as RecordingReaderStage
     from curator_audio.stages.speech.segmenter import SegmenterStage as SegmenterStage
+    from curator_audio.stages.speech.segments import segment_record as segment_record
+    from curator_audio.stages.speech.segments import sound_of as sound_of
     from curator_audio.stages.speech.select_channels import SelectChannelsStage as SelectChannelsStage
+    from curator_audio.stages.speech.sound import decode_sound as decode_sound
+    from curator_audio.stages.speech.sound import encode_flac as encode_flac
     from curator_audio.stages.speech.wav_writer import WavWriterStage as WavWriterStage
     from curator_audio.stages.speech.webdataset_reader import WebDatasetReaderStage as WebDatasetReaderStage
     from curator_audio.stages.speech.webdataset_writer import WebDatasetWriterStage as WebDatasetWriterStage
@@ -38,7 +42,9 @@ else:
             "parquet_writer": ["SegmentParquetWriterStage"],
             "recording_reader": ["RecordingReaderStage"],
             "segmenter": ["SegmenterStage"],
+            "segments": ["segment_record", "sound_of"],
             "select_channels": ["SelectChannelsStage"],
+            "sound": ["decode_sound", "encode_flac"],
             "wav_writer": ["WavWriterStage"],
             "webdataset_reader": ["WebDatasetReaderStage"],
             "webdataset_writer": ["WebDatasetWriterStage"],
