@@ -5,8 +5,8 @@
     CuratorError             1   base of all others: the command line prints its line, and ends with its exit status
     ├── ConfigurationError   2   a command, pipeline or parameter is wrong: raised before anything runs
     ├── StorageError         1   something could not be read or written, retries included; a later run may succeed
-    │   ├── UnreachableError 1   no connection to a server
-    │   ├── StorageFullError 1   no room left where the output goes: ends the run
+    │   ├── UnreachableError 1   a server cannot be reached
+    │   ├── StorageFullError 1   the disk or store of the output is full: ends the run
     │   └── AccessError      2   a path is missing, or may not be read or written: ends the run, except for a
     │                            file that a record names, which quarantines the record
     ├── SetupError           1   a stage could not be set up in a worker, or workers died too often: ends the run
@@ -38,11 +38,11 @@ class StorageError(CuratorError):
 
 
 class UnreachableError(StorageError):
-    """There is no connection to a server; others may have one."""
+    """A server cannot be reached from here; other machines may reach it."""
 
 
 class StorageFullError(StorageError):
-    """There is no room left where the output goes; every further write would fail too."""
+    """The disk or store of the output is full; every further write would fail too."""
 
 
 class AccessError(StorageError):

@@ -1,4 +1,4 @@
-"""Names that a package exports and imports only when they are asked for."""
+"""Export names from a package, and import them only when they are asked for."""
 
 from __future__ import annotations
 

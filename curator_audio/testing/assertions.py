@@ -1,4 +1,4 @@
-"""Saying what should come of a stage."""
+"""Compare the output of a stage with the expected one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def assert_stage(
     skipped: Mapping[str, int] | None = None,
     metrics: Mapping[str, float] | None = None,
 ) -> StagesResult:
-    """Run a stage over records, and check all that comes of it; see ``run_stages`` for how it is run.
+    """Run a stage over records, as ``run_stages`` does, and check its whole output.
 
     A record that is quarantined, or a piece of a recording that is skipped, fails the check unless it is expected. So
     does a field that the stage declares in ``outputs()`` and does not give.

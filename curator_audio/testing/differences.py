@@ -1,4 +1,4 @@
-"""Telling how a value differs from another, in a line."""
+"""Describe in a line how a value differs from another."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def difference(expected: Any, found: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as it is told in a message: bytes by their number, what is long cut short.
+    """Return a value for a message: bytes by their number, long values cut short.
 
     Example:
         >>> shown({"audio": {"bytes": b"fLaC", "path": "a.flac"}})

@@ -1,4 +1,4 @@
-"""Running stages over a list of records, in this process, as the local executor does."""
+"""Run stages over a list of records, in this process, with the local executor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ READER, GIVEN, TAKEN, WRITER = (f"testing_{name}" for name in ("reader", "given"
 
 @dataclass
 class StagesResult:
-    """What came of some records.
+    """The output of stages for some records.
 
     Args:
         records: the records that came out, in order.
@@ -49,7 +49,7 @@ class StagesResult:
 
 
 def run_stages(stages: Sequence[ProcessingStage[Any, Any]], records: Sequence[Record] | None = None) -> StagesResult:
-    """Run stages over records: planned, set up, driven, quarantined and torn down as the local executor does.
+    """Run stages over records with the local executor: plan, set up, process, quarantine and tear down.
 
     The records may hold anything, such as sound or arrays. What the stages ask for in ``resources`` is passed over, so
     that a stage for GPUs can be tried on a machine without.
@@ -121,7 +121,7 @@ def _lines(storage: Storage, folder: str) -> list[dict[str, Any]]:
 
 @dataclass
 class _Given(RecordStage):
-    """Puts the records that were given in the place of the lines that stand for them."""
+    """Replace the lines of the manifest by the records that they stand for."""
 
     records: list[Record] = field(default_factory=list, init=False)
 
@@ -136,7 +136,7 @@ class _Given(RecordStage):
 
 @dataclass
 class _Taken(ProcessingStage[AudioBatch, AudioBatch]):
-    """Keeps the records that come, and hands on lines that stand for them: what is committed tells which are meant."""
+    """Keep the records, and hand on lines that stand for them: those that are committed are the output."""
 
     records: list[Record] = field(default_factory=list, init=False)
 

@@ -1,4 +1,4 @@
-"""Sounds of a known level, and the record of a segment around one; they need the extra ``audio``."""
+"""Make sounds of a known level, and segments around them; needs the extra ``audio``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages every manifest needs sooner or later."""
+"""Stages that every manifest needs sooner or later."""
 
 from __future__ import annotations
 

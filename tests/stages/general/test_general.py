@@ -67,7 +67,7 @@ def test_call_function() -> None:
     stage = CallFunctionStage("tests.functions.noted", {"log_path": "/dev/null"})
     assert stage.process_record({"audio_filepath": "a.wav"}) == {"audio_filepath": "a.wav"}
     for name, message in (
-        ("len", "'len' is no dotted name"),
+        ("len", "'len' is not a dotted name"),
         ("no_such_module.f", "cannot be imported"),
         ("math.nothing", "'nothing' is not there in module math"),
         ("math.pi", "'pi' is a float"),
