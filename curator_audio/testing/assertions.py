@@ -25,7 +25,7 @@ def assert_stage(
     """Run a stage over records, as ``run_stages`` does, and check its whole output.
 
     A record that is quarantined, or a piece of a recording that is skipped, fails the check unless it is expected. So
-    does a field that the stage declares in ``outputs()`` and does not give.
+    does a field that the stage declares in ``outputs()`` and does not give, or gives as a value of NumPy.
 
     Args:
         stage: the stage.
@@ -59,12 +59,27 @@ def assert_stage(
     logged = result.metrics.get(stage.name, {})
     if counts := difference(dict(metrics or {}), {name: logged[name] for name in metrics or {} if name in logged}):
         lines.append(f"metrics: {counts}")
-    for name in stage.outputs()[1]:
-        if lacking := [index for index, record in enumerate(result.records) if name not in record]:
-            lines.append(f"record {lacking[0]}: '{name}' is missing, which outputs() declares")
+    lines += _of_declared(stage, result.records)
     if lines:
         raise AssertionError("\n  ".join([f"'{stage.name}' did not do what was expected:", *lines]))
     return result
+
+
+def _of_declared(stage: ProcessingStage[Any, Any], records: Sequence[Record]) -> list[str]:
+    """Compare the fields with what the stage declares: each is there, with a value that every writer takes."""
+    lines = []
+    for name in stage.outputs()[1]:
+        for index, record in enumerate(records):
+            kind = type(record.get(name))
+            if name not in record:
+                lines.append(f"record {index}: '{name}' is missing, which outputs() declares")
+            elif kind.__module__ == "numpy" and not isinstance(record[name], (float, str, bytes)):
+                remedy = "give a Python value, such as float(x) or x.tolist()"
+                lines.append(f"record {index}: '{name}' is a numpy.{kind.__name__}; {remedy}")
+            else:
+                continue
+            break
+    return lines
 
 
 def _of_records(expected: Sequence[Record], found: Sequence[Record]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
 from curator_audio import Record, RecordError, RecordStage
@@ -73,6 +74,24 @@ def test_more_or_fewer_records_than_expected() -> None:
 def test_a_declared_field_that_is_not_given() -> None:
     assert failed(Halved(forgets=True), [{"n": 4}], [{"n": 4}]) == [
         "  record 0: 'half' is missing, which outputs() declares"
+    ]
+
+
+class Numpy(RecordStage):
+    """Leaves NumPy's scalars in its records, which JSON does not take."""
+
+    name = "halved"
+
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return [], {"half": "float32", "double": "float"}
+
+    def process_record(self, record: Record) -> Record:
+        return {"half": np.float32(record["n"] / 2), "double": np.float64(2 * record["n"])}
+
+
+def test_a_field_that_not_every_writer_takes() -> None:
+    assert failed(Numpy(), [{"n": 4}, {"n": 4}], [{"half": 2.0, "double": 8.0}] * 2) == [
+        "  record 0: 'half' is a numpy.float32; give a Python value, such as float(x) or x.tolist()"
     ]
 
 
