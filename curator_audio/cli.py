@@ -158,7 +158,7 @@ def _run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         again = f"{_again(options)} to try them again"
         print(f"error: {len(result.failures)} partition(s) failed; {again}", file=sys.stderr)
     if not (result.num_output_records or result.failures or result.quarantined):
-        print("warning: the output is empty; what the stages counted tells why", file=sys.stderr)
+        print("warning: the output is empty; the counts of the stages above tell why", file=sys.stderr)
     if result.is_all_bad:
         print("error: every record was quarantined; see the reasons above", file=sys.stderr)
     return result.exit_status
@@ -173,13 +173,13 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     parser.add_argument("--config-name", "-cn", help=f"the pipeline's name (default: {DEFAULT_PIPELINE})")
     parser.add_argument("--config-path", "-cp", help="the folder of a pipeline of your own")
     parser.add_argument(
-        "--check", metavar="URL", help="only say whether a folder can be listed, read and written, or a file read"
+        "--check", metavar="URL", help="only check that a folder can be listed, read and written, or a file read"
     )
-    parser.add_argument("--list", action="store_true", help="print the pipelines there are, a line each")
+    parser.add_argument("--list", action="store_true", help="print the pipelines, a line each")
     parser.add_argument("--show", metavar="NAME", help="print a pipeline's parameters, with defaults and meanings")
     parser.add_argument("--cfg", choices=["job"], help="print the composed configuration as YAML, and run nothing")
     parser.add_argument("--version", action="version", version=f"curator_audio {__version__}")
-    parser.set_defaults(overwrite=False)  # which the configuration tells
+    parser.set_defaults(overwrite=False)  # until the configuration is read
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to change")
     options, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:

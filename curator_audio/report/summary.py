@@ -20,7 +20,7 @@ def summary(result: RunResult) -> str:
     for name, message in list(result.failures.items())[:SHOWN_FAILURES]:
         lines.append(f"  Failed: {name}: {message}")
     if result.failures:
-        lines.append(f"  {len(result.failures)} partition(s) failed; the next run tries them again")
+        lines.append(f"  {len(result.failures)} partition(s) failed; the next run retries them")
     if result.mb_per_sec:
         rates = ", ".join(f"{rate:.1f} MB/s {what}" for what, rate in result.mb_per_sec.items())
         lines.append(f"  This run: {rates}")
