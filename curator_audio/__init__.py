@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from curator_audio.executors.local import LocalExecutor as LocalExecutor
     from curator_audio.executors.ray_actors import RayActorsExecutor as RayActorsExecutor
     from curator_audio.pipeline.pipeline import Pipeline as Pipeline
+    from curator_audio.stages.base import CompositeStage as CompositeStage
     from curator_audio.stages.base import ProcessingStage as ProcessingStage
+    from curator_audio.stages.base import WorkerInfo as WorkerInfo
     from curator_audio.stages.record_stage import RecordStage as RecordStage
     from curator_audio.stages.resources import Resources as Resources
     from curator_audio.tasks.audio_batch import AudioBatch as AudioBatch
@@ -50,7 +52,7 @@ else:
             "executors.local": ["LocalExecutor"],
             "executors.ray_actors": ["RayActorsExecutor"],
             "pipeline.pipeline": ["Pipeline"],
-            "stages.base": ["ProcessingStage"],
+            "stages.base": ["CompositeStage", "ProcessingStage", "WorkerInfo"],
             "stages.record_stage": ["RecordStage"],
             "stages.resources": ["Resources"],
             "tasks.audio_batch": ["AudioBatch", "Record"],

@@ -24,7 +24,7 @@ from curator_audio.stages.source import SourceStage
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
-from curator_audio.testing.differences import difference
+from curator_audio.testing.differences import difference, shown
 
 READER, GIVEN, TAKEN, WRITER = (f"testing_{name}" for name in ("reader", "given", "taken", "writer"))
 
@@ -71,6 +71,11 @@ def run_stages(stages: Sequence[ProcessingStage[Any, Any]], records: Sequence[Re
         >>> result.quarantine[0]["message"]
         "the record has no 'dur'"
     """
+    for stage in stages:
+        if not isinstance(stage, ProcessingStage):
+            raise ConfigurationError(f"{stage!r} is not a stage; give an instance of a subclass of ProcessingStage")
+    if records is not None and not (isinstance(records, Sequence) and all(isinstance(one, dict) for one in records)):
+        raise ConfigurationError(f"records is {shown(records)}; give a list of dicts")
     stages = [stage.with_(resources=Resources()) for stage in stages]
     has_reader = bool(stages) and isinstance(stages[0], SourceStage)
     if has_reader is (records is not None):

@@ -87,9 +87,11 @@ def test_a_reader(tmp_path: Path) -> None:
         ([Counted()], None, "give records, or a reader"),
         ([ManifestReaderStage("in.jsonl")], [{}], "not both"),
         ([ManifestWriterStage("out.jsonl")], [{}], "leave out the writer"),
+        ([Counted], [{}], "Counted'> is not a stage; give an instance"),
+        ([Counted()], {"n": 1}, "records is {'n': 1}; give a list of dicts"),
     ],
 )
-def test_what_cannot_be_run(stages: list[Any], records: list[Record] | None, message: str) -> None:
+def test_what_cannot_be_run(stages: list[Any], records: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         run_stages(stages, records)
 
