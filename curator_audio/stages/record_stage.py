@@ -36,7 +36,7 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
         ...     def inputs(self):
         ...         return [], ["text"]
         ...     def outputs(self):
-        ...         return [], ["num_words"]
+        ...         return [], {"num_words": "int"}
         ...     def process_record(self, record):
         ...         return {**record, "num_words": len(record["text"].split())}
         >>> CountWords().process(AudioBatch([{"text": "so be it"}])).records

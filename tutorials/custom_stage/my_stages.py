@@ -38,8 +38,8 @@ class WordsPerMinuteStage(RecordStage):
     def inputs(self) -> tuple[list[str], list[str]]:
         return [], ["segments"]
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return [], ["speech_sec", "words_per_minute"]
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return [], {"speech_sec": "float", "words_per_minute": "float"}
 
     def process_record(self, record: Record) -> Record | None:
         speech_sec, num_words = 0.0, 0

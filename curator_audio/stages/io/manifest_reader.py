@@ -82,8 +82,8 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         super().setup(worker)
         self._tree, self._has_lines = None, False  # in an earlier run they were others
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], []
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return ["records"], {}
 
     @property
     def tree(self) -> Storage:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from curator_audio.stages.dataset_features import with_features
 from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
 from curator_audio.stages.speech.pairs import PAIR_FIELDS
-from curator_audio.stages.speech.schema import with_features
 
 
 @dataclass

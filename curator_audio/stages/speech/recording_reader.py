@@ -78,8 +78,8 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
         super().setup(worker)
         self._worker = worker
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], ["audio_id", "channel"]
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return ["records"], {"audio_id": "string", "channel": "string"}
 
     def sampled_fields(self) -> Fields:
         fields = super().sampled_fields()
