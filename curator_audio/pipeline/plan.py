@@ -94,6 +94,20 @@ class Plan:
         return writer
 
     @property
+    def fields_before_writer(self) -> Fields:
+        """The fields of the records that are written."""
+        return self.fields[-2]
+
+    def looked_into(self) -> Plan:
+        """The plan with the fields that the start of the source has, in the types of their values."""
+        return replace(self, fields=fields_along(self.stages, self.source.typed_fields()))
+
+    def with_writer(self, writer: WriterStage[Any]) -> Plan:
+        """The plan with another writer in place of its own."""
+        *groups, last = self.groups
+        return replace(self, groups=(*groups, replace(last, stages=(*last.stages[:-1], writer))))
+
+    @property
     def num_cpus(self) -> float:
         """The CPUs that all workers together ask for."""
         return sum(group.num_workers * group.resources.cpus for group in self.groups)
@@ -134,7 +148,24 @@ def make_plan(name: str, stages: Sequence[Stage], storage: Storage | None = None
     _check_types(flat)
     flat[0].setup(WorkerInfo(storage=storage or Storage()))
     places = {stage.name: f"stages.{index}" for index, stage in enumerate(stages)}
-    return Plan(name, _fused(flat), _checked_fields(flat), places)
+    plan = Plan(name, _fused(flat), _checked_fields(flat), places)
+    check_kept(plan)
+    return plan
+
+
+def check_kept(plan: Plan) -> None:
+    """Check that the writer keeps all fields that are known.
+
+    Raises:
+        ConfigurationError: it would lose one.
+    """
+    for name in plan.writer.lost(plan.fields_before_writer):
+        provider = next((stage for stage in reversed(plan.stages[:-1]) if name in stage.outputs()[1]), plan.source)
+        verb = "reads" if provider is plan.source else "adds"
+        raise ConfigurationError(
+            f"'{plan.writer.name}' would lose the field '{name}', which '{provider.name}' {verb}; give it a place in "
+            f"the writer, or leave it out with DropFieldsStage(['{name}'])"
+        )
 
 
 def _decomposed(pipeline: str, stages: Sequence[Any]) -> list[Stage]:

@@ -114,6 +114,18 @@ def members(kind: str) -> dict[str, str]:
     return {name.rstrip("?"): of for name, of in _split(kind)}
 
 
+def short(kind: str) -> str:
+    """A type as a table shows it, without the members of objects.
+
+    Example:
+        >>> short("list<struct<start: float, end: float>>"), short("struct<a: list<int>>"), short("float")
+        ('list<object>', 'object', 'float')
+    """
+    if (inner := _inside("list", kind)) is not None:
+        return f"list<{short(inner)}>"
+    return "object" if _inside("struct", kind) is not None else kind
+
+
 def types_seen(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """The types that values of fields have, by name, in the order in which the fields appear.
 

@@ -15,6 +15,7 @@ from loguru import logger
 
 from curator_audio.errors import ConfigurationError, RecordError, StorageError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.parquet_rows import without_invalid_text
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_number
@@ -116,6 +117,9 @@ class PairReaderStage(SourceStage[AudioBatch]):
 
     def outputs(self) -> tuple[list[str], dict[str, str]]:
         return ["records"], dict(PAIR_TYPES)
+
+    def fields_after(self, fields: Fields) -> Fields:
+        return Fields.of(PAIR_TYPES)
 
     @property
     def reads_whole_folder(self) -> bool:  # type: ignore[override]

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.optional import Ignored
 from curator_audio.stages.speech.foreign_fields import Sources, check_fields, is_label, local_speaker, sources_of, taken
@@ -59,6 +60,9 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
 
     def outputs(self) -> tuple[list[str], dict[str, str]]:
         return ["records"], dict(SEGMENT_TYPES)
+
+    def fields_after(self, fields: Fields) -> Fields:
+        return Fields.of(SEGMENT_TYPES)
 
     @abstractmethod
     def kinds_in(self, path: str) -> dict[str, str]:

@@ -58,13 +58,25 @@ def check_columns(columns: Any, fields: Sequence[str] = SEGMENT_FIELDS, owner: s
     Raises:
         ConfigurationError: it is no list, or names a field that there is not.
     """
+    check_chosen(columns)
+    for column in columns or ():
+        if column not in fields:
+            raise ConfigurationError(f"columns has {column!r}; {owner} have {', '.join(fields)}")
+
+
+def check_chosen(columns: Any) -> None:
+    """Check that a choice of fields is a list of names, none twice; None is all of them.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
     if columns is None:
         return
     if not isinstance(columns, list) or not columns:
         raise ConfigurationError(f"columns is {columns!r}; give a list such as [text,codes], or null for all")
     for index, column in enumerate(columns):
-        if column not in fields:
-            raise ConfigurationError(f"columns has {column!r}; {owner} have {', '.join(fields)}")
+        if not isinstance(column, str) or not column:
+            raise ConfigurationError(f"columns has {column!r}; give names of fields, such as [text,codes]")
         if column in columns[:index]:
             raise ConfigurationError(f"columns has {column!r} twice; name each field once")
 
