@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.optional import Ignored
 from curator_audio.stages.speech.foreign_fields import Sources, check_fields, is_label, local_speaker, sources_of, taken
 from curator_audio.stages.speech.optional_fields import with_usable_fields
-from curator_audio.stages.speech.segments import SEGMENT_FIELDS, foreign_segment
+from curator_audio.stages.speech.segments import SEGMENT_FIELDS, SEGMENT_TYPES, foreign_segment
 from curator_audio.storage.ledger import StageMetrics
 from curator_audio.tasks import AudioBatch, Record
 
@@ -57,8 +58,11 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
         super().setup(worker)
         self._named, self._looked = set(), None  # of an earlier run
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], list(SEGMENT_FIELDS)
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return ["records"], dict(SEGMENT_TYPES)
+
+    def fields_after(self, fields: Fields) -> Fields:
+        return Fields.of(SEGMENT_TYPES)
 
     @abstractmethod
     def kinds_in(self, path: str) -> dict[str, str]:

@@ -11,24 +11,27 @@ from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.storage.names import short_name
 from curator_audio.tasks import Record
 
-SEGMENT_FIELDS = (
-    "segment_id",
-    "audio_id",
-    "text",
-    "speaker_id",
-    "gender",
-    "dialect",
-    "tone",
-    "language",
-    "channel",
-    "start",
-    "end",
-    "duration_sec",
-    "sample_rate",
-    "audio",
-    "codes",
-)
-"""The fields of a segment's record, in order.
+SEGMENT_TYPES: Mapping[str, str] = {
+    "segment_id": "string",
+    "audio_id": "string",
+    "text": "string",
+    "speaker_id": "string",
+    "gender": "string",
+    "dialect": "string",
+    "tone": "string",
+    "language": "string",
+    "channel": "string",
+    "start": "float",
+    "end": "float",
+    "duration_sec": "float",
+    "sample_rate": "int32",
+    "audio": "audio",
+    "codes": "list<int32>",
+}
+"""The types of the fields of a segment's record."""
+
+SEGMENT_FIELDS = tuple(SEGMENT_TYPES)
+"""The fields of a segment's record, in order; others may stand behind them.
 
 ``audio`` is ``{"bytes": …, "path": …}`` with the bytes of a sound file (16-bit FLAC, mono, unless it was read as
 something else), ``codes`` a list of ints, empty until encoded; times are in seconds.
@@ -55,13 +58,25 @@ def check_columns(columns: Any, fields: Sequence[str] = SEGMENT_FIELDS, owner: s
     Raises:
         ConfigurationError: it is no list, or names a field that there is not.
     """
+    check_chosen(columns)
+    for column in columns or ():
+        if column not in fields:
+            raise ConfigurationError(f"columns has {column!r}; {owner} have {', '.join(fields)}")
+
+
+def check_chosen(columns: Any) -> None:
+    """Check that a choice of fields is a list of names, none twice; None is all of them.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
     if columns is None:
         return
     if not isinstance(columns, list) or not columns:
         raise ConfigurationError(f"columns is {columns!r}; give a list such as [text,codes], or null for all")
     for index, column in enumerate(columns):
-        if column not in fields:
-            raise ConfigurationError(f"columns has {column!r}; {owner} have {', '.join(fields)}")
+        if not isinstance(column, str) or not column:
+            raise ConfigurationError(f"columns has {column!r}; give names of fields, such as [text,codes]")
         if column in columns[:index]:
             raise ConfigurationError(f"columns has {column!r} twice; name each field once")
 
