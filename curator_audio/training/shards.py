@@ -15,7 +15,7 @@ from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_size
-from curator_audio.stages.speech.webdataset_reader import SOUND
+from curator_audio.stages.speech.sample_reader import SOUND
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.storage import FileInfo, Storage
 
