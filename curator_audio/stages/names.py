@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 
 from curator_audio.errors import RecordError
 from curator_audio.storage.names import short_name
 from curator_audio.tasks import Record
+
+_INDEX = re.compile(r"_seg_(\d+)\Z")
 
 
 def id_in(channel: str | None, name: str) -> str:
@@ -31,6 +34,27 @@ def name_in(channel: str | None, known_id: str) -> str:
         ('show_seg_3', 'show_seg_3', 'talks/show_seg_3')
     """
     return known_id.removeprefix(f"{channel}/") if channel else known_id
+
+
+def recording_of(segment_id: str) -> str:
+    """The recording a segment was cut from, as its name tells.
+
+    Example:
+        >>> recording_of("show_12_seg_3")
+        'show_12'
+    """
+    return _INDEX.sub("", segment_id)
+
+
+def index_of(segment_id: str) -> int:
+    """The place of a segment in its recording, as its name tells.
+
+    Example:
+        >>> index_of("show_12_seg_3")
+        3
+    """
+    found = _INDEX.search(segment_id)
+    return int(found[1]) if found else -1
 
 
 def file_name_of(record: Record, suffix: str, id_field: str = "segment_id") -> list[str]:

@@ -1,6 +1,7 @@
 """From recordings to segments and windows, and the containers they are kept in."""
 
 from curator_audio.stages.speech.estimate_bandwidth import EstimateBandwidthStage
+from curator_audio.stages.speech.mp3_writer import Mp3WriterStage
 from curator_audio.stages.speech.npz_reader import NpzReaderStage
 from curator_audio.stages.speech.npz_writer import NpzWriterStage
 from curator_audio.stages.speech.pair_reader import PairReaderStage
@@ -10,6 +11,7 @@ from curator_audio.stages.speech.parquet_writer import SegmentParquetWriterStage
 from curator_audio.stages.speech.recording_reader import RecordingReaderStage
 from curator_audio.stages.speech.segmenter import SegmenterStage
 from curator_audio.stages.speech.select_channels import SelectChannelsStage
+from curator_audio.stages.speech.sound_file_reader import SoundFileReaderStage
 from curator_audio.stages.speech.wav_writer import WavWriterStage
 from curator_audio.stages.speech.webdataset_reader import WebDatasetReaderStage
 from curator_audio.stages.speech.webdataset_writer import WebDatasetWriterStage
@@ -19,6 +21,7 @@ from curator_audio.stages.speech.window_webdataset_writer import WindowWebDatase
 
 __all__ = [
     "EstimateBandwidthStage",
+    "Mp3WriterStage",
     "NpzReaderStage",
     "NpzWriterStage",
     "PairParquetWriterStage",
@@ -28,6 +31,7 @@ __all__ = [
     "SegmentParquetWriterStage",
     "SegmenterStage",
     "SelectChannelsStage",
+    "SoundFileReaderStage",
     "WavWriterStage",
     "WebDatasetReaderStage",
     "WebDatasetWriterStage",

@@ -55,7 +55,7 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
 
     fields: dict[str, str] = field(default_factory=dict, kw_only=True)
 
-    if_none_is_read: ClassVar[str] = "check the path, or choose input=parquet, npz or webdataset"
+    if_none_is_read: ClassVar[str] = "check the path, or choose input=parquet, npz, webdataset or sound_files"
     looks_at_all_names: ClassVar[bool] = False
     """Whether ``kinds_in`` tells all names that a file has."""
     looked_at: ClassVar[int] = LOOKED_AT

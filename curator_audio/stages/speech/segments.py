@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.names import file_name_of as file_name_of
 from curator_audio.stages.names import id_in as id_in
+from curator_audio.stages.names import index_of as index_of
 from curator_audio.stages.names import name_in as name_in
+from curator_audio.stages.names import recording_of as recording_of
 from curator_audio.tasks import Record
 
 SEGMENT_FIELDS = (
@@ -51,8 +52,6 @@ SEGMENT_TYPES = {
     "codes": "list<int32>",
 }
 """The types of the fields, as stages declare them."""
-
-_INDEX = re.compile(r"_seg_(\d+)\Z")
 
 _TEXT_FIELDS = ("segment_id", "audio_id", "text", "channel", *METADATA_FIELDS)
 
@@ -124,27 +123,6 @@ def foreign_segment(values: Mapping[str, Any], segment_id: str) -> Record:
     record["segment_id"] = record["segment_id"] or segment_id
     record["codes"] = [] if record["codes"] is None else record["codes"]
     return record
-
-
-def recording_of(segment_id: str) -> str:
-    """The recording a segment was cut from, as its name tells.
-
-    Example:
-        >>> recording_of("show_12_seg_3")
-        'show_12'
-    """
-    return _INDEX.sub("", segment_id)
-
-
-def index_of(segment_id: str) -> int:
-    """The place of a segment in its recording, as its name tells.
-
-    Example:
-        >>> index_of("show_12_seg_3")
-        3
-    """
-    found = _INDEX.search(segment_id)
-    return int(found[1]) if found else -1
 
 
 def sound_of(record: Record) -> bytes:
