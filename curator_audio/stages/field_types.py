@@ -104,6 +104,35 @@ def type_name(kind: Any) -> str:
     return name if is_type(name) else UNTYPED
 
 
+def plain_type(kind: Any) -> Any:
+    """Return the Arrow type whose values are those of JSON (and bytes) in Python: times and decimals become texts.
+
+    Example:
+        >>> import pyarrow
+        >>> plain_type(pyarrow.struct({"when": pyarrow.date32(), "n": pyarrow.int8()}))
+        StructType(struct<when: string, n: int8>)
+    """
+    import pyarrow
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    if types.is_map(kind):
+        return pyarrow.list_(pyarrow.struct({"key": plain_type(kind.key_type), "value": plain_type(kind.item_type)}))
+    if types.is_struct(kind):
+        return pyarrow.struct([part.with_type(plain_type(part.type)) for part in kind])
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        item = plain_type(kind.value_type)
+        return kind if item == kind.value_type else pyarrow.list_(item)
+    if types.is_duration(kind):
+        return pyarrow.int64()
+    if types.is_float16(kind):
+        return pyarrow.float32()
+    if types.is_temporal(kind) or types.is_decimal(kind):
+        return pyarrow.string()
+    return pyarrow.binary() if types.is_fixed_size_binary(kind) else kind
+
+
 def members(kind: str) -> dict[str, str]:
     """The types of the members of an object, or of the objects in a list, by their names; none for any other type.
 
