@@ -241,7 +241,7 @@ def _merged(first: str, second: str) -> str:
 
 
 def _struct(of: Mapping[str, str], audio: bool = False) -> str:
-    if audio and dict(of) == {"bytes": "binary", "path": "string"}:
+    if audio and of.keys() == {"bytes", "path"} and of["bytes"] == "binary" and of["path"] in ("string", UNTYPED):
         return "audio"
     if not all(isinstance(name, str) and _MEMBER.fullmatch(name.removesuffix("?")) for name in of):
         return "object"
