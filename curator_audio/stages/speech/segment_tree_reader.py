@@ -61,7 +61,7 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
     def outputs(self) -> tuple[list[str], dict[str, str]]:
         return ["records"], dict(SEGMENT_TYPES)
 
-    def fields_after(self, fields: Fields) -> Fields:
+    def sampled_fields(self) -> Fields:
         return Fields.of(SEGMENT_TYPES)
 
     @abstractmethod
