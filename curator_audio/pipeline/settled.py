@@ -47,7 +47,7 @@ def settled(plan: Plan, ledger: Ledger, is_new: bool = False) -> tuple[Plan, Any
 def _with(plan: Plan, schema: Any, ledger: Ledger) -> Plan:
     try:
         return plan.with_writer(plan.writer.with_settled(schema))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ConfigurationError(
             f"{ledger.paths.schema} does not hold columns of '{plan.writer.name}'; choose another output_dir, or "
             "overwrite=true"

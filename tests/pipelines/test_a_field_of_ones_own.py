@@ -42,7 +42,6 @@ LOUDNESS = {
 }
 
 
-
 def run(name: str, *overrides: object) -> int:
     return main(["--config-name", name, "executor=local", *map(str, overrides)])
 

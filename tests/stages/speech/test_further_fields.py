@@ -180,7 +180,7 @@ def test_values_of_all_types_come_as_python_has_them(tmp_path: Path) -> None:
         "id8": (b"12345678", "binary"),
         "other_sound": ({"bytes": b"fLaC", "path": None}, "audio"),
         "score": (0.5, "float32"),
-        "count": (3, "int16"),
+        "count": (3, "int32"),
         "null": (None, ""),
         "dnsmos": (3.5, "float"),
         "json.count": ("of the json", "string"),
