@@ -54,8 +54,8 @@ class GetAudioDurationStage(ReadsReferences, RecordStage):
     def inputs(self) -> tuple[list[str], list[str]]:
         return [], [self.audio_filepath_key]
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return [], [self.duration_key]
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return [], {self.duration_key: "float"}
 
     def __post_init__(self) -> None:
         self.check_rules()

@@ -40,7 +40,7 @@ class CallFunctionStage(RecordStage):
 
     def fields_after(self, fields: Fields) -> Fields:
         """Return any fields: a function does not declare which it adds or removes."""
-        return Fields(fields.types, open=True, unknown=True)
+        return Fields(fields.types, open=True, unknown=True, seen=fields.seen)
 
     def process_record(self, record: Record) -> Record | list[Record] | None:
         result: Record | list[Record] | None = self._function(record, **self.arguments)

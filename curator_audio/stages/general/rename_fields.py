@@ -47,7 +47,7 @@ class RenameFieldsStage(RecordStage):
         return [], list(self.names.values())
 
     def fields_after(self, fields: Fields) -> Fields:
-        return fields.minus(self.names).plus(self.names.values())
+        return fields.renamed(self.names)
 
     def process_record(self, record: Record) -> Record:
         renamed = {self.names.get(name, name): value for name, value in record.items()}

@@ -8,6 +8,7 @@ from curator_audio.lazy import lazily
 
 if TYPE_CHECKING:
     from curator_audio.stages.speech.estimate_bandwidth import EstimateBandwidthStage as EstimateBandwidthStage
+    from curator_audio.stages.speech.mp3_writer import Mp3WriterStage as Mp3WriterStage
     from curator_audio.stages.speech.npz_reader import NpzReaderStage as NpzReaderStage
     from curator_audio.stages.speech.npz_writer import NpzWriterStage as NpzWriterStage
     from curator_audio.stages.speech.pair_reader import PairReaderStage as PairReaderStage
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from curator_audio.stages.speech.select_channels import SelectChannelsStage as SelectChannelsStage
     from curator_audio.stages.speech.sound import decode_sound as decode_sound
     from curator_audio.stages.speech.sound import encode_flac as encode_flac
+    from curator_audio.stages.speech.sound_file_reader import SoundFileReaderStage as SoundFileReaderStage
     from curator_audio.stages.speech.wav_writer import WavWriterStage as WavWriterStage
     from curator_audio.stages.speech.webdataset_reader import WebDatasetReaderStage as WebDatasetReaderStage
     from curator_audio.stages.speech.webdataset_writer import WebDatasetWriterStage as WebDatasetWriterStage
@@ -33,6 +35,8 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         {
+            "sound_file_reader": ["SoundFileReaderStage"],
+            "mp3_writer": ["Mp3WriterStage"],
             "estimate_bandwidth": ["EstimateBandwidthStage"],
             "npz_reader": ["NpzReaderStage"],
             "npz_writer": ["NpzWriterStage"],
