@@ -13,7 +13,6 @@ import pytest
 from curator_audio.executors.base import Executor
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
-from curator_audio.executors.ray_cluster import start_ray_here
 from curator_audio.executors.ray_data import RayDataExecutor
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.after import JoinParts
@@ -92,28 +91,20 @@ def test_a_stage_that_fails_as_a_whole_is_tried_again_then_reported(
 
 
 @pytest.fixture
-def two_nodes() -> Iterator[Any]:
-    """A Ray cluster of two nodes in this machine, two CPUs each."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    ray.shutdown()  # the session's Ray, if any; it is started anew below
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    second = cluster.add_node(num_cpus=2)
-    cluster.wait_for_nodes()
-    yield cluster, second
-    ray.shutdown()
-    cluster.shutdown()
-    start_ray_here(num_cpus=4, num_gpus=0, include_dashboard=False)
+def second_node(ray_cluster: Any) -> Iterator[Any]:
+    """A node more in the cluster, with two CPUs."""
+    node = ray_cluster.add_node(num_cpus=2, num_gpus=0)
+    yield node
+    if node in ray_cluster.worker_nodes:  # the test has failed before it was removed
+        ray_cluster.remove_node(node, allow_graceful=False)
 
 
 @pytest.mark.parametrize("name", ["ray_actors", "ray_data"])
 def test_a_node_removed_in_mid_run(
-    name: str, manifest: Path, tmp_path: Path, expected: bytes, ray_session: None, two_nodes: Any
+    name: str, manifest: Path, tmp_path: Path, expected: bytes, ray_session: None, ray_cluster: Any, second_node: Any
 ) -> None:
     import threading
 
-    cluster, second = two_nodes
     kind = RayActorsExecutor if name == "ray_actors" else RayDataExecutor
     log, gate = tmp_path / "log", tmp_path / "gate"
     log.touch()
@@ -121,7 +112,7 @@ def test_a_node_removed_in_mid_run(
     def remove_node() -> None:
         while len(log.read_text().splitlines()) < 12:
             time.sleep(0.01)  # and not the processor of those who are waited for
-        cluster.remove_node(second, allow_graceful=False)
+        ray_cluster.remove_node(second_node, allow_graceful=False)
         gate.touch()
 
     remover = threading.Thread(target=remove_node)
@@ -138,7 +129,7 @@ def test_a_node_removed_in_mid_run(
         ],
         after=[JoinParts()],
     )
-    result = run.run(kind(num_workers=4, ray_address=cluster.address))
+    result = run.run(kind(num_workers=6))
     remover.join()
     assert result.exit_status == 0
     assert (tmp_path / "out" / "out.jsonl").read_bytes() == expected

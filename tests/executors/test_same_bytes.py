@@ -83,6 +83,7 @@ def test_shards_have_the_same_names_and_bytes(
     assert b"".join(data for _, data in sorted(shards(tmp_path / "a").items())) == expected
 
 
+@pytest.mark.ray
 def test_xenna(manifest: Path, s3_bucket: str, expected: bytes, run_cli: Any) -> None:
     needs("cosmos_xenna")
     out = f"{s3_bucket}/out"

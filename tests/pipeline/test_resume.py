@@ -81,7 +81,9 @@ def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_driver_and_workers_killed_on_ray(manifest: Path, tmp_path: Path, expected: bytes) -> None:
+def test_driver_and_workers_killed_on_ray(
+    manifest: Path, tmp_path: Path, expected: bytes, ray_session: None, run_here: Any
+) -> None:
     out, log, gate = tmp_path / "out", tmp_path / "log", tmp_path / "gate"
     log.touch()
     (tmp_path / "conf").mkdir()
@@ -98,7 +100,8 @@ stages:
 after: [{{_target_: curator_audio.stages.after.JoinParts}}]
 """
     )
-    command = [sys.executable, "main.py", "--config-path", str(tmp_path / "conf"), "--config-name", "test"]
+    words = ["--config-path", str(tmp_path / "conf"), "--config-name", "test"]
+    command = [sys.executable, "main.py", *words, "executor.num_cpus=2"]
     run = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     entries = out / "_ledger" / "entries"
     while run.poll() is None and not (entries.is_dir() and len(list(entries.glob("[!.]*.json"))) >= 2):
@@ -109,7 +112,7 @@ after: [{{_target_: curator_audio.stages.after.JoinParts}}]
     gate.touch()
     assert not (out / "out.jsonl").exists()
 
-    again = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    again = run_here(*words)
     assert again.returncode == 0, again.stderr
     done_before = json.loads((out / "metrics.json").read_text())["partitions"]["done_before"]
     assert done_before >= done >= 2, "a worker may have finished one more before it noticed that its driver was gone"

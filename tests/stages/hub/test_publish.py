@@ -71,7 +71,6 @@ def test_files_are_published_privately(hub: HubServer, files: Path, tmp_path: Pa
     assert hub.puts() == [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files.glob("*.npz"))]
 
 
-@pytest.mark.ray
 def test_on_ray(hub: HubServer, files: Path, tmp_path: Path, ray_session: None) -> None:
     from curator_audio.executors.ray_actors import RayActorsExecutor
 

@@ -424,7 +424,6 @@ def test_interrupted_between_two_stores_and_started_again(s3_bucket: str, tmp_pa
 # On Ray ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.ray
 @pytest.mark.parametrize("ends", ["s3 to s3"], indirect=True)
 def test_workers_of_ray_copy_the_same(source: str, target: str, ray_session: None, transfer: Any) -> None:
     write(source, FILES)
