@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import random
 import subprocess
-import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from loguru import logger
 
-from curator_audio.cli import main
 from curator_audio.executors.ray_cluster import RayCluster
+from tests.processes import REPOSITORY, run_python
 from tests.storage.servers import serving_moto
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def make_entry(seed: int, num_segments: int = 30) -> dict[str, Any]:
@@ -60,30 +53,14 @@ def manifest(tmp_path: Path, entries: list[dict[str, Any]]) -> Path:
     return path
 
 
-def run_cli(
-    *arguments: object, env: dict[str, str] | None = None, timeout: float = 240
-) -> subprocess.CompletedProcess[str]:
+def run_cli(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, as a user would."""
-    command = [sys.executable, str(REPOSITORY / "main.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=timeout, cwd=REPOSITORY)
-
-
-def run_here(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line in this process, a third of a second sooner: where its being one is not the point."""
-    words, out, err = [*map(str, arguments)], io.StringIO(), io.StringIO()
-    with mock.patch.dict(os.environ, env or {}, clear=env is not None), redirect_stdout(out), redirect_stderr(err):
-        status = main(words)
-    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+    return run_python(REPOSITORY / "main.py", *arguments, env=env)
 
 
 @pytest.fixture(name="run_cli")
 def run_cli_fixture() -> Any:
     return run_cli
-
-
-@pytest.fixture(name="run_here")
-def run_here_fixture() -> Any:
-    return run_here
 
 
 @pytest.fixture
@@ -119,8 +96,10 @@ def ray_session(ray_cluster: Any) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two tries of a request there is hardly a pause."""
+    """There is hardly a pause between two tries, of a request or a partition, nor before a dead run's lock is taken."""
     monkeypatch.setattr("curator_audio.storage.patience.FIRST_WAIT_SEC", 0.002)
+    monkeypatch.setattr("curator_audio.executors.base.RETRY_PAUSES_SEC", (0.0, 0.0))
+    monkeypatch.setattr("curator_audio.storage.lock.SETTLE_SEC", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -84,9 +84,8 @@ def test_python_and_yaml_are_the_same_pipeline(tmp_path: Path) -> None:
     assert "1 of them by an earlier run" in from_yaml.stdout
 
 
-@pytest.mark.ray
-def test_workers_find_the_stage_too(tmp_path: Path) -> None:
-    on_ray = ("executor=ray_actors", "executor.num_cpus=2")
+def test_workers_find_the_stage_too(tmp_path: Path, ray_session: None, ray_cluster: Any) -> None:
+    on_ray = ("executor=ray_actors", "executor.num_workers=1", f"executor.ray_address={ray_cluster.address}")
     done = run_yaml(REPOSITORY, "tutorials/custom_stage", tmp_path / "out", *on_ray)
     assert done.returncode == 0, done.stderr
     assert rates(tmp_path / "out") == expected()

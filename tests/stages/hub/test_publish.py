@@ -75,7 +75,7 @@ def test_on_ray(hub: HubServer, files: Path, tmp_path: Path, ray_session: None) 
     from curator_audio.executors.ray_actors import RayActorsExecutor
 
     stages = [PublishedFileReaderStage(str(files), 0), FileHasherStage(f"{tmp_path}/out")]
-    Pipeline("publish", stages, [PublishToHub("me/talks")]).run(RayActorsExecutor())
+    Pipeline("publish", stages, [PublishToHub("me/talks")]).run(RayActorsExecutor(num_workers=2))
     assert data_of(hub) == in_data(files)
 
 
