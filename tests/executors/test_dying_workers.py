@@ -100,6 +100,7 @@ def second_node(ray_cluster: Any) -> Iterator[Any]:
         ray_cluster.remove_node(node, allow_graceful=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [RayActorsExecutor, RayDataExecutor], ids=lambda e: e.name)
 def test_a_node_removed_in_mid_run(
     kind: type[RayExecutor],

@@ -95,6 +95,7 @@ def test_shards_have_the_same_names_and_bytes(
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_xenna(manifest: Path, s3_bucket: str, expected: bytes, run_cli: Any) -> None:
     needs("cosmos_xenna")
     out = f"{s3_bucket}/out"

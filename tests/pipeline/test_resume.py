@@ -78,6 +78,7 @@ def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_driver_and_workers_killed_on_ray(manifest: Path, tmp_path: Path, expected: bytes, ray_session: None) -> None:
     out, log, gate = tmp_path / "out", tmp_path / "log", tmp_path / "gate"
     log.touch()
