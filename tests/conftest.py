@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from loguru import logger
 
 from curator_audio.executors.ray_cluster import RayCluster
 from tests.processes import REPOSITORY, run_python
 from tests.storage.servers import serving_moto
+
+settings.register_profile("on_any_machine", deadline=None)  # no test is to fail because a machine is busy
+settings.load_profile("on_any_machine")
 
 
 def make_entry(seed: int, num_segments: int = 30) -> dict[str, Any]:

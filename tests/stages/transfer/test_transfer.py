@@ -394,7 +394,7 @@ def test_killed_and_started_again(commit: int, when: str, tmp_path: Path) -> Non
 
 
 def test_interrupted_between_two_stores_and_started_again(s3_bucket: str, tmp_path: Path) -> None:
-    files = {f"{n % 7}/{n:04d}.npz": os.urandom(2000) for n in range(200)}
+    files = {f"{n % 7}/{n:04d}.npz": os.urandom(2000) for n in range(100)}
     write(f"{tmp_path}/from", files)
     target = f"{s3_bucket}/to"
     command = [sys.executable, "main.py", "--config-name", "transfer", "executor=local", f"input_path={tmp_path}/from"]
