@@ -21,7 +21,7 @@ def test_that_it_is_not_installed_is_told_with_the_remedy(use, monkeypatch):
     monkeypatch.setitem(sys.modules, "nemo_curator", None)
 
     with pytest.raises(
-        ConfigurationError, match=r"need nemo_curator, which is not .*pip install 'curator-audio\[nemo\]'"
+        ConfigurationError, match=r"need nemo_curator, which is not installed; pip install 'curator-audio\[nemo\]'"
     ):
         use()
 

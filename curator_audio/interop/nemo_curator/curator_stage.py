@@ -251,7 +251,8 @@ class CuratorStage(ReadsReferences, RecordStage):
                 raise
             return [error]
         finally:
-            self.log_metrics(self.theirs._consume_custom_metrics())
+            metrics = self.theirs._consume_custom_metrics()
+            self.log_metrics({name: value for name, value in metrics.items() if name != "process_time"})  # ours has it
 
     def _hand(self, record: Record) -> Handed:
         if self.sound is None:

@@ -6,12 +6,14 @@ import difflib
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from curator_audio.errors import ConfigurationError, RecordError, describe
 from curator_audio.interop.nemo_curator.plain import copied
 from curator_audio.modules import hidden, module_named
+from curator_audio.report.log import logging_kept
 from curator_audio.stages.resources import Resources
 
 MARK = "curator_audio_task"
@@ -26,14 +28,16 @@ def curator(module: str) -> Any:
     Raises:
         ConfigurationError: it is not installed.
     """
+    name = f"nemo_curator.{module}"
+    if name in sys.modules and sys.modules[name] is not None:
+        return sys.modules[name]
     try:
-        return importlib.import_module(f"nemo_curator.{module}")
+        with logging_kept():
+            return importlib.import_module(name)
     except ImportError as error:
-        missing = error.name or "nemo_curator"
-        raise ConfigurationError(
-            f"stages of NeMo Curator need {missing.partition('.')[0]}, which is not installed or cannot be imported "
-            f"({error}); pip install 'curator-audio[nemo]'"
-        ) from None
+        missing = (error.name or "").partition(".")[0]
+        why = f"{missing}, which is not installed" if missing else f"what cannot be imported: {error}"
+        raise ConfigurationError(f"stages of NeMo Curator need {why}; pip install 'curator-audio[nemo]'") from None
 
 
 def made(name: str, parameters: Mapping[str, Any]) -> Any:
