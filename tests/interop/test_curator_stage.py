@@ -175,7 +175,7 @@ def test_numbers_become_pythons_and_what_no_container_holds_is_left_out_and_coun
         "pair": [1.5, {"kept": [2]}],
         "exact": 2.0,
     }
-    assert observed.metrics == {"left_out_mel": 1, "left_out_model": 1, "left_out_pair.deep": 1, "without_missing": 1}
+    assert observed.metrics == {"left_out_mel": 1, "left_out_model": 1, "left_out_pair": 1, "without_missing": 1}
 
 
 def test_a_value_of_another_type_than_declared_quarantines_its_record():
@@ -239,6 +239,23 @@ def test_a_field_that_a_stage_removes_has_to_be_declared():
     assert observed.quarantined[0].message == "OfTheUsualKind removes 'text'; name it in removes: [text]"
     assert found == [{"sentence": "a"}]
     assert stage.fields_after(Fields.of({"text": "string", "id": "int"})).types == {"id": "int", "sentence": "string"}
+
+
+def test_what_a_stage_notes_for_the_next_is_carried_on():
+    (found,), _ = done(usual("notes"), {"text": "a"})
+    (again,), _ = done(usual("reads notes"), found)
+
+    assert found == {"text": "a", "_metadata": {"mapping": [1, 2]}}
+    assert again == found | {"noted": [1, 2]}
+
+
+def test_new_sound_may_come_in_a_task_without_all_else():
+    stage = usual("only sound", sound="waveform", adds={"audio": "audio"}, removes=["text", "id"])
+
+    (found,), _ = done(stage, {"text": "a", "id": 1, "audio": segment("a", 0.5)["audio"]})
+
+    assert list(found) == ["audio"]
+    assert len(decode_sound(found["audio"]["bytes"])[0]) == 100
 
 
 def test_a_name_of_a_temporary_file_does_not_stay():

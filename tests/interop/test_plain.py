@@ -63,11 +63,19 @@ def test_other_objects_of_python_become_what_they_hold():
 
 
 def test_arrays_are_kept_where_a_list_is_declared_and_else_left_out_and_counted():
-    values = {"scores": np.ones(2), "mel": np.zeros((2, 2)), "segments": [{"start": 0.5, "waveform": np.zeros(9)}] * 2}
-    plain = Plain({"scores": "list<float>"})
+    values = {
+        "scores": np.ones(2),
+        "vectors": [np.ones(1), np.zeros(2)],
+        "mel": np.zeros((2, 2)),
+        "segments": [{"start": 0.5, "waveform": np.zeros(9)}] * 2,
+        "mixed": [1, object()],
+    }
+    plain = Plain({"scores": "list<float>", "vectors": "list<list<float>>", "segments": "list<object>"})
 
-    assert plain.record(values | {"mixed": [1, object()]}) == {"scores": [1.0, 1.0], "segments": [{"start": 0.5}] * 2}
-    assert plain.left_out == {"mel": 1, "segments.waveform": 2, "mixed": 1}
+    found = plain.record(values)
+
+    assert found == {"scores": [1.0, 1.0], "vectors": [[1.0], [0.0, 0.0]], "segments": [{"start": 0.5}] * 2}
+    assert plain.left_out == {"mel": 1, "segments": 2, "mixed": 1}
 
 
 def test_a_temporary_path_is_replaced_wherever_it_stands():

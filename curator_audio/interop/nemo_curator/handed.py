@@ -61,6 +61,9 @@ class Handed:
             data |= {keys.waveform: waveform, keys.sample_rate: self.sound.sample_rate}
         task = curator("tasks").AudioTask(data=data, dataset_name="")
         task._metadata = {**metadata, MARK: number}
+        task.task_id = str(
+            self.record.get("segment_id") or self.record.get("audio_filepath") or number
+        )  # in their logs
         return task
 
     def own_names(self, path_field: str) -> dict[str, str]:

@@ -46,7 +46,7 @@ class Plain:
     Args:
         kinds: the types of declared fields.
         names: what takes the place of texts, such as the name of a temporary file.
-        left_out: how much was left out, by field.
+        left_out: how much was left out, by the field it is in.
 
     Example:
         >>> plain = Plain({"scores": "list<float>"})
@@ -62,44 +62,44 @@ class Plain:
 
     def record(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         """Return the record of a stage's values."""
-        return self._object(values, "")
-
-    def _object(self, values: Mapping[Any, Any], place: str) -> dict[str, Any]:
         found = {}
         for name, value in values.items():
-            there = f"{place}.{name}" if place else str(name)
-            if (plain := self._value(value, there)) is not _LEFT_OUT:
+            keeps_arrays = self.kinds.get(name, "").startswith("list<")
+            if (plain := self._plain(value, str(name), keeps_arrays)) is not _LEFT_OUT:
                 found[str(name)] = plain
         return found
 
-    def _value(self, value: Any, place: str) -> Any:
+    def _plain(self, value: Any, name: str, keeps_arrays: bool = False) -> Any:
+        """The value in a field, or in a list or object in it."""
         kind = type(value)
         if value is None or kind in (bool, int, float, bytes):
             return value
         if isinstance(value, Enum):
-            return self._value(value.value, place)
-        if isinstance(value, str):
-            return self._text(str.__str__(value))
+            return self._plain(value.value, name)
+        if isinstance(value, (str, PurePath)):
+            return self._text(str.__str__(value) if isinstance(value, str) else str(value))
         if isinstance(value, np.generic) and value.dtype.kind in _NUMBERS:
             return _NUMBERS[value.dtype.kind](value)
         if isinstance(value, Mapping):
-            return self._object(value, place)
-        if isinstance(value, (list, tuple)):
-            items = [self._value(item, place) for item in value]
-            return _LEFT_OUT if any(item is _LEFT_OUT for item in items) else items
+            items = {str(key): self._plain(item, name) for key, item in value.items()}
+            return {key: item for key, item in items.items() if item is not _LEFT_OUT}
         if isinstance(value, (set, frozenset)):
-            return self._value(sorted(value, key=repr), place)
-        if (array := as_array(value)) is not None:
-            return self._array(array, place)
-        if isinstance(value, PurePath):
-            return self._text(str(value))
+            value = sorted(value, key=repr)
+        if isinstance(value, (list, tuple)):
+            values = [self._plain(item, name, keeps_arrays) for item in value]
+            return _LEFT_OUT if any(item is _LEFT_OUT for item in values) else values
+        if is_array(value) and (keeps_arrays or not value.shape):
+            array = as_array(value)
+            if array.dtype.kind in "biufUSO":
+                return self._plain(array.tolist(), name, keeps_arrays)
         if isinstance(value, (bytearray, memoryview)):
             return bytes(value)
         bases: tuple[Any, ...] = (int, float, bytes)
         for base in bases:
             if isinstance(value, base):
                 return base(value)
-        return self._leave_out(place)
+        self.left_out[name] += 1
+        return _LEFT_OUT
 
     def _text(self, text: str) -> str:
         for name, instead in self.names.items():
@@ -107,29 +107,24 @@ class Plain:
                 text = text.replace(name, instead)
         return text
 
-    def _array(self, array: np.ndarray[Any, Any], place: str) -> Any:
-        is_wanted = not array.shape or self.kinds.get(place, "").startswith("list<")
-        if is_wanted and array.dtype.kind in "biufUSO":
-            return self._value(array.tolist(), place)
-        return self._leave_out(place)
 
-    def _leave_out(self, place: str) -> Any:
-        self.left_out[place] += 1
-        return _LEFT_OUT
+def is_array(value: Any) -> bool:
+    """Return whether a value is an array of NumPy or a tensor of torch."""
+    torch = sys.modules.get("torch")
+    return isinstance(value, np.ndarray) or (torch is not None and isinstance(value, torch.Tensor))
 
 
-def as_array(value: Any) -> np.ndarray[Any, Any] | None:
-    """Return an array, or a tensor of torch on whatever device, as an array of NumPy; None for anything else."""
+def as_array(value: Any) -> np.ndarray[Any, Any]:
+    """Return an array, or a tensor of torch on whatever device, as an array of NumPy."""
     if isinstance(value, np.ndarray):
         return value
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(value, torch.Tensor):
-        return None
+    import torch
+
     tensor = value.detach().cpu()
     if tensor.layout is not torch.strided:
         tensor = tensor.to_dense()
-    if tensor.dtype not in (torch.float64, torch.complex64, torch.complex128) and tensor.is_floating_point():
-        tensor = tensor.float()  # NumPy has no bfloat16
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()  # which NumPy has not
     found: np.ndarray[Any, Any] = tensor.resolve_conj().resolve_neg().numpy()
     return found
 

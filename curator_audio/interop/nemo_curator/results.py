@@ -80,7 +80,7 @@ class Results:
             data.pop(name, None)
 
     def _check_removed(self, record: Record, found: Record) -> None:
-        kept = (found, self.removes, self.may_lack, (METADATA,))
+        kept = (found, self.adds, self.removes, self.may_lack, (METADATA,))
         gone = [name for name in record if not any(name in names for names in kept)]
         if gone:
             raise RecordError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from curator_audio.errors import RecordError
-from curator_audio.interop.nemo_curator.plain import as_array
+from curator_audio.interop.nemo_curator.plain import as_array, is_array
 from curator_audio.stages.speech.sound import Samples, audio_field, check_rate, decode_sound, repaired
 from curator_audio.stopping import held_back
 from curator_audio.storage.names import short_name
@@ -83,13 +83,12 @@ def given_back(waveform: Any, sample_rate: Any) -> tuple[Samples, int]:
     Raises:
         RecordError: it is no sound.
     """
-    array = as_array(waveform)
-    array = np.asarray(waveform) if array is None and isinstance(waveform, (list, tuple)) else array
-    if array is None or array.ndim not in (1, 2) or array.dtype.kind not in "fiu" or not array.size:
-        found = f"{array.dtype} of shape {array.shape}" if array is not None else f"a {type(waveform).__name__}"
-        raise RecordError(
-            "wrong_type", f"the stage's waveform is {found}; samples of shape (channels, samples) are needed"
-        )
+    if not is_array(waveform) and not isinstance(waveform, (list, tuple)):
+        raise RecordError("wrong_type", f"the stage's waveform is a {type(waveform).__name__}; samples are needed")
+    array = as_array(waveform) if is_array(waveform) else np.asarray(waveform)
+    if array.ndim not in (1, 2) or array.dtype.kind not in "fiu" or not array.size:
+        found = f"{array.dtype} of shape {array.shape}; samples of shape (channels, samples) are needed"
+        raise RecordError("wrong_type", f"the stage's waveform is {found}")
     if array.dtype.kind != "f":
         array = array / -float(np.iinfo(array.dtype).min or -1)
     try:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from curator_audio.errors import ConfigurationError, RecordError, describe
@@ -224,7 +224,7 @@ def _told_apart(theirs: Any, tasks: Sequence[Any], results: list[Any]) -> list[l
 def _listed(result: Any) -> list[Any]:
     if result is None:
         return []
-    return [result] if isinstance(result, curator("tasks").Task) else list(result)
+    return list(result) if isinstance(result, (list, tuple, Iterator)) else [result]
 
 
 def _is_dropped(result: Any) -> bool:
