@@ -17,6 +17,7 @@ from curator_audio.errors import ConfigurationError, RecordError
 
 _KIND = re.compile(r"(list<)*(string|bool|int|int32|float|float32|binary|audio|object|)(>*)")
 _NUMBERS: dict[str, type] = {"b": bool, "i": int, "u": int, "f": float}
+_AS_THEY_ARE = frozenset((type(None), bool, int, float, bytes))
 _LEFT_OUT = object()
 
 
@@ -72,22 +73,24 @@ class Plain:
     def _plain(self, value: Any, name: str, keeps_arrays: bool = False) -> Any:
         """The value in a field, or in a list or object in it."""
         kind = type(value)
-        if value is None or kind in (bool, int, float, bytes):
+        if kind in _AS_THEY_ARE:
             return value
+        if kind is str:
+            return self._text(value) if self.names else value
+        if kind is dict or isinstance(value, Mapping):
+            items = {str(key): self._plain(item, name) for key, item in value.items()}
+            return {key: item for key, item in items.items() if item is not _LEFT_OUT}
+        if isinstance(value, (list, tuple)):
+            values = [self._plain(item, name, keeps_arrays) for item in value]
+            return _LEFT_OUT if _LEFT_OUT in values else values
+        if isinstance(value, (set, frozenset)):
+            return self._plain(sorted(value, key=repr), name)
         if isinstance(value, Enum):
             return self._plain(value.value, name)
         if isinstance(value, (str, PurePath)):
             return self._text(str.__str__(value) if isinstance(value, str) else str(value))
         if isinstance(value, np.generic) and value.dtype.kind in _NUMBERS:
             return _NUMBERS[value.dtype.kind](value)
-        if isinstance(value, Mapping):
-            items = {str(key): self._plain(item, name) for key, item in value.items()}
-            return {key: item for key, item in items.items() if item is not _LEFT_OUT}
-        if isinstance(value, (set, frozenset)):
-            value = sorted(value, key=repr)
-        if isinstance(value, (list, tuple)):
-            values = [self._plain(item, name, keeps_arrays) for item in value]
-            return _LEFT_OUT if any(item is _LEFT_OUT for item in values) else values
         if is_array(value) and (keeps_arrays or not value.shape):
             array = as_array(value)
             if array.dtype.kind in "biufUSO":
