@@ -12,9 +12,10 @@ TESTS = Path(__file__).parent / "tests"
 NO_ROOM = "/dev/null/a test that starts Ray needs the mark ray"
 
 # Examples in docstrings: not those of files whose library is not installed.
-collect_ignore_glob = (
-    [] if importlib.util.find_spec("torch") else ["curator_audio/stages/codec/*", "curator_audio/training/*"]
-)
+NEED = {"torch": ["stages/codec/*", "training/*"], "nemo_curator": ["interop/*"]}
+collect_ignore_glob = [
+    f"curator_audio/{files}" for library, of in NEED.items() if not importlib.util.find_spec(library) for files in of
+]
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
