@@ -1,6 +1,7 @@
 """What of a run is done: one entry a partition, in the output folder, readable with ``ls`` and ``cat``.
 
     _ledger/configuration.json   what the output was made with, and what was chosen of the source
+    _ledger/schema.json          what all files of the output share, such as columns; of the first run
     _ledger/lock.json            held by a run in progress
     _ledger/entries/NAME.json    one a finished partition, written by the worker that finished it
     _ledger/entries.jsonl        the same, gathered when a run ends

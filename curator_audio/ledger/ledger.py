@@ -276,6 +276,29 @@ class Ledger:
         self._is_format_1 = stored["format"] == 1
         return stored["configuration"], stored.get("selection", {})
 
+    def schema(self) -> Any:
+        """Return what the first run of the folder settled for all its files; None where none is noted.
+
+        Raises:
+            ConfigurationError: the note is damaged.
+        """
+        if not self.storage.exists(self.paths.schema):
+            return None
+        try:
+            stored = json.loads(self.storage.read(self.paths.schema))
+        except ValueError:
+            stored = None
+        if not isinstance(stored, dict) or "schema" not in stored:
+            raise ConfigurationError(
+                f"{self.paths.schema} is damaged, which has the columns of the output; choose another output_dir, or "
+                "overwrite=true"
+            )
+        return stored["schema"]
+
+    def note_schema(self, schema: Any) -> None:
+        """Note what all files of the folder share, for later runs."""
+        self.storage.write(self.paths.schema, as_json({"format": 1, "schema": schema}, indent=1))
+
     def erase(self, may_be_woken: bool = False) -> None:
         """Delete what was loaded ``to_erase``, as far as it lies in the run's places, and the ledger; nothing else.
 

@@ -22,6 +22,10 @@ class LedgerPaths:
         return join(self.folder, "configuration.json")
 
     @property
+    def schema(self) -> str:
+        return join(self.folder, "schema.json")
+
+    @property
     def lock(self) -> str:
         return join(self.folder, "lock.json")
 

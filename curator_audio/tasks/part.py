@@ -1,4 +1,4 @@
-"""What a writer made of a partition."""
+"""A file that a writer made of a partition."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from curator_audio.tasks.task import Task
 
 @dataclass
 class Part(Task):
-    """A file a writer produced for a partition.
+    """A file that a writer made of a partition.
 
     Args:
-        path: where it is, relative to the writer's output folder.
+        path: its path, relative to the writer's output folder.
         num_bytes: its size, checked before a later run trusts it.
         sha256: the hash of its bytes.
         num_records: how many records it holds.
-        version: what its storage tells this very file by (etag, or time of writing, and size); empty where not known.
-        stays: whether it stays when its source goes or the ledger is erased, as copies do.
-        place: where it is a file of the source, written in its place or left as it was, that one's place; such a file
-            is the user's own.
+        version: identifies the file's content in its storage (etag, or time of writing, and size); empty if not known.
+        stays: True if it is kept when its source goes or the ledger is erased, as copies are.
+        place: the place of the input that it is, for a file of the source that was left as it was or written in its
+            place; such a file is the user's own. Empty for all others.
     """
 
     path: str
@@ -36,5 +36,5 @@ class Part(Task):
 
     @property
     def key(self) -> str:
-        """Tells this part from any other, and from an older one of the same name."""
+        """An identifier of this part, which an older part of the same name does not have."""
         return f"{self.path}#{self.sha256}"

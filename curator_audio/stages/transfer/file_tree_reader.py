@@ -44,7 +44,7 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
         >>> for name in ("news/a.wav", "news/a.txt", "talks/b.wav"):
         ...     Storage().write(f"memory://doc/tree/{name}", b"")
         >>> reader = FileTreeReaderStage("memory://doc/tree", include="*.wav")
-        >>> [list(partition.keys) for partition in reader.partitions()]
+        >>> [list(partition.inputs) for partition in reader.partitions()]
         [['news/a.wav', 'talks/b.wav']]
     """
 
