@@ -121,6 +121,8 @@ class Ledger:
         else:
             place = values.pop("inputs_at", None)
             entry = LedgerEntry.from_json(values, None if place is None else noted.at(values, *place))
+        if not all(_lies_below(part.place) for part in entry.parts if part.place):
+            raise ValueError("it has a file of the source that lies elsewhere")
         if self._fingerprint_before and entry.made_with in ("", self._fingerprint_before):
             entry.made_with = self.fingerprint
         return entry
@@ -601,6 +603,11 @@ class _NotedInputs:
         if len(packed) != num_bytes or digest_of(inputs.unpacked()) != inputs.sha256:
             raise ValueError("its inputs are others")
         return inputs
+
+
+def _lies_below(place: str) -> bool:
+    """Whether a path leads nowhere but below its root."""
+    return not {"", ".", ".."} & set(place.split("/"))
 
 
 def _parted(configuration: Any, selection: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import json
 import os
@@ -198,6 +199,90 @@ def test_partitions_that_are_no_longer_in_a_source_are_forgotten(out: str) -> No
 
     assert ledger.entries == {"a": kept}
     assert files(out) == {"_ledger/entries/a.json", "_ledger/parts/a.jsonl"}
+
+
+# What many files were made from ------------------------------------------------------------------------------
+
+
+def large(name: str, num: int = 20) -> LedgerEntry:
+    return entry(name, inputs=Inputs.of({f"{name}/{n}.npz": Input(f"{n}", f"content {n}") for n in range(num)}))
+
+
+def noted(out: str, *entries: LedgerEntry) -> None:
+    for done in entries:
+        Storage().write(Ledger(Storage(), out).paths.entry(done.partition), done.to_json())
+
+
+def beside(out: str) -> set[str]:
+    return {name for name in files(out) if name.startswith("_ledger/inputs-")}
+
+
+def test_what_large_partitions_were_made_from_lies_in_one_file(out: str) -> None:
+    done = {name: large(name) for name in "ab"} | {"c": entry("c")}
+    noted(out, *done.values())
+    loaded(out).gather()
+    assert loaded(out).entries == done
+    (name,) = beside(out)
+    lines = gzip.decompress(Storage().read(f"{out}/{name}")).splitlines()
+    assert [json.loads(line)["a/0.npz"] for line in lines[:1]] == [["0", "content 0"]] and len(lines) == 2
+
+    loaded(out).gather()
+    assert beside(out) == {name}
+    noted(out, large("a", 21))
+    loaded(out).gather()
+    assert loaded(out).entries == done | {"a": large("a", 21)}
+    assert len(beside(out)) == 1 and beside(out) != {name}
+    ledger = loaded(out)
+    ledger.forget([ledger.entries[name] for name in "ab"])
+    ledger.gather()
+    assert beside(out) == set() and loaded(out).entries == {"c": done["c"]}
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_killed_while_that_is_gathered(written: int, out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted(out, large("a"))
+    loaded(out).gather()
+    noted(out, large("a", 21), large("b"))
+    with monkeypatch.context() as patch:
+        write, files_written = Storage.write, []
+
+        def killed(self: Storage, path: str, data: bytes) -> None:
+            if len(files_written) == written:
+                raise KeyboardInterrupt
+            files_written.append(path)
+            write(self, path, data)
+
+        patch.setattr(Storage, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            loaded(out).gather()
+    assert loaded(out).entries == {"a": large("a", 21), "b": large("b")}
+    loaded(out).gather()
+    assert loaded(out).entries == {"a": large("a", 21), "b": large("b")} and len(beside(out)) == 1
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "other"])
+def test_entries_without_it_stand_for_nothing_done(damage: str, out: str, warned: list[str]) -> None:
+    noted(out, large("a"), entry("b"))
+    loaded(out).gather()
+    (name,) = beside(out)
+    data = Storage().read(f"{out}/{name}")
+    other = {"gone": b"", "cut": data[:-9], "other": large("a", 21).inputs.packed}
+    Storage().write(f"{out}/{name}", other[damage])
+    assert list(loaded(out).entries) == ["b"]
+    assert len(warned) == 1 and "is damaged and passed over" in warned[0]
+
+
+def test_what_would_fill_the_memory_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = large("a", 1000).inputs
+    monkeypatch.setattr("curator_audio.tasks.inputs.MAX_UNPACKED_BYTES", 1000)
+    with pytest.raises(ValueError, match="take too much room"):
+        packed.unpacked()
+
+
+@pytest.mark.parametrize("place", ["../mine", "/mine", "a/../../mine", "a//b"])
+def test_a_file_of_the_source_lies_below_it(place: str, out: str, warned: list[str]) -> None:
+    noted(out, entry("a", parts=[Part("n/1.npz", 1, "", 1, place=place)]))
+    assert loaded(out).entries == {} and len(warned) == 1
 
 
 # Configurations ----------------------------------------------------------------------------------------------
