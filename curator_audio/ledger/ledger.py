@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -15,19 +13,16 @@ from curator_audio.ledger import format_1
 from curator_audio.ledger.configuration import differences, fingerprint_of
 from curator_audio.ledger.entry import LedgerEntry, PartSource, StepEntry, as_json, relative_to
 from curator_audio.ledger.files import MadeFiles
+from curator_audio.ledger.gathered import GatheredInputs, write_gathered
 from curator_audio.ledger.paths import LedgerPaths
 from curator_audio.storage.atomic_file import is_temporary
 from curator_audio.storage.places import Places, place_of
 from curator_audio.storage.storage import FileInfo, Storage, is_local, join
 from curator_audio.tasks import Inputs, Part, Partition
-from curator_audio.tasks.inputs import digest_of
 
 FORMATS = (1, 2)
 SHOWN_DIFFERENCES = 5
 ANNOUNCED = ".announced"
-INPUTS_IN_LINE = 8
-"""Places of an entry that stand in its own line, where entries are gathered; those of others are in a file of all."""
-_INPUTS = re.compile(r"inputs-[0-9a-f]{16}\.gz")
 
 Entry = TypeVar("Entry")
 
@@ -79,7 +74,7 @@ class Ledger:
         listed = {info.path: info.num_bytes for info in self.storage.list_files(self.paths.folder)}
         loose = [path for path in listed if path.startswith(self.paths.entries + "/") and path.endswith(".json")]
         gathered = self.storage.read(self.paths.gathered).splitlines() if self.paths.gathered in listed else []
-        noted = _NotedInputs(self.storage, self.paths.folder, set(listed))
+        noted = GatheredInputs(self.storage, self.paths, set(listed))
         self._others, self._others_started = [], []
         self._outside = []
         for data in [*gathered, *self.storage.read_many(loose)]:
@@ -114,7 +109,7 @@ class Ledger:
             self._refreshed_steps = {name for name, step in self.steps.items() if self._is_refreshed(step)}
         self._log_outside(to_erase)
 
-    def _entry(self, line: bytes, noted: _NotedInputs) -> LedgerEntry:
+    def _entry(self, line: bytes, noted: GatheredInputs) -> LedgerEntry:
         values = json.loads(line)
         if format_1.is_format_1(values):
             entry = format_1.entry_of(values, self.paths.output_dir, self.root)
@@ -443,33 +438,10 @@ class Ledger:
         for name in self._refreshed_steps & self.steps.keys():
             self.storage.write(self.paths.step(name), self.steps[name].to_json())
         self._refreshed_steps = set()
-        self._write_gathered()
+        write_gathered(self.storage, self.paths, self.entries.values())
         loose = [info.path for info in self.storage.list_files(self.paths.entries)]
         self.storage.delete(loose)
         self.storage.delete_empty_folder(self.paths.entries)
-
-    def _write_gathered(self) -> None:
-        """Write all entries into one file, and what they were made from beside it, in the order of their names.
-
-        The second comes first, under a name of its own, so that a run which is killed leaves both or neither.
-        """
-        entries = [entry for _, entry in sorted(self.entries.items())]
-        packed = [entry.inputs.packed for entry in entries if entry.inputs.num > INPUTS_IN_LINE]
-        name = f"inputs-{hashlib.sha256(b''.join(packed)).hexdigest()[:16]}.gz"
-        path = join(self.paths.folder, name)
-        if packed and not self.storage.exists(path):
-            self.storage.write(path, b"".join(packed))
-        lines, position = [], 0
-        for entry in entries:
-            if entry.inputs.num <= INPUTS_IN_LINE:
-                lines.append(entry.to_json())
-            else:
-                lines.append(entry.to_json((name, position, len(entry.inputs.packed))))
-                position += len(entry.inputs.packed)
-        self.storage.write(self.paths.gathered, b"\n".join([*lines, b""]))
-        folder = self.storage.list_files(self.paths.folder, max_depth=1)
-        others = [info.path for info in folder if _INPUTS.fullmatch(info.path.rpartition("/")[2]) and info.path != path]
-        self.storage.delete(others if packed else [*others, path])
 
     def sweep(self, output_path: str, depth: int = 1) -> None:
         """Remove what a killed run left behind: half-written files, and parts that were never entered.
@@ -578,31 +550,6 @@ class Ledger:
     def absolute(self, path: str) -> str:
         is_absolute = "://" in path or path.startswith("/")
         return path if is_absolute else join(self.paths.output_dir, path)
-
-
-class _NotedInputs:
-    """What entries were made from, in the file beside them; read once."""
-
-    def __init__(self, storage: Storage, folder: str, listed: set[str]) -> None:
-        self._storage, self._folder, self._listed = storage, folder, listed
-        self._files: dict[str, bytes] = {}
-
-    def at(self, values: Mapping[str, Any], name: str, start: int, num_bytes: int) -> Inputs:
-        """Return those of an entry.
-
-        Raises:
-            ValueError: they are not there.
-        """
-        path = join(self._folder, name)
-        if not _INPUTS.fullmatch(name) or path not in self._listed:
-            raise ValueError(f"{name} is not there")
-        if name not in self._files:
-            self._files[name] = self._storage.read(path)
-        packed = self._files[name][start : start + num_bytes]
-        inputs = Inputs(packed, values["num_inputs"], values["inputs_sha256"])
-        if len(packed) != num_bytes or digest_of(inputs.unpacked()) != inputs.sha256:
-            raise ValueError("its inputs are others")
-        return inputs
 
 
 def _lies_below(place: str) -> bool:
