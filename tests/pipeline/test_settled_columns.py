@@ -127,18 +127,28 @@ def test_datasets_opens_all_shards_together(manifests: Path, tmp_path: Path, mon
 
 
 @pytest.mark.ray
-def test_the_same_bytes_on_all_executors(manifests: Path, tmp_path: Path, ray_session: None) -> None:
-    executors: list[Executor] = [RayActorsExecutor(num_workers=2), RayDataExecutor(num_workers=2)]
-    try:
-        from curator_audio.executors.xenna import XennaExecutor
-
-        executors.append(XennaExecutor(num_workers=1))
-    except ImportError:
-        pass
+def test_the_same_bytes_on_ray(manifests: Path, tmp_path: Path, ray_session: None) -> None:
     run(manifests, tmp_path / "local", LoudnessStage())
-    for executor in executors:
+    for executor in (RayActorsExecutor(num_workers=2), RayDataExecutor(num_workers=2)):
         run(manifests, tmp_path / executor.name, LoudnessStage(), executor=executor)
         assert shards(tmp_path / executor.name) == shards(tmp_path / "local"), executor.name
+
+
+@pytest.mark.ray
+def test_the_same_bytes_on_xenna(manifests: Path, tmp_path: Path, run_cli: Any) -> None:
+    needs("cosmos_xenna")
+    run(manifests, tmp_path / "local")
+    (tmp_path / "open.yaml").write_text(
+        "defaults: [{executor: xenna}, _self_]\nname: open\noutput_dir: ???\nmanifest_path: ???\nstages:\n"
+        "  - {_target_: curator_audio.stages.io.ManifestReaderStage, manifest_path: '${manifest_path}'}\n"
+        "  - {_target_: curator_audio.stages.io.ParquetWriterStage, output_path: '${output_dir}/data'}\n"
+    )
+    out = tmp_path / "xenna"
+    done = run_cli(
+        *(f"--config-path={tmp_path}", "--config-name=open", f"manifest_path={manifests}", f"output_dir={out}")
+    )
+    assert done.returncode == 0, done.stderr
+    assert shards(out) == shards(tmp_path / "local")
 
 
 def test_later_runs_have_the_columns_of_the_first(manifests: Path, tmp_path: Path) -> None:
