@@ -223,6 +223,16 @@ def test_types_go_along_with_names(tmp_path: Path) -> None:
     assert columns(tmp_path / "out") == {"ratio": "int64", "level": "double"}, "nothing else can come"
 
 
+def test_a_stage_that_does_not_say_what_it_adds_loses_nothing(tmp_path: Path) -> None:
+    class Silent(LoudnessStage):
+        def outputs(self) -> tuple[list[str], dict[str, str]]:
+            return [], {}
+
+    (tmp_path / "in.jsonl").write_text(lines({"text": "a"}))
+    run(tmp_path / "in.jsonl", tmp_path / "out", SelectFieldsStage(["text"]), Silent())
+    assert tables(tmp_path / "out")[0].to_pylist() == [{"text": "a", "extra": '{"loudness_db":-20.5}'}]
+
+
 def test_what_a_function_adds_is_extra(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(lines({"text": "a"}))
     stages = [SelectFieldsStage(["text"]), CallFunctionStage("builtins.dict", {"language": "en"})]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, describe
@@ -39,7 +39,7 @@ class CallFunctionStage(RecordStage):
 
     def fields_after(self, fields: Fields) -> Fields:
         """Any: what a function adds or removes is known only to it."""
-        return Fields(fields.types, open=True, unknown=True, seen=fields.seen)
+        return replace(fields, open=True, removed=frozenset(), unknown=True)
 
     def process_record(self, record: Record) -> Record | list[Record] | None:
         result: Record | list[Record] | None = self._function(record, **self.arguments)
