@@ -1,4 +1,4 @@
-"""What a run would do, without doing it."""
+"""Show the work of a run without doing it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from curator_audio.tasks import Partition
 def dry_run(
     pipeline: Pipeline, executor: Executor, output_dir: str, storage_options: dict[str, Any], overwrite: bool = False
 ) -> str:
-    """The plan as a table, and how much there is to do.
+    """Return the plan as a table, and how much there is to do.
 
     Raises:
-        CuratorError: whatever would stop the run before it begins.
+        CuratorError: an error that would stop the run before it begins.
     """
     storage = Storage(storage_options)
     plan = pipeline.plan(storage)
@@ -54,7 +54,7 @@ def dry_run(
 
 
 def _files(partitions: list[Partition]) -> str:
-    """How many files there are to do, where partitions are batches of files."""
+    """Return how many files are to be done, where partitions are batches of files."""
     num_files = sum(len(partition.keys) for partition in partitions)
     num_bytes = sum(partition.end - partition.start for partition in partitions)
     return f"\nfiles: {num_files} to do, {num_bytes / 2**20:.1f} MB" if num_files else ""

@@ -121,9 +121,6 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
 
     # Writing ------------------------------------------------------------------------------------------------------
 
-    def encode(self, task: AudioBatch) -> bytes:
-        raise TypeError("Parquet is written a shard at a time; executors call write()")
-
     def write(self, storage: Storage, part_path: str, tasks: Iterable[AudioBatch]) -> list[Part]:
         import pyarrow.parquet
 

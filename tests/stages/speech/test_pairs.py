@@ -234,7 +234,7 @@ def test_the_bound_holds_for_every_speaker(tmp_path: Path) -> None:
     assert all(one != other for one, other in ids(pairs))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     places=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 999)), min_size=24, max_size=24),
     others=st.integers(0, 3),
