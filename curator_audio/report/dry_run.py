@@ -93,6 +93,7 @@ def _fields(plan: Plan) -> str:
         gone = [name for name in before.kinds if name not in fields.kinds]
         if stage is plan.source:
             there = [f"{name} {short(fields.kinds[name])}".rstrip() for name in new]
+            there.sort(key=lambda shown: shown.partition(" ")[0] not in fields.types)  # those it always has come first
             lines.append(f"{stage.name}: gives {', '.join([*there, *(['whatever else comes'] * fields.open)])}")
         else:
             verbs = {

@@ -124,9 +124,9 @@ def described(columns: Columns) -> list[str]:
 
     Example:
         >>> described(Columns({"text": "string", "snr": "float"}, others="extra"))
-        ['text string', 'snr float', 'extra string (a JSON object of all other fields)']
+        ['text string', 'snr float', 'extra string (JSON of fields without a column)']
     """
-    extra = [f"{EXTRA} string (a JSON object of all other fields)"] if columns.others == "extra" else []
+    extra = [f"{EXTRA} string (JSON of fields without a column)"] if columns.others == "extra" else []
     return [*(f"{name} {short(kind)}" for name, kind in columns.types.items()), *extra]
 
 
