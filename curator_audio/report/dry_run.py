@@ -92,8 +92,8 @@ def _fields(plan: Plan) -> str:
         new = [name for name in fields.kinds if name not in before.kinds or (name in given and name not in taken)]
         gone = [name for name in before.kinds if name not in fields.kinds]
         if stage is plan.source:
+            new.sort(key=lambda name: name not in fields.types)  # those it always has come first
             there = [f"{name} {short(fields.kinds[name])}".rstrip() for name in new]
-            there.sort(key=lambda shown: shown.partition(" ")[0] not in fields.types)  # those it always has come first
             lines.append(f"{stage.name}: gives {', '.join([*there, *(['whatever else comes'] * fields.open)])}")
         else:
             verbs = {

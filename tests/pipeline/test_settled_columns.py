@@ -24,7 +24,7 @@ from curator_audio.stages.general import CallFunctionStage, DropFieldsStage, Ren
 from curator_audio.stages.io import ManifestReaderStage, ParquetWriterStage
 from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
 from curator_audio.stages.record_stage import RecordStage
-from curator_audio.stages.speech import SegmentParquetWriterStage
+from curator_audio.stages.speech import SegmentParquetReaderStage, SegmentParquetWriterStage
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS
 from curator_audio.tasks import Record
 from tests.extras import needs
@@ -164,6 +164,24 @@ def test_later_runs_have_the_columns_of_the_first(manifests: Path, tmp_path: Pat
 
     run(manifests, out, overwrite=True)
     assert columns(out) == {"text": "int64", "speed": "int64", "extra": "string"}
+
+
+def test_input_with_a_field_that_the_columns_of_the_first_run_have_no_place_for(tmp_path: Path) -> None:
+    """Of Parquet it was known that no other field could come, so there is no ``extra``."""
+    out = tmp_path / "out"
+    stages = [SegmentParquetReaderStage(f"{tmp_path}/in"), SegmentParquetWriterStage(f"{out}/data")]
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"text": ["a"], "snr": [9.5]}), tmp_path / "in" / "a.parquet")
+    pipeline = Pipeline("dataset", stages)
+    pipeline.run(LocalExecutor(), output_dir=str(out))
+    assert list(columns(out)) == [*SEGMENT_FIELDS, "snr"]
+    pipeline.run(LocalExecutor(), output_dir=str(out))
+
+    pq.write_table(pa.table({"text": ["b"], "licence": ["CC0"]}), tmp_path / "in" / "b.parquet")
+    with pytest.raises(ConfigurationError, match="the columns of its first run, and none for 'licence', which comes"):
+        pipeline.run(LocalExecutor(), output_dir=str(out))
+    pipeline.run(LocalExecutor(), output_dir=str(out), overwrite=True)
+    assert list(columns(out)) == [*SEGMENT_FIELDS, "snr", "licence"]
 
 
 def test_a_damaged_note_is_told(manifests: Path, tmp_path: Path) -> None:
