@@ -8,11 +8,12 @@ A format is a subclass of one of three: ``AppendedWriterStage`` (a part is what 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import In, ProcessingStage
+from curator_audio.stages.fields import Fields
 from curator_audio.storage.storage import Storage, absolute, join
 from curator_audio.tasks import Part
 
@@ -44,6 +45,52 @@ class WriterStage(ProcessingStage[In, Part]):
     def output_places(self) -> list[str]:
         """The files, and folders with all below them, that it writes to: what ledgers name elsewhere is left alone."""
         return [self.output_path]
+
+    # Which fields it keeps ------------------------------------------------------------------------------------------
+
+    @property
+    def looks_at_fields(self) -> bool:
+        """Whether it must know before a run which fields records have."""
+        return type(self).settle is not WriterStage.settle or type(self).lost is not WriterStage.lost
+
+    def settle(self, fields: Fields) -> dict[str, Any] | None:
+        """Settle what all files of the output share, such as columns, as JSON can hold it; None where there is nothing.
+
+        The first run of a folder settles it, and notes it for later ones.
+
+        Args:
+            fields: of the records, as far as they are known before the run.
+
+        Raises:
+            ConfigurationError: a parameter does not fit the fields.
+        """
+        return None
+
+    def settled_before(self) -> dict[str, Any] | None:
+        """Return what holds for a folder that has output and no note of it, as of version 0.1; None to settle it."""
+        return None
+
+    def with_settled(self, settled: Mapping[str, Any]) -> WriterStage[In]:
+        """Return a copy that writes what was settled.
+
+        Raises:
+            ValueError: it cannot have been.
+        """
+        return self
+
+    def lost(self, fields: Fields) -> list[str]:
+        """Name the known fields that it would not write although no parameter says so; an error before the run."""
+        return []
+
+    def keeps(self) -> list[str]:
+        """Name what it writes of a record, for the dry run; nothing where it writes all fields as they are."""
+        return []
+
+    def leaves_out(self, fields: Fields) -> list[str]:
+        """Name the known fields that it does not write, as its parameters say; for the dry run."""
+        return []
+
+    # Writing --------------------------------------------------------------------------------------------------------
 
     def part_path(self, name: str, parts_folder: str) -> str:
         """Where the part of a partition is written: among the parts that wait to be joined, or as a shard."""

@@ -14,8 +14,15 @@ from curator_audio.stages.times import is_time
 from curator_audio.storage.valid_text import is_valid, valid_text
 from curator_audio.tasks import AudioBatch, Record
 
-DOCUMENT_FIELDS = ("original_path", "text_first", "audio_first", "num_segments", "speaker_id", "book_id")
-"""The fields of a document's record, in order."""
+DOCUMENT_TYPES = {
+    "original_path": "string",
+    "text_first": "string",
+    "audio_first": "string",
+    "num_segments": "int32",
+    "speaker_id": "string",
+    "book_id": "string",
+}
+"""The fields of a document's record, in order, and their types."""
 
 NEEDED_FIELDS = ("id_field", "recording_field", "text_field", "audio_field", "begin_field")
 OPTIONAL_FIELDS = ("speaker_field", "book_field", "end_field", "duration_field")
@@ -131,11 +138,11 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
         given = [getattr(self, name) for name in (*NEEDED_FIELDS, *OPTIONAL_FIELDS)]
         return ["records"], [name for name in given if name is not None]
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], list(DOCUMENT_FIELDS)
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return ["records"], dict(DOCUMENT_TYPES)
 
     def fields_after(self, fields: Fields) -> Fields:
-        return Fields.of(DOCUMENT_FIELDS)
+        return Fields.of(DOCUMENT_TYPES)
 
     def process(self, task: AudioBatch) -> AudioBatch:
         recordings: dict[_Recording, list[_Segment]] = {}

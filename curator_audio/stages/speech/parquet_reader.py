@@ -15,7 +15,7 @@ from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.foreign_fields import Sources
 from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage
-from curator_audio.stages.speech.segments import SEGMENT_FIELDS, check_columns
+from curator_audio.stages.speech.segments import SEGMENT_FIELDS, check_chosen
 from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
@@ -57,7 +57,7 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_columns(self.columns, None)
+        check_chosen(self.columns)
 
     def setup(self, worker: WorkerInfo) -> None:
         super().setup(worker)

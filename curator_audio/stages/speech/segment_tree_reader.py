@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
-from curator_audio.stages.field_types import type_of_values
+from curator_audio.stages.field_types import types_seen
 from curator_audio.stages.fields import UNTYPED, Fields, FieldTypes
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.optional import Ignored
@@ -223,7 +223,7 @@ def kinds_and_types(segments: Sequence[Mapping[str, Any]]) -> tuple[dict[str, st
     kinds: dict[str, str] = {}
     for values in segments:
         kinds |= {name: kind_of(value) for name, value in values.items() if kinds.get(name, "none") == "none"}
-    return kinds, {name: type_of_values(values.get(name) for values in segments) for name in kinds}
+    return kinds, types_seen(segments)
 
 
 def _common(kind: str, other: str) -> str:

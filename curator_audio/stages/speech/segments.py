@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,24 +14,27 @@ from curator_audio.stages.names import name_in as name_in
 from curator_audio.stages.names import recording_of as recording_of
 from curator_audio.tasks import Record
 
-SEGMENT_FIELDS = (
-    "segment_id",
-    "audio_id",
-    "text",
-    "speaker_id",
-    "gender",
-    "dialect",
-    "tone",
-    "language",
-    "channel",
-    "start",
-    "end",
-    "duration_sec",
-    "sample_rate",
-    "audio",
-    "codes",
-)
-"""The fields of a segment's record, in order.
+SEGMENT_TYPES: Mapping[str, str] = {
+    "segment_id": "string",
+    "audio_id": "string",
+    "text": "string",
+    "speaker_id": "string",
+    "gender": "string",
+    "dialect": "string",
+    "tone": "string",
+    "language": "string",
+    "channel": "string",
+    "start": "float",
+    "end": "float",
+    "duration_sec": "float",
+    "sample_rate": "int32",
+    "audio": "audio",
+    "codes": "list<int32>",
+}
+"""The types of the fields of a segment's record."""
+
+SEGMENT_FIELDS = tuple(SEGMENT_TYPES)
+"""The fields of a segment's record, in order; others may stand behind them.
 
 ``audio`` is ``{"bytes": …, "path": …}`` with the bytes of a sound file (16-bit FLAC, mono, unless it was read as
 something else), ``codes`` a list of ints, empty until encoded; times are in seconds.
@@ -56,26 +59,19 @@ SEGMENT_TYPES = {
 _TEXT_FIELDS = ("segment_id", "audio_id", "text", "channel", *METADATA_FIELDS)
 
 
-def check_columns(columns: Any, fields: Sequence[str] | None = SEGMENT_FIELDS, owner: str = "segments") -> None:
-    """Check a choice of fields.
-
-    Args:
-        columns: the choice; None for all of them.
-        fields: those there are; None where the files tell.
-        owner: what has them, for the message.
+def check_chosen(columns: Any) -> None:
+    """Check that a choice of fields is a list of names, none twice; None is all of them.
 
     Raises:
-        ConfigurationError: it is no list, or names a field that there is not.
+        ConfigurationError: it is something else.
     """
     if columns is None:
         return
     if not isinstance(columns, list) or not columns:
         raise ConfigurationError(f"columns is {columns!r}; give a list such as [text,codes], or null for all")
     for index, column in enumerate(columns):
-        if fields is None and not (isinstance(column, str) and column):
-            raise ConfigurationError(f"columns has {column!r}; give names of fields")
-        if fields is not None and column not in fields:
-            raise ConfigurationError(f"columns has {column!r}; {owner} have {', '.join(fields)}")
+        if not isinstance(column, str) or not column:
+            raise ConfigurationError(f"columns has {column!r}; give names of fields, such as [text,codes]")
         if column in columns[:index]:
             raise ConfigurationError(f"columns has {column!r} twice; name each field once")
 

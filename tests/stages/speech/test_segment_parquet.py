@@ -22,13 +22,14 @@ from curator_audio.errors import ConfigurationError, StorageError
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
 from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.speech import (
     NpzReaderStage,
     SegmentParquetReaderStage,
     SegmentParquetWriterStage,
     WebDatasetWriterStage,
 )
-from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_FIELDS, segment_record
+from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_FIELDS, SEGMENT_TYPES, segment_record
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
 from tests.extras import needs
@@ -143,13 +144,21 @@ def test_a_segment_that_does_not_fit_is_set_aside_alone(tmp_path: Path) -> None:
         (["text", "text"], "columns has 'text' twice"),
         ([], r"columns is \[\]; give a list"),
         ("text", "columns is 'text'; give a list"),
-        ([["text"]], r"columns has \['text'\]; "),
+        ([["text"]], r"columns has \['text'\]; give names of fields"),
     ],
 )
 def test_bad_columns(columns: Any, message: str) -> None:
     for stage in (SegmentParquetWriterStage, SegmentParquetReaderStage):
         with pytest.raises(ConfigurationError, match=message):
             stage("folder", columns=columns)
+
+
+def test_columns_that_segments_do_not_have() -> None:
+    writer = SegmentParquetWriterStage("folder", columns=["text", "score"])
+    with pytest.raises(ConfigurationError, match="columns has 'score', which records here do not have; there are segm"):
+        writer.settle(Fields.of(SEGMENT_TYPES))
+    settled = writer.settle(Fields.of({**SEGMENT_TYPES, "score": "float"}))
+    assert settled is not None and settled["columns"] == {"text": "string", "score": "float"}
 
 
 def test_a_column_that_is_nowhere_is_named_before_a_run(tmp_path: Path) -> None:

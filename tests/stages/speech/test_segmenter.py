@@ -533,7 +533,7 @@ def test_a_long_recording_comes_in_batches_while_it_is_decoded(tmp_path: Path, m
     assert {batch.source_path for batch in got} == {f"{tmp_path}/manifest.jsonl"}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(st.permutations(range(6)))
 def test_the_order_is_that_of_the_entry(order: list[int]) -> None:
     Storage().write("memory://segmenter/a.flac", encode_flac(noise(4)[:, 0], RATE))

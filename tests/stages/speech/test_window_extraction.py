@@ -108,7 +108,7 @@ def test_at_another_rate_it_is_the_slice_of_the_whole_resampled_at_once(
         assert record["duration_sec"] == (stop - first) / rate
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_windows_are_those_of_the_alm_stages(seed: int, tmp_path: Path) -> None:
     entry = make_entry(seed, num_segments=60)
     entry["segments"][5]["end"] += 4.0  # people talk at the same time
