@@ -1,4 +1,4 @@
-"""The pipelines there are, and their parameters, as their YAML files tell them."""
+"""List the pipelines and their parameters, from their YAML files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = tuple[str, str, str]
 
 
 def pipeline_list(folder: Path) -> str:
-    """Every pipeline of a folder, a line each, with what it makes.
+    """Return a line for each pipeline of a folder, with its purpose.
 
     Args:
         folder: the folder of YAML files.
@@ -28,15 +28,15 @@ def pipeline_list(folder: Path) -> str:
 
 
 def parameter_list(folder: Path, name: str, groups_folder: Path) -> str:
-    """What a pipeline makes, and every parameter with its default and its meaning.
+    """Return the purpose of a pipeline, and every parameter with its default and its meaning.
 
     Args:
         folder: the folder of the pipeline's YAML file.
         name: the file's name without its ending.
-        groups_folder: the folder of what ``input=``, ``output=`` and ``executor=`` choose from.
+        groups_folder: the folder with the choices of ``input=``, ``output=`` and ``executor=``.
     """
     text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
-    # What the pipeline sets of a group's parameters stands behind the group, and goes before it.
+    # A pipeline's own value for a parameter of a group stands behind the group, and wins.
     rows = list({row[0]: row for row in _parameters(text, groups_folder)}.values())
     names, defaults = (min(44, max(len(row[column]) for row in rows)) for column in (0, 1))
     lines = [f"{key:{names}}  {default:{defaults}}  {meaning}".rstrip() for key, default, meaning in rows]
@@ -44,7 +44,7 @@ def parameter_list(folder: Path, name: str, groups_folder: Path) -> str:
 
 
 def _purpose(text: str) -> str:
-    """The beginning of a file's comment, up to its first full stop, colon or semicolon."""
+    """Return the beginning of a file's comment, up to its first full stop, colon or semicolon."""
     lines = []
     for line in text.splitlines():
         if not line.startswith("# "):
@@ -75,7 +75,7 @@ def _choices(defaults: yaml.Node, text: str, groups_folder: Path) -> Iterator[Ro
 
 
 def _of_file(place: str, file: Path) -> Iterator[Row]:
-    """The parameters of what a group's default chooses."""
+    """Yield the parameters of the file that a group's default chooses."""
     if file.is_file():
         text = file.read_text(encoding="utf-8")
         yield from _of_mapping(place, yaml.compose(text), text)
@@ -96,6 +96,6 @@ def _of_value(place: str, value: yaml.Node, text: str) -> Iterator[Row]:
 
 
 def _meaning(value: yaml.Node, text: str) -> str:
-    """The comment behind a value."""
+    """Return the comment behind a value."""
     found = _COMMENT.search(text.splitlines()[value.end_mark.line - (value.end_mark.column == 0)])
     return found[1] if found else ""

@@ -1,7 +1,21 @@
 """Publishing files to a dataset repository on the Hugging Face Hub."""
 
-from curator_audio.stages.hub.file_hasher import FileHasherStage
-from curator_audio.stages.hub.file_reader import PublishedFileReaderStage
-from curator_audio.stages.hub.publish import PublishToHub
+from __future__ import annotations
 
-__all__ = ["FileHasherStage", "PublishToHub", "PublishedFileReaderStage"]
+from typing import TYPE_CHECKING
+
+from curator_audio.lazy import lazily
+
+if TYPE_CHECKING:
+    from curator_audio.stages.hub.file_hasher import FileHasherStage as FileHasherStage
+    from curator_audio.stages.hub.file_reader import PublishedFileReaderStage as PublishedFileReaderStage
+    from curator_audio.stages.hub.publish import PublishToHub as PublishToHub
+else:
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        {
+            "file_hasher": ["FileHasherStage"],
+            "file_reader": ["PublishedFileReaderStage"],
+            "publish": ["PublishToHub"],
+        },
+    )
