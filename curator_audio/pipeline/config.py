@@ -27,6 +27,9 @@ STAGE_KEYS = ("name", "resources", "num_workers", "batch_size")
 
 Config = dict[str, Any]
 
+BASE = "run"
+"""The file of the options that all pipelines have."""
+
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -38,8 +41,13 @@ def pipelines_folder() -> Path:
 
 
 def available(folder: Path) -> list[str]:
-    """The names of the pipelines in a folder."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    """The names of the pipelines in a folder, or of what a group of them chooses from."""
+    return sorted(path.stem for path in folder.glob("*.yaml") if not is_base(path))
+
+
+def is_base(path: Path) -> bool:
+    """Whether a YAML file has run options for pipelines, and is no pipeline itself."""
+    return path.stem == BASE and not re.search(r"^stages:", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def pipelines_in(config_path: str | None, name: str | None = None) -> Path:
@@ -57,7 +65,7 @@ def pipelines_in(config_path: str | None, name: str | None = None) -> Path:
         raise ConfigurationError(
             f"--config-name is a name and not a path; write --config-path {place} --config-name {name}"
         )
-    if name is not None and not (folder / f"{name}.yaml").is_file():
+    if name is not None and (not (folder / f"{name}.yaml").is_file() or is_base(folder / f"{name}.yaml")):
         raise ConfigurationError(f"there is no pipeline '{name}' in {folder}{nearest(name, available(folder))}")
     return folder
 
@@ -77,20 +85,20 @@ def load_config(name: str, config_path: str | None, overrides: Sequence[str]) ->
 
     with _explained_errors(name):
         config = composed(name, config_path, overrides)
+        if config.get("output_dir", "") is None:
+            del config["output_dir"]  # so that what refers to it says that it is missing
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
 def composed(name: str, config_path: str | None, overrides: Sequence[str]) -> Any:
     """Compose a configuration, in which values may still be missing or refer to others; see ``load_config``."""
-    from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
     name = name.removesuffix(".yaml").removesuffix(".yml")
     folder = pipelines_in(config_path, name)
-    search = f"hydra.searchpath=[{_quoted('file://' + str(pipelines_folder()))}]"
-    with _explained_errors(name), initialize_config_dir(str(folder), version_base=None):
+    with _explained_errors(name):
         groups, values = _split(overrides, folder)
-        config = compose(name, overrides=[search, *groups])
+        config = _composed(name, folder, groups)
         for value in values:
             check_not_old(config, value)
         base = copy.deepcopy(config)  # what the command line may name, whatever it adds or takes out
@@ -105,6 +113,43 @@ def composed(name: str, config_path: str | None, overrides: Sequence[str]) -> An
         return config
 
 
+def _composed(name: str, folder: Path, groups: Sequence[str]) -> Any:
+    """Compose a pipeline with what it chooses from groups; the run options that it lacks are those of the base."""
+    from hydra.errors import ConfigCompositionException
+    from omegaconf import OmegaConf
+
+    if folder == pipelines_folder():  # whose pipelines name the base
+        return _with_hydra(name, folder, groups)
+    executor = [group for group in groups if group.startswith("executor=")]
+    try:
+        config, to_choose = _with_hydra(name, folder, groups), []
+    except ConfigCompositionException as error:
+        if not executor or "Could not override 'executor'" not in str(error):
+            raise
+        config, to_choose = _with_hydra(name, folder, [group for group in groups if group not in executor]), executor
+    own = config.get("executor", {})
+    if isinstance(own, str):  # as it would be given in a command
+        _check_choice("executor", own, folder)
+        to_choose = executor or [f"executor={own}"]
+    if to_choose and (isinstance(own, str) or "_target_" in own):
+        del config["executor"]
+    base = _with_hydra(BASE, pipelines_folder(), to_choose)
+    if "executor" in config and "_target_" in own:
+        del base["executor"]  # whose parameters the pipeline's own does not have
+    return OmegaConf.merge(base, config)
+
+
+def _with_hydra(name: str, folder: Path, overrides: Sequence[str]) -> Any:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    search = f"hydra.searchpath=[{_quoted('file://' + str(pipelines_folder()))}]"
+    with initialize_config_dir(str(folder), version_base=None):
+        config = compose(name, overrides=[search, *overrides])
+    OmegaConf.set_struct(config, False)
+    return config
+
+
 @contextmanager
 def _explained_errors(name: str) -> Iterator[None]:
     from hydra.errors import HydraException
@@ -115,6 +160,11 @@ def _explained_errors(name: str) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise ConfigurationError(_explained(error, name)) from None
+    except RecursionError:
+        raise ConfigurationError(
+            f"the 'defaults' of pipeline '{name}' lead back to itself; a file {BASE}.yaml beside it stands before the "
+            "one with the run options, rename it"
+        ) from None
 
 
 def _json_value(override: str) -> Any:
@@ -235,15 +285,18 @@ def _split(overrides: Sequence[str], folder: Path) -> tuple[list[str], list[str]
             is_pipeline = override in {*available(folder), *available(pipelines_folder())}
             advice = f"--config-name {override}" if is_pipeline else "key=value, options begin with --"
             raise ConfigurationError(f"'{override}' is not an override; write {advice}")
-        options = [f for f in (folder / key, pipelines_folder() / key) if key and f.is_dir()]
-        if not options:
+        if key and any((place / key).is_dir() for place in (folder, pipelines_folder())):
+            _check_choice(key, value, folder)
+            groups.append(override)
+        else:
             values.append(override)
-            continue
-        names = sorted({name for option in options for name in available(option)})
-        if value not in names:
-            raise ConfigurationError(f"{key}={value}: there is no such {key}{nearest(value, names)}")
-        groups.append(override)
     return groups, values
+
+
+def _check_choice(group: str, choice: str, folder: Path) -> None:
+    names = sorted({name for place in (folder, pipelines_folder()) for name in available(place / group)})
+    if choice not in names:
+        raise ConfigurationError(f"{group}={choice}: there is no such {group}{nearest(choice, names)}")
 
 
 def _checked(base: Any, override: str) -> str:
@@ -358,12 +411,14 @@ def _quoted(value: str) -> str:
 
 
 def _explained(error: Exception, name: str) -> str:
-    from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+    from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, MissingMandatoryValue
 
     if isinstance(error, (MissingMandatoryValue, InterpolationToMissingValueError)):
         is_direct = isinstance(error, MissingMandatoryValue)
         key = str(error.full_key or "") if is_direct else _first_line(error).rpartition(" ")[2]
         return f"{key} is not set; add {key}=… to the command"
+    if isinstance(error, InterpolationKeyError) and "'output_dir' not found" in str(error):
+        return "output_dir is not set; add output_dir=… to the command"
     if group := re.match(r"Could not override '(\w+)'\. No match in the defaults list", str(error)):
         return f"pipeline '{name}' has no '{group[1]}' to choose; leave {group[1]}=… out"
     mark = getattr(error, "problem_mark", None)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from curator_audio.pipeline.config import BASE, available
+
 _COMMENT = re.compile(r"\s#\s?(.*)$")
 _GROUP = re.compile(r"\$\{(\w+)\}")
 REQUIRED = "???"
@@ -22,7 +24,7 @@ def pipeline_list(folder: Path) -> str:
     Args:
         folder: the folder of YAML files.
     """
-    files = sorted(folder.glob("*.yaml"))
+    files = [folder / f"{name}.yaml" for name in available(folder)]
     width = max((len(file.stem) for file in files), default=0) + 2
     return "\n".join(f"{file.stem:{width}}{_purpose(file.read_text(encoding='utf-8'))}" for file in files)
 
@@ -36,8 +38,7 @@ def parameter_list(folder: Path, name: str, groups_folder: Path) -> str:
         groups_folder: the folder of what ``input=``, ``output=`` and ``executor=`` choose from.
     """
     text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
-    # What the pipeline sets of a group's parameters stands behind the group, and goes before it.
-    rows = list({row[0]: row for row in _parameters(text, groups_folder)}.values())
+    rows = _with_run_options(list(_parameters(text, groups_folder)), groups_folder)
     names, defaults = (min(44, max(len(row[column]) for row in rows)) for column in (0, 1))
     lines = [f"{key:{names}}  {default:{defaults}}  {meaning}".rstrip() for key, default, meaning in rows]
     return "\n".join([f"{name}: {_purpose(text)}", "", *lines])
@@ -51,6 +52,17 @@ def _purpose(text: str) -> str:
             break
         lines.append(line[2:])
     return re.split(r"[.:;](?:\s|$)", " ".join(lines), maxsplit=1)[0]
+
+
+def _with_run_options(rows: list[Row], groups_folder: Path) -> list[Row]:
+    """A pipeline's rows, and between its own parameters and those of its stages the run options it does not set."""
+    # What the pipeline sets of a group's parameters stands behind the group, and goes before it.
+    own = {row[0]: row for row in rows}
+    base = groups_folder / f"{BASE}.yaml"
+    options = list(_parameters(base.read_text(encoding="utf-8"), groups_folder)) if base.is_file() else []
+    added = [row for row in options if row[0] not in own and not ("executor" in own and row[0].startswith("executor."))]
+    first = next((at for at, key in enumerate(own) if key.startswith(("stages.", "after."))), len(own))
+    return [*own.values()][:first] + added + [*own.values()][first:]
 
 
 def _parameters(text: str, groups_folder: Path) -> Iterator[Row]:
@@ -70,8 +82,8 @@ def _parameters(text: str, groups_folder: Path) -> Iterator[Row]:
 def _choices(defaults: yaml.Node, text: str, groups_folder: Path) -> Iterator[Row]:
     for item in defaults.value:
         for key, value in item.value if isinstance(item, yaml.MappingNode) else ():
-            known = ", ".join(sorted(path.stem for path in (groups_folder / key.value).glob("*.yaml")))
-            yield key.value, value.value, _meaning(value, text) or known
+            group = key.value.removeprefix("override ")
+            yield group, value.value, _meaning(value, text) or ", ".join(available(groups_folder / group))
 
 
 def _of_file(place: str, file: Path) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ import pytest
 from curator_audio.errors import ConfigurationError
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
-from curator_audio.pipeline.config import build_executor, build_pipeline, load_config
+from curator_audio.pipeline.config import (
+    available,
+    build_executor,
+    build_pipeline,
+    load_config,
+    pipelines_folder,
+)
 from curator_audio.stages.resources import Resources
 
 
@@ -165,6 +172,69 @@ def test_a_pipeline_of_ones_own_finds_the_executors(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("defaults: [{executor: local}, _self_]\nname: mine\nstages: []\n")
     assert isinstance(build_executor(load_config("mine", str(tmp_path), [])), LocalExecutor)
     assert isinstance(build_executor(load_config("mine", str(tmp_path), ["executor=ray_actors"])), RayActorsExecutor)
+
+
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        "defaults: [run, {override executor: local}, _self_]",
+        "defaults: [{executor: local}, _self_]",
+        "executor: local",
+        "executor: {_target_: curator_audio.executors.local.LocalExecutor}",
+    ],
+)
+def test_a_pipeline_of_ones_own_takes_the_run_options(defaults: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(f"{defaults}\nname: mine\non_error: raise\noutput_path: x\n")
+    given = ["dry_run=true", "storage_options.region=eu", "scratch_budget_gb=3"]
+    config = load_config("mine", str(tmp_path), given)
+    assert isinstance(build_executor(config), LocalExecutor)
+    assert {key: config[key] for key in config if key not in ("executor", "name", "output_path", "publish")} == {
+        "on_error": "raise",
+        "overwrite": False,
+        "dry_run": True,
+        "scratch_budget_gb": 3,
+        "storage_options": {"region": "eu"},
+    }
+    config = load_config("mine", str(tmp_path), ["executor=ray_actors", "executor.num_workers=2", "output_dir=out"])
+    assert (build_executor(config).num_workers, config["output_dir"]) == (2, "out")
+    with pytest.raises(ConfigurationError, match="there is no 'dryrun'; did you mean 'dry_run'"):
+        load_config("mine", str(tmp_path), ["dryrun=true"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("executor: locl", "executor=locl: there is no such executor; did you mean 'local'?"),
+        ("defaults: [run, {executor: local}, _self_]", "To override a value use 'override executor: local'"),
+        ("output_path: ${output_dir}/data", "output_dir is not set; add output_dir=… to the command"),
+        ("output_path: ${nowhere}/data", "'nowhere' not found"),
+    ],
+)
+def test_mistakes_in_a_pipeline_of_ones_own(text: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigurationError) as error:
+        load_config("mine", str(tmp_path), [])
+    assert expected in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_file_of_run_options_is_no_pipeline(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="there is no pipeline 'run'"):
+        load_config("run", None, [])
+    assert "run" not in available(pipelines_folder())
+    (tmp_path / "run.yaml").write_text("defaults: [run, _self_]\nstages: []\n")  # one's own pipeline of that name
+    assert available(tmp_path) == ["run"]
+    with pytest.raises(ConfigurationError, match=r"lead back to itself; a file run\.yaml beside it .* rename it"):
+        load_config("run", str(tmp_path), [])
+
+
+def test_our_pipelines_repeat_no_run_option_that_says_the_same() -> None:
+    def lines(name: str) -> list[str]:
+        return (pipelines_folder() / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+
+    options = {line for line in lines("run") if re.match(r"\w+: ", line)}
+    for name in available(pipelines_folder()):
+        assert lines(name)[lines(name).index("defaults:") + 1].startswith("  - run #")
+        assert not options.intersection(lines(name))
 
 
 def test_pipelines_and_folders_that_are_not_there(tmp_path: Path) -> None:
