@@ -88,6 +88,7 @@ def test_the_parameter_table_is_complete_and_true() -> None:
     )
     config: dict[str, Any] = {**base, **own}
     expected = {name: value for name, value in config.items() if name not in ("defaults", "name", "stages", "after")}
+    expected.pop("publish")  # see below
     expected["executor"] = base["defaults"][0]["executor"]
     for index, stage in enumerate(config["stages"]):
         expected |= {f"stages.{index}.{key}": value for key, value in stage.items() if key not in ("_target_", "name")}
@@ -99,6 +100,13 @@ def test_the_parameter_table_is_complete_and_true() -> None:
     shown = {name: default.split("`")[1] for name, default in table.items()}
     as_written = {"True": "true", "False": "false", "None": "null"}
     assert shown == {name: as_written.get(str(value), str(value)) for name, value in expected.items()}
+
+
+def test_the_table_of_publishing_is_complete_and_true() -> None:
+    base = yaml.safe_load((REPOSITORY / "pipelines" / "run.yaml").read_text(encoding="utf-8"))
+    section = text_of("README.md").split("## Publishing")[1].split("\n## ")[0]
+    table = dict(re.findall(r"^\| `publish\.(\w+)` \| `(.*?)` \|", section, re.MULTILINE))
+    assert {name: yaml.safe_load(default) for name, default in table.items()} == base["publish"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

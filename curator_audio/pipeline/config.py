@@ -15,8 +15,9 @@ from typing import Any
 
 from curator_audio.errors import ConfigurationError, CuratorError, describe
 from curator_audio.executors.base import Executor
+from curator_audio.finalizers import PublishToHub
 from curator_audio.pipeline.after import AfterStep
-from curator_audio.pipeline.old_names import check_not_old
+from curator_audio.pipeline.old_names import check_not_old, name_now
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.general.call_function import imported
@@ -195,6 +196,12 @@ def build_pipeline(config: Config) -> Pipeline:
     if not isinstance(steps, list):
         raise ConfigurationError(f"after is {steps!r}; give a list of steps")
     after = [_build(f"after.{index}", node, AfterStep) for index, node in enumerate(steps)]
+    published = config.get("publish")
+    if published is not None and not isinstance(published, dict):
+        raise ConfigurationError(f"publish is {published!r}; give publish.repo_id=namespace/name")
+    if published:
+        step: PublishToHub = _build("publish", {"_target_": _path(PublishToHub), **published}, AfterStep)
+        after += [step] if step.repo_id is not None else []
     return Pipeline(str(config.get("name", "pipeline")), built, after)
 
 
@@ -228,10 +235,14 @@ def _build_stage(place: str, node: Any) -> ProcessingStage[Any, Any]:
     return done
 
 
+def _path(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def _build(place: str, node: Any, base: type) -> Any:
     if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
         raise ConfigurationError(f"{place} has no _target_; name the class, such as _target_: package.module.Class")
-    target = node["_target_"]
+    target = name_now(node["_target_"])
     try:
         cls: Any = imported(target)
     except ConfigurationError as error:
@@ -257,7 +268,7 @@ def _build(place: str, node: Any, base: type) -> Any:
 
 def _parameters(node: Config) -> dict[str, inspect.Parameter]:
     try:
-        signature = inspect.signature(imported(str(node.get("_target_"))))
+        signature = inspect.signature(imported(name_now(str(node.get("_target_")))))
     except (ConfigurationError, ValueError):
         return {}
     return {name: p for name, p in signature.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}

@@ -55,14 +55,19 @@ def _purpose(text: str) -> str:
 
 
 def _with_run_options(rows: list[Row], groups_folder: Path) -> list[Row]:
-    """A pipeline's rows, and between its own parameters and those of its stages the run options it does not set."""
+    """Put the run options, as the pipeline or their file has them, before the parameters of its stages."""
     # What the pipeline sets of a group's parameters stands behind the group, and goes before it.
     own = {row[0]: row for row in rows}
     base = groups_folder / f"{BASE}.yaml"
     options = list(_parameters(base.read_text(encoding="utf-8"), groups_folder)) if base.is_file() else []
-    added = [row for row in options if row[0] not in own and not ("executor" in own and row[0].startswith("executor."))]
-    first = next((at for at, key in enumerate(own) if key.startswith(("stages.", "after."))), len(own))
-    return [*own.values()][:first] + added + [*own.values()][first:]
+    if "executor" in own:
+        others = [row for row in options if row[0].partition(".")[0] != "executor"]
+        options = [row for row in own.values() if row[0].partition(".")[0] == "executor"] + others
+    told = {row[0] for row in options}
+    left = [row for row in own.values() if row[0] not in told]
+    first = next((at for at, row in enumerate(left) if row[0].startswith(("stages.", "after."))), len(left))
+    rows = left[:first] + [own.get(row[0], row) for row in options] + left[first:]
+    return [row for row in rows if "." not in row[0] or not _GROUP.fullmatch(row[1])]  # else one above has the value
 
 
 def _parameters(text: str, groups_folder: Path) -> Iterator[Row]:
@@ -95,7 +100,7 @@ def _of_file(place: str, file: Path) -> Iterator[Row]:
 
 def _of_mapping(place: str, node: yaml.Node | None, text: str) -> Iterator[Row]:
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        if key.value not in ("_target_", "name") and not _GROUP.fullmatch(str(value.value)):  # one above has its value
+        if key.value not in ("_target_", "name"):
             yield from _of_value(f"{place}.{key.value}", value, text)
 
 

@@ -17,8 +17,8 @@ from curator_audio.tasks import Part
 class WriterStage(ProcessingStage[In, Part]):
     """A stage that makes one part of every partition; a format is its ``suffix`` and its ``encode``.
 
-    Where ``output_path`` names a file (it ends in ``suffix``), parts are kept aside for ``JoinParts``; else it is a
-    folder in which every part is a shard.
+    Where ``output_path`` names a file (it ends in ``suffix``), parts are kept aside until they are joined into it; else
+    it is a folder in which every part is a shard.
     """
 
     output_path: str

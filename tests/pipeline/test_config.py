@@ -11,6 +11,7 @@ import pytest
 from curator_audio.errors import ConfigurationError
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
+from curator_audio.finalizers import JoinParts, PublishToHub, SaveToDisk
 from curator_audio.pipeline.config import (
     available,
     build_executor,
@@ -252,6 +253,59 @@ def test_broken_yaml_is_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as error:
         load_config("broken", str(tmp_path), [])
     assert "broken" in str(error.value) and "\n" not in str(error.value)
+
+
+# Completing the output -----------------------------------------------------------------------------------------
+
+
+def test_any_pipeline_publishes_where_a_repository_is_given() -> None:
+    given = ["publish.repo_id=me/talks", "publish.private=false", "publish.tags=[audio]", "save_to_disk=saved"]
+    steps = build_pipeline(load_config("pairs", None, ["input_path=in", *given])).after
+    assert [type(step) for step in steps] == [SaveToDisk, PublishToHub]
+    assert steps[1] == PublishToHub("me/talks", private=False, tags=["audio"])
+    for name in ("pairs", "pipeline"):
+        source = "input_path=in" if name == "pairs" else "manifest_path=in"
+        steps = build_pipeline(load_config(name, None, [source, "publish.license=mit"])).after
+        assert not any(isinstance(step, PublishToHub) for step in steps)
+    (step,) = build_pipeline(load_config("publish", None, ["input_path=in", "repo_id=me/a", "license=mit"])).after
+    assert step == PublishToHub("me/a", license="mit")
+
+
+@pytest.mark.parametrize("name", available(pipelines_folder()))
+def test_every_pipeline_that_makes_a_dataset_names_its_publishing(name: str) -> None:
+    others = {"pipeline", "bandwidth", "batch_lists", "transfer"}
+    assert ("\npublish:" in (pipelines_folder() / f"{name}.yaml").read_text(encoding="utf-8")) == (name not in others)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("publish=me/talks", "publish is 'me/talks'; give publish.repo_id=namespace/name"),
+        ("publish.repo_id=talks", "publish: repo_id is 'talks'; give namespace/name"),
+        ("publish.repo=me/talks", "there is no 'repo' in publish; did you mean 'repo_id'?"),
+        ("publish.num_files_per_commit=0", "publish: num_files_per_commit is 0"),
+    ],
+)
+def test_mistakes_about_publishing(override: str, expected: str) -> None:
+    assert expected in message(override)
+
+
+@pytest.mark.parametrize(
+    ("target", "cls"),
+    [
+        ("curator_audio.stages.after.JoinParts", JoinParts),
+        ("curator_audio.stages.after.join_parts.JoinParts", JoinParts),
+        ("curator_audio.stages.after.SaveToDisk", SaveToDisk),
+        ("curator_audio.stages.hub.PublishToHub", PublishToHub),
+        ("curator_audio.stages.hub.publish.PublishToHub", PublishToHub),
+    ],
+)
+def test_classes_are_found_where_they_were(target: str, cls: type) -> None:
+    parameters = {JoinParts: {}, SaveToDisk: {"path": None}, PublishToHub: {"repo_id": "me/talks"}}[cls]
+    config = load()
+    config["after"] = [{"_target_": target, **parameters}]
+    (step,) = build_pipeline(config).after
+    assert type(step) is cls
 
 
 # As pasted from JSON -------------------------------------------------------------------------------------------

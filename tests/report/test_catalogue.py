@@ -62,9 +62,9 @@ def test_run_options_stand_before_the_stages(tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text("defaults: [{override executor: b}]\n")
     assert pipeline_list(tmp_path).split() == ["one", "two"]
     assert [line.split() for line in parameter_list(tmp_path, "one", tmp_path).splitlines()[2:]] == [
-        ["output_dir", "x", "its", "own"],
         ["executor", "a", "a,", "b"],
         ["executor.workers", "3"],
+        ["output_dir", "x", "its", "own"],
         ["dry_run", "false", "stop"],
         ["stages.0.limit", "1"],
     ]

@@ -15,7 +15,6 @@ from curator_audio import Pipeline
 from curator_audio.errors import CuratorError
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.report.summary import summary
-from curator_audio.stages.after import JoinParts
 from curator_audio.stages.general import CallFunctionStage, SelectFieldsStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 
@@ -32,7 +31,6 @@ def speaking_rate(manifest_path: str, output_dir: str) -> Pipeline:
             SelectFieldsStage(["audio_filepath", "speaker", "num_turns", "speech_sec", "words_per_minute"]),
             ManifestWriterStage(f"{output_dir}/speaking_rate.jsonl"),
         ],
-        after=[JoinParts()],
     )
 
 

@@ -1,7 +1,6 @@
-"""Publishing files to a dataset repository on the Hugging Face Hub."""
+"""Files that exist, looked at and hashed for publishing."""
 
 from curator_audio.stages.hub.file_hasher import FileHasherStage
 from curator_audio.stages.hub.file_reader import PublishedFileReaderStage
-from curator_audio.stages.hub.publish import PublishToHub
 
-__all__ = ["FileHasherStage", "PublishToHub", "PublishedFileReaderStage"]
+__all__ = ["FileHasherStage", "PublishedFileReaderStage"]
