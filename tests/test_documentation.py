@@ -88,7 +88,7 @@ def test_the_parameter_table_is_complete_and_true() -> None:
     )
     config: dict[str, Any] = {**base, **own}
     expected = {name: value for name, value in config.items() if name not in ("defaults", "name", "stages", "after")}
-    expected.pop("publish")  # see below
+    del expected["publish"]  # see below
     expected["executor"] = base["defaults"][0]["executor"]
     for index, stage in enumerate(config["stages"]):
         expected |= {f"stages.{index}.{key}": value for key, value in stage.items() if key not in ("_target_", "name")}

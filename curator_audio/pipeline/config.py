@@ -429,7 +429,7 @@ def _explained(error: Exception, name: str) -> str:
         key = str(error.full_key or "") if is_direct else _first_line(error).rpartition(" ")[2]
         return f"{key} is not set; add {key}=… to the command"
     if isinstance(error, InterpolationKeyError) and "'output_dir' not found" in str(error):
-        return "output_dir is not set; add output_dir=… to the command"
+        return "output_dir is None; give a folder, as output_dir=… in the command"
     if group := re.match(r"Could not override '(\w+)'\. No match in the defaults list", str(error)):
         return f"pipeline '{name}' has no '{group[1]}' to choose; leave {group[1]}=… out"
     mark = getattr(error, "problem_mark", None)

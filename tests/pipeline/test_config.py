@@ -189,7 +189,9 @@ def test_a_pipeline_of_ones_own_takes_the_run_options(defaults: str, tmp_path: P
     given = ["dry_run=true", "storage_options.region=eu", "scratch_budget_gb=3"]
     config = load_config("mine", str(tmp_path), given)
     assert isinstance(build_executor(config), LocalExecutor)
-    assert {key: config[key] for key in config if key not in ("executor", "name", "output_path", "publish")} == {
+    assert {
+        key: config[key] for key in config if key not in ("executor", "name", "output_path", "publish", "after")
+    } == {
         "on_error": "raise",
         "overwrite": False,
         "dry_run": True,
@@ -207,7 +209,7 @@ def test_a_pipeline_of_ones_own_takes_the_run_options(defaults: str, tmp_path: P
     [
         ("executor: locl", "executor=locl: there is no such executor; did you mean 'local'?"),
         ("defaults: [run, {executor: local}, _self_]", "To override a value use 'override executor: local'"),
-        ("output_path: ${output_dir}/data", "output_dir is not set; add output_dir=… to the command"),
+        ("output_path: ${output_dir}/data", "output_dir is None; give a folder, as output_dir=… in the command"),
         ("output_path: ${nowhere}/data", "'nowhere' not found"),
     ],
 )
