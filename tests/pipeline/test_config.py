@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,37 @@ def test_mappings_and_lists_may_be_json() -> None:
     assert config["storage_options"] == {"region": "eu-west-1"}
 
 
+@pytest.mark.parametrize(
+    ("pasted", "expected"),
+    [
+        ("""{"Atheer_-": "Atheer - أثير", "a.b": "it's {c}"}""", {"Atheer_-": "Atheer - أثير", "a.b": "it's {c}"}),
+        ("{'Atheer_-': 'Atheer - أثير', 'a b': \"it's\"}", {"Atheer_-": "Atheer - أثير", "a b": "it's"}),
+        ("{أثير: Atheer, a b: c}", {"أثير": "Atheer", "a b": "c"}),
+        ('\'{"Atheer_-": "Atheer - أثير"}\'', {"Atheer_-": "Atheer - أثير"}),
+        ("{}", {}),
+    ],
+)
+def test_a_mapping_as_json_python_and_yaml_write_it(pasted: str, expected: dict[str, str]) -> None:
+    config = load_config("segment", None, ["manifest_path=in.jsonl", f"channel_mapping={pasted}"])
+    reader: Any = build_pipeline(config).stages[0]
+    assert reader.channel_mapping == expected
+
+
+def test_json_in_json_and_below_a_key() -> None:
+    nested = {"config_kwargs": {"a b": [1, {"ç": None}]}}
+    overrides = [f"storage_options={json.dumps(nested)}", '+storage_options.x={"y z": [["w"]]}']
+    config = load_config("dataset", None, ["input_path=in", *overrides])
+    assert config["storage_options"] == {**nested, "x": {"y z": [["w"]]}}
+
+
+def test_json_in_a_text_of_the_yaml(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        """stages: [{_target_: curator_audio.stages.general.RenameFieldsStage, names: '{"a b": "أثير"}'}]\n"""
+    )
+    stage: Any = build_pipeline(load_config("mine", str(tmp_path), [])).stages[0]
+    assert stage.names == {"a b": "أثير"}
+
+
 def test_json_replaces_what_was_there() -> None:
     config = load_config("encode", None, ["input_path=in", 'stages.1.resources={"cpus": 2}'])
     assert config["stages"][1]["resources"] == {"cpus": 2}
@@ -339,4 +371,5 @@ def test_json_for_a_name_that_does_not_exist() -> None:
 
 
 def test_brackets_that_are_no_json_are_text() -> None:
+    assert load("manifest_path={a,b}")["manifest_path"] == "{a,b}"
     assert load("manifest_path=[ab]*.jsonl")["manifest_path"] == "[ab]*.jsonl"
