@@ -12,6 +12,7 @@ EXTRAS = {
     "codec": ("neucodec", "torch", "torchaudio", "torchdata", "transformers"),
     "datasets": ("datasets", "torchcodec"),
     "hub": ("hf_xet", "huggingface_hub"),
+    "test": ("distributed",),
     "xenna": ("cosmos_xenna",),
 }
 """The extras that tests may be run without, and the libraries that come with them."""

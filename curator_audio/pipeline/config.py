@@ -16,7 +16,7 @@ from curator_audio.pipeline.after import AfterStep
 from curator_audio.pipeline.overrides import STAGE_KEYS, first_line, quoted, set_values
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.pipeline.schema import Schema
-from curator_audio.pipeline.targets import class_named, nearest, offered, parameters_of
+from curator_audio.pipeline.targets import class_named, nearest, offered, owner_of, parameters_of
 from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.resources import Resources
 
@@ -132,8 +132,10 @@ def _with_hydra(name: str, folder: Path, overrides: Sequence[str]) -> Any:
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
-    for entry in offered("executor"):  # a file of the same name goes before it
-        ConfigStore.instance().store(entry.name, {"_target_": entry.name}, "executor")
+    files = {choice for place in (folder, pipelines_folder()) for choice in available(place / "executor")}
+    for entry in offered("executor"):
+        if entry.name not in files:  # which go before it
+            ConfigStore.instance().store(entry.name, {"_target_": entry.name}, "executor")
     search = f"hydra.searchpath=[{quoted('file://' + str(pipelines_folder()))}]"
     with initialize_config_dir(str(folder), version_base=None):
         config = compose(name, overrides=[search, *overrides])
@@ -226,7 +228,8 @@ def _build(place: str, node: Any, base: type) -> Any:
         raise ConfigurationError(f"{place}: {error}") from None
     is_right = isinstance(cls, type) and issubclass(cls, base)
     if not is_right:
-        raise ConfigurationError(f"{place}: {target} is not a subclass of {base.__name__}; check _target_")
+        whose = owner_of(target, place)
+        raise ConfigurationError(f"{place}: {target}{whose} is not a subclass of {base.__name__}; check _target_")
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     schema = Schema.of(cls)
     for key in arguments:

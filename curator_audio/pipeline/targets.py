@@ -33,6 +33,12 @@ def offered(kind: str) -> list[metadata.EntryPoint]:
     return sorted(found, key=lambda entry: entry.name)
 
 
+def owner_of(target: str, place: str) -> str:
+    """Return the package of what a name stands for, for a message; empty for a dotted name."""
+    entries = [entry for entry in offered(kind_of(place)) if entry.name == target]
+    return f", of {package_of(entries[0])}," if entries else ""
+
+
 def package_of(entry: metadata.EntryPoint) -> str:
     """Return the name and version of the package that has an entry point."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value

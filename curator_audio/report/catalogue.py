@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from curator_audio.pipeline.config import BASE, available
+from curator_audio.pipeline.targets import offered, package_of
 
 _COMMENT = re.compile(r"\s#\s?(.*)$")
 _GROUP = re.compile(r"\$\{(\w+)\}")
@@ -27,6 +28,14 @@ def pipeline_list(folder: Path) -> str:
     files = [folder / f"{name}.yaml" for name in available(folder)]
     width = max((len(file.stem) for file in files), default=0) + 2
     return "\n".join(f"{file.stem:{width}}{_purpose(file.read_text(encoding='utf-8'))}" for file in files)
+
+
+def offer_list() -> str:
+    """What installed packages add, a line each, with what it is written as and its package; empty where nothing is."""
+    written = {"executor": "executor={}", "stage": "_target_: {}"}
+    lines = [(written[kind].format(entry.name), package_of(entry)) for kind in written for entry in offered(kind)]
+    width = max((len(name) for name, _ in lines), default=0) + 2
+    return "\n".join(f"{name:{width}}of {package}" for name, package in lines)
 
 
 def parameter_list(folder: Path, name: str, groups_folder: Path) -> str:
@@ -88,7 +97,9 @@ def _choices(defaults: yaml.Node, text: str, groups_folder: Path) -> Iterator[Ro
     for item in defaults.value:
         for key, value in item.value if isinstance(item, yaml.MappingNode) else ():
             group = key.value.removeprefix("override ")
-            yield group, value.value, _meaning(value, text) or ", ".join(available(groups_folder / group))
+            meaning = _meaning(value, text) or ", ".join(available(groups_folder / group))
+            others = "".join(f"; {entry.name}, of {package_of(entry)}" for entry in offered(group))
+            yield group, value.value, meaning + others
 
 
 def _of_file(place: str, file: Path) -> Iterator[Row]:
