@@ -1,4 +1,4 @@
-"""The command line: ``python main.py``, ``curator-audio`` and ``python -m curator_audio`` are the same."""
+"""The command line: ``python main.py``, ``curator-audio`` and ``python -m curator_audio`` do the same."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ LIST_PARAMETERS = ("channels", "columns", "tags")
 
 
 def command() -> NoReturn:
-    """``main`` as a process of its own, which ends with its status whatever signals come by then."""
+    """Run ``main`` as a process of its own, and end with its status whatever signals come meanwhile."""
     print_in_ascii_where_needed()
     try:
         status = main()
         sys.stdout.flush()
-    except KeyboardInterrupt:  # while it told that it was stopped
+    except KeyboardInterrupt:  # a second one, while the first was reported
         status = 1
-    except BrokenPipeError:  # whoever read the output wants no more of it, as "| head" does
+    except BrokenPipeError:  # the reader of the output has ended, as "| head" does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     ignore_signals()
@@ -47,7 +47,7 @@ def command() -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a pipeline; returns the exit status: 0 done, 1 something failed, 2 the command is wrong."""
+    """Run a pipeline; return the exit status: 0 done, 1 something failed, 2 the command is wrong."""
     log_plainly()
     options = argparse.Namespace(overwrite=False)
     try:
@@ -119,7 +119,7 @@ def _check(path: str, overrides: Sequence[str]) -> int:
 
 
 def _again(options: argparse.Namespace) -> str:
-    """How to run once more, so that what is done stays."""
+    """Return how to run once more without losing finished work."""
     if options.overwrite:
         return "leave out overwrite=true (which begins from nothing) and run the same command"
     return "run the same command again"
@@ -128,7 +128,7 @@ def _again(options: argparse.Namespace) -> str:
 def _run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from curator_audio.pipeline.config import build_executor, build_pipeline, load_config
 
-    # A stage of one's own is found beside its YAML and in the current folder, where nothing of its name is installed.
+    # A stage of one's own is found beside its YAML and in the current folder; an installed module goes first.
     look_in(*(folder for folder in (options.config_path, ".") if folder))
     config = load_config(options.config_name or DEFAULT_PIPELINE, options.config_path, overrides)
     flags = {name: _flag(config, name) for name in ("overwrite", "dry_run")}
@@ -158,7 +158,7 @@ def _run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         again = f"{_again(options)} to try them again"
         print(f"error: {len(result.failures)} partition(s) failed; {again}", file=sys.stderr)
     if not (result.num_output_records or result.failures or result.quarantined):
-        print("warning: the output is empty; what the stages counted tells why", file=sys.stderr)
+        print("warning: the output is empty; the counts of the stages above tell why", file=sys.stderr)
     if result.is_all_bad:
         print("error: every record was quarantined; see the reasons above", file=sys.stderr)
     return result.exit_status
@@ -173,15 +173,15 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     parser.add_argument("--config-name", "-cn", help=f"the pipeline's name (default: {DEFAULT_PIPELINE})")
     parser.add_argument("--config-path", "-cp", help="the folder of a pipeline of your own")
     parser.add_argument(
-        "--check", metavar="URL", help="only say whether a folder can be listed, read and written, or a file read"
+        "--check", metavar="URL", help="only check that a folder can be listed, read and written, or a file read"
     )
     parser.add_argument(
-        "--list", action="store_true", help="print the pipelines there are, and what other packages add, a line each"
+        "--list", action="store_true", help="print the pipelines, and what other packages add, a line each"
     )
     parser.add_argument("--show", metavar="NAME", help="print a pipeline's parameters, with defaults and meanings")
     parser.add_argument("--cfg", choices=["job"], help="print the composed configuration as YAML, and run nothing")
     parser.add_argument("--version", action="version", version=f"curator_audio {__version__}")
-    parser.set_defaults(overwrite=False)  # which the configuration tells
+    parser.set_defaults(overwrite=False)  # until the configuration is read
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to change")
     options, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
@@ -190,7 +190,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
 
 
 def _not_an_option(argument: str) -> str:
-    """What to write in place of an option that there is not."""
+    """Return what to write in place of an unknown option."""
     from curator_audio.pipeline.old_names import INSTEAD
 
     name, _, value = argument.lstrip("-").partition("=")

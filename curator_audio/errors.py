@@ -1,4 +1,22 @@
-"""The errors this package raises on purpose: one line each, naming the thing, the value and the remedy."""
+"""The errors this package raises on purpose: one line each, which names the thing, its value and the remedy.
+
+::
+
+    CuratorError             1   base of all others: the command line prints its line, and ends with its exit status
+    ├── ConfigurationError   2   a command, pipeline or parameter is wrong: raised before anything runs
+    ├── StorageError         1   something could not be read or written, retries included; a later run may succeed
+    │   ├── UnreachableError 1   a server cannot be reached
+    │   ├── StorageFullError 1   the disk or store of the output is full: ends the run
+    │   └── AccessError      2   a path is missing, or may not be read or written: ends the run, except for a
+    │                            file that a record names, which quarantines the record
+    ├── SetupError           1   a stage could not be set up in a worker, or workers died too often: ends the run
+    ├── LockLostError        1   another run holds the output folder by now: ends the run
+    ├── BadRecordError       1   the first bad record of a run with on_error=raise: ends the run
+    └── RecordError          –   one record cannot be processed: a stage raises it, and the record is quarantined
+
+The number is the exit status: 1 where a rerun may help, 2 where something has to be changed first. What a single
+module raises for itself is a subclass that stands there, such as ``ClipTooLongError`` of a codec.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +38,11 @@ class StorageError(CuratorError):
 
 
 class UnreachableError(StorageError):
-    """There is no connection to a server; others may have one."""
+    """A server cannot be reached from here; other machines may reach it."""
+
+
+class StorageFullError(StorageError):
+    """The disk or store of the output is full; every further write would fail too."""
 
 
 class AccessError(StorageError):
@@ -29,12 +51,16 @@ class AccessError(StorageError):
     exit_status = 2
 
 
-class StorageFullError(StorageError):
-    """There is no room left where the output goes; every further write would fail too."""
+class SetupError(CuratorError):
+    """A stage could not be made ready to work: weights that are missing, a service that does not answer."""
 
 
 class LockLostError(CuratorError):
     """Another run holds the output folder by now: this one must write nothing more."""
+
+
+class BadRecordError(CuratorError):
+    """A record could not be processed, and ``on_error`` is ``raise``."""
 
 
 class RecordError(CuratorError):
@@ -59,7 +85,7 @@ class RecordError(CuratorError):
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line; for one we did not foresee, with its type and the line of code it came from."""
+    """Return an error in one line; one that was not foreseen with its type and the line of code it came from."""
     if isinstance(error, CuratorError):
         return str(error)
     first_line = (str(error) or "no message").splitlines()[0]
@@ -67,7 +93,7 @@ def describe(error: BaseException) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """The line of code an error came from, in brackets, for the author of a stage."""
+    """Return the line of code an error came from, in brackets, for the author of a stage."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next

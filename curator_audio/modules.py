@@ -1,4 +1,4 @@
-"""Where modules are found: what is installed goes first, and the current folder is looked in for what is named only.
+"""Find modules: installed ones first; the current folder is searched only for modules that a user has named.
 
 Python puts the folder of the script, or the current one, in front of all others: a file ``av.py`` in a folder with data
 would be run instead of the library.
@@ -15,7 +15,7 @@ _own_folders: list[str] = []
 
 
 def take_from_front(folder: str) -> None:
-    """Take a folder that Python put in front of the path out of it; modules that are named are still found there."""
+    """Remove a folder that Python put in front of the path; ``module_named`` still searches it."""
     folder = os.path.abspath(folder)
     if sys.path and os.path.abspath(sys.path[0]) == folder:
         del sys.path[0]
@@ -23,16 +23,16 @@ def take_from_front(folder: str) -> None:
 
 
 def look_in(*folders: str) -> None:
-    """Have ``module_named`` look into these folders too, before those it was told of earlier."""
+    """Let ``module_named`` search these folders too, before those given earlier."""
     new = [os.path.abspath(os.path.expanduser(folder)) for folder in folders]
     _own_folders[:] = dict.fromkeys([*new, *_own_folders])
 
 
 def module_named(name: str) -> ModuleType:
-    """The module of a dotted name: an installed one, else one's own, whose folders stay at the end of the path.
+    """Import the module of a dotted name: an installed one, else one's own, whose folders stay at the end of the path.
 
     Raises:
-        ImportError: there is none; it says so where an installed one hides one's own.
+        ImportError: the module is missing; the message says so where an installed one hides one's own.
 
     Example:
         >>> module_named("json").__name__
@@ -53,7 +53,7 @@ def module_named(name: str) -> ModuleType:
 
 
 def hidden(name: str) -> str:
-    """What to tell of a module of one's own that an installed one of the same name goes before; empty if none does."""
+    """Return the end of a message about an installed module that hides one's own; empty where none is hidden."""
     top = name.partition(".")[0]
     there = getattr(sys.modules.get(top), "__file__", None) or ""
     for folder in _own_folders:

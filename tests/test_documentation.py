@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from curator_audio.testing import assert_stage, segment, tone
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
@@ -57,7 +60,7 @@ def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("document", [*EXAMPLES, "tutorials/custom_stage/README.md"])
+@pytest.mark.parametrize("document", EXAMPLES)
 def test_commands_print_what_the_document_shows(document: str, checkout: Path) -> None:
     runs = list(shown_runs(document))
     assert runs
@@ -134,3 +137,22 @@ def test_the_commands_of_the_readme_are_marked_for_the_build(checkout: Path) -> 
     assert len(listed.stdout.split()) + text.count("<!-- elsewhere: ") == len(
         re.findall("^```bash$", text, re.MULTILINE)
     )
+
+
+def shown_stage(document: str, name: str, folder: Path) -> dict[str, Any]:
+    """What the blocks of a document define that speak of a stage, run one after the other."""
+    imports = "from dataclasses import dataclass\nfrom curator_audio import RecordStage\n"
+    imports += "from curator_audio.testing import assert_stage\n"
+    blocks = [block for kind, block in BLOCK.findall(text_of(document)) if kind == "python" and name in block]
+    (folder / "shown.py").write_text(imports + "\n".join(blocks), encoding="utf-8")
+    return runpy.run_path(str(folder / "shown.py"))
+
+
+def test_the_stage_in_the_readme_does_what_is_shown_behind_it(tmp_path: Path) -> None:
+    assert shown_stage("README.md", "CountWords", tmp_path)["CountWords"]().name == "count_words"
+
+
+def test_the_stage_in_the_architecture_runs(tmp_path: Path) -> None:
+    stage = shown_stage("ARCHITECTURE.md", "MyJobStage", tmp_path)["MyJobStage"]()
+    record = segment(tone(rms_db=-20.0))
+    assert_stage(stage, [record], [{**record, "my_field": pytest.approx(0.1 * 2**0.5, abs=1e-3)}])

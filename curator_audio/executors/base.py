@@ -13,14 +13,16 @@ from typing import Any, ClassVar
 
 from curator_audio.errors import (
     AccessError,
+    BadRecordError,
     ConfigurationError,
     CuratorError,
     LockLostError,
+    SetupError,
     StorageFullError,
     describe,
 )
 from curator_audio.executors.context import Failure, Outcome, RunContext, WorkItem
-from curator_audio.executors.worker import BadRecord, SetupError, Worker
+from curator_audio.executors.worker import Worker
 from curator_audio.pipeline.plan import Capacity, Plan
 from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.tasks import Partition
@@ -58,7 +60,8 @@ class Executor(ABC):
 
 def is_fatal(error: BaseException) -> bool:
     """Whether an error would meet every other partition too, so that going on is pointless."""
-    return isinstance(error, (StorageFullError, AccessError, ConfigurationError, LockLostError, BadRecord, SetupError))
+    ends_the_run = (StorageFullError, AccessError, ConfigurationError, LockLostError, BadRecordError, SetupError)
+    return isinstance(error, ends_the_run)
 
 
 @dataclass

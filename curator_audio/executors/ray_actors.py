@@ -16,13 +16,12 @@ from typing import Any
 
 from loguru import logger
 
-from curator_audio.errors import describe
+from curator_audio.errors import SetupError, describe
 from curator_audio.executors.base import MAX_ATTEMPTS, WorkerError, outcome, worker_died
 from curator_audio.executors.blueprint import Blueprint
 from curator_audio.executors.context import Failure, Outcome, RunContext, WorkItem
 from curator_audio.executors.ray_cluster import cause_of
 from curator_audio.executors.ray_executor import RayExecutor
-from curator_audio.executors.worker import SetupError
 from curator_audio.pipeline.plan import Plan, StageGroup
 from curator_audio.tasks import Partition
 

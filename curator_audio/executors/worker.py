@@ -14,7 +14,7 @@ from typing import Any
 
 from loguru import logger
 
-from curator_audio.errors import ConfigurationError, CuratorError, describe
+from curator_audio.errors import BadRecordError, ConfigurationError, SetupError, describe
 from curator_audio.executors.context import RunContext, WorkItem
 from curator_audio.executors.quarantine import one_line, quarantine_lines
 from curator_audio.pipeline.plan import StageGroup
@@ -26,14 +26,6 @@ from curator_audio.tasks import Part, Partition, Task
 
 Stage = ProcessingStage[Any, Any]
 END = object()
-
-
-class BadRecord(CuratorError):
-    """A record could not be processed and ``on_error`` is ``raise``."""
-
-
-class SetupError(CuratorError):
-    """A stage could not be made ready to work: weights that are missing, a service that does not answer."""
 
 
 class Worker:
@@ -270,7 +262,7 @@ class Worker:
 
     def _raise_bad_record(self, item: WorkItem) -> None:
         if item.quarantined and self._context.on_error == "raise":
-            raise BadRecord(one_line(item.quarantined[0], self._context.worker.storage))
+            raise BadRecordError(one_line(item.quarantined[0], self._context.worker.storage))
 
     def _once_on_this_node(self, stage: Stage) -> None:
         import fcntl

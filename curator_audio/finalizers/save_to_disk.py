@@ -55,10 +55,6 @@ class SaveToDisk(AfterStep):
                 f"save_to_disk takes Parquet shards, and '{plan.writer.name}' writes *{plan.writer.suffix}; "
                 "end with a writer of Parquet, or set its path to null"
             )
-        if plan.writer.schema() is None:
-            raise ConfigurationError(
-                f"save_to_disk needs shards that all have the same columns; give '{plan.writer.name}' its columns"
-            )
         if self.path == plan.writer.output_path.rstrip("/"):
             raise ConfigurationError(f"save_to_disk writes to {self.path}, where the shards are; give another path")
 

@@ -11,7 +11,8 @@ from typing import Any
 from curator_audio.errors import ConfigurationError
 from curator_audio.pipeline.types import task_types
 from curator_audio.stages.base import CompositeStage, ProcessingStage, WorkerInfo
-from curator_audio.stages.fields import Fields
+from curator_audio.stages.field_types import is_type
+from curator_audio.stages.fields import Fields, typed
 from curator_audio.stages.resources import Resources
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.writer import WriterStage
@@ -93,6 +94,20 @@ class Plan:
         return writer
 
     @property
+    def fields_before_writer(self) -> Fields:
+        """The fields of the records that are written."""
+        return self.fields[-2]
+
+    def looked_into(self) -> Plan:
+        """The plan with the fields that the start of the source has, in the types of their values."""
+        return replace(self, fields=fields_along(self.stages, self.source.typed_fields()))
+
+    def with_writer(self, writer: WriterStage[Any]) -> Plan:
+        """The plan with another writer in place of its own."""
+        *groups, last = self.groups
+        return replace(self, groups=(*groups, replace(last, stages=(*last.stages[:-1], writer))))
+
+    @property
     def num_cpus(self) -> float:
         """The CPUs that all workers together ask for."""
         return sum(group.num_workers * group.resources.cpus for group in self.groups)
@@ -133,7 +148,24 @@ def make_plan(name: str, stages: Sequence[Stage], storage: Storage | None = None
     _check_types(flat)
     flat[0].setup(WorkerInfo(storage=storage or Storage()))
     places = {stage.name: f"stages.{index}" for index, stage in enumerate(stages)}
-    return Plan(name, _fused(flat), _checked_fields(flat), places)
+    plan = Plan(name, _fused(flat), _checked_fields(flat), places)
+    check_kept(plan)
+    return plan
+
+
+def check_kept(plan: Plan) -> None:
+    """Check that the writer keeps all fields that are known.
+
+    Raises:
+        ConfigurationError: it would lose one.
+    """
+    for name in plan.writer.lost(plan.fields_before_writer):
+        provider = next((stage for stage in reversed(plan.stages[:-1]) if name in stage.outputs()[1]), plan.source)
+        verb = "reads" if provider is plan.source else "adds"
+        raise ConfigurationError(
+            f"'{plan.writer.name}' would lose the field '{name}', which '{provider.name}' {verb}; give it a place in "
+            f"the writer, or leave it out with DropFieldsStage(['{name}'])"
+        )
 
 
 def _decomposed(pipeline: str, stages: Sequence[Any]) -> list[Stage]:
@@ -195,12 +227,19 @@ def _check_types(stages: list[Stage]) -> None:
 
 
 def _checked_fields(stages: list[Stage]) -> tuple[Fields, ...]:
-    fields = Fields.any()
-    all_fields: list[Fields] = []
-    sampled: Fields | None = None
+    """The fields after each stage, as far as the stages alone tell.
+
+    Raises:
+        ConfigurationError: a stage needs a field that is not there, or gives one a type that there is not.
+    """
+    for stage in stages:
+        _check_kinds(stage)
+    all_fields = fields_along(stages)
+    seen: tuple[Fields, ...] | None = None
     for index, stage in enumerate(stages):
+        fields = all_fields[index - 1] if index else Fields.any()
         for name in stage.inputs()[1]:
-            removed_by = next((s.name for s, f in zip(stages, all_fields) if name not in f), None)
+            removed_by = next((s.name for s, f in zip(stages, all_fields[:index]) if name not in f), None)
             if removed_by is not None and name not in fields:
                 raise ConfigurationError(
                     f"'{stage.name}' needs the field '{name}', which '{removed_by}' has removed; change their order"
@@ -210,8 +249,10 @@ def _checked_fields(stages: list[Stage]) -> tuple[Fields, ...]:
             provider = next((later.name for later in stages[index + 1 :] if name in later.outputs()[1]), None)
             source = stages[0]
             assert isinstance(source, SourceStage)
-            sampled = sampled or source.sampled_fields()
-            if name in sampled:
+            if index and seen is None:
+                sampled = source.sampled_fields()
+                seen = fields_along(stages, sampled if sampled.kinds else None)
+            if seen is not None and name in seen[index - 1]:
                 continue
             if provider is not None:
                 raise ConfigurationError(
@@ -221,9 +262,34 @@ def _checked_fields(stages: list[Stage]) -> tuple[Fields, ...]:
                 f"'{stage.name}' needs the field '{name}', which no stage before it adds and no record at the start of "
                 f"the source has; add a stage that makes it, or check the input"
             )
+    return all_fields
+
+
+def fields_along(stages: Sequence[Stage], sampled: Fields | None = None) -> tuple[Fields, ...]:
+    """The fields after each stage.
+
+    Args:
+        stages: from the source on.
+        sampled: what a look into the source tells, if there was one.
+    """
+    fields = stages[0].fields_after(Fields.any())
+    if sampled is not None:
+        fields = fields.seeing(sampled)
+    all_fields = [fields]
+    for stage in stages[1:]:
         fields = stage.fields_after(fields)
         all_fields.append(fields)
     return tuple(all_fields)
+
+
+def _check_kinds(stage: Stage) -> None:
+    """Check the types of the fields that a stage says it adds."""
+    for name, kind in typed(stage.outputs()[1]).items():
+        if not is_type(kind):
+            raise ConfigurationError(
+                f"outputs() of '{stage.name}' gives '{name}' the type {kind!r}; give string, bool, int, int32, float, "
+                "float32, binary, audio, object or list<…> of one of them"
+            )
 
 
 def _fused(stages: list[Stage]) -> tuple[StageGroup, ...]:

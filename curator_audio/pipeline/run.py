@@ -18,6 +18,7 @@ from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.pending import Pending
 from curator_audio.pipeline.pipeline import configuration
 from curator_audio.pipeline.plan import Plan
+from curator_audio.pipeline.settled import settled
 from curator_audio.pipeline.written_twice import written_twice
 from curator_audio.report.progress import Progress
 from curator_audio.report.result import RunResult
@@ -93,7 +94,7 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
             storage = lock.storage  # which writes only while the lock is this run's
             ledger = Ledger(storage, options.output_dir, pipeline.output_places(plan))
             pending = Pending(plan.source, ledger, plan.writer)
-            partitions = _prepare(ledger, plan, pending, options, lock.may_be_woken)
+            partitions, plan = _prepare(ledger, plan, pending, options, lock.may_be_woken)
             failures, mb_per_sec = _map(executor, plan, partitions, pending, options)
             result = _finish(pipeline, executor, plan, pending, failures)
             result.mb_per_sec = mb_per_sec
@@ -128,14 +129,18 @@ def _check_not_in_memory(*paths: str) -> None:
 
 def _prepare(
     ledger: Ledger, plan: Plan, pending: Pending, options: RunOptions, other_may_be_woken: bool
-) -> Iterator[Partition]:
-    """Make the folder ready; returns the partitions to be done. A source that cannot be read leaves all as it was."""
+) -> tuple[Iterator[Partition], Plan]:
+    """Make the folder ready; returns the partitions to be done, and the plan with what all files of the output share.
+
+    A source that cannot be read leaves all as it was, and so do fields that would be lost.
+    """
     configured = configuration(plan, options.output_dir)
     if not options.overwrite:
         ledger.check_configuration(configured)
         ledger.load()
     partitions = iter(pending)
     first = next(partitions, None)
+    plan, schema = settled(plan, ledger, options.overwrite)
     for remark in plan.source.remarks() if first is not None else ():
         logger.warning(remark)
     if options.overwrite:
@@ -146,10 +151,12 @@ def _prepare(
     else:
         _check_not_foreign(ledger, plan)
     ledger.claim(configured)
+    if schema is not None:
+        ledger.note_schema(schema)
     ledger.sweep(plan.writer.output_path, plan.writer.depth)
     if num_aborted := ledger.storage.abort_stale_uploads(options.output_dir):
         logger.info(f"{num_aborted} upload(s) to {options.output_dir} that were never finished are aborted")
-    return partitions if first is None else chain([first], partitions)
+    return (partitions if first is None else chain([first], partitions)), plan
 
 
 def _check_not_foreign(ledger: Ledger, plan: Plan) -> None:

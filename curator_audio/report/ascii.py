@@ -1,4 +1,4 @@
-"""Messages on terminals that have only ASCII."""
+"""Print messages on terminals that have only ASCII."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _IN_ASCII = {
 
 
 def print_in_ascii_where_needed() -> None:
-    """Let standard output and error write what their encoding lacks in ASCII, instead of failing."""
+    """Let standard output and error replace characters that their encoding lacks, instead of failing."""
     codecs.register_error("in_ascii", _replacement)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="in_ascii")  # type: ignore[union-attr]
 
 
 def _replacement(error: UnicodeError) -> tuple[str, int]:
-    """What is written for characters that cannot be, as ``codecs.register_error`` asks for it.
+    """Return the replacement for characters that cannot be encoded, as ``codecs.register_error`` asks for it.
 
     Example:
         >>> _replacement(UnicodeEncodeError("ascii", "2 → 3 ä", 2, 7, ""))
@@ -40,6 +40,6 @@ def _replacement(error: UnicodeError) -> tuple[str, int]:
 
 
 def _in_ascii(character: str) -> str:
-    if "\u2500" <= character <= "\u257f":  # what tables are drawn with: lines, else corners
+    if "\u2500" <= character <= "\u257f":  # box drawing: lines, else corners
         return _IN_ASCII.get(character, "+")
     return _IN_ASCII.get(character) or character.encode("ascii", "backslashreplace").decode()

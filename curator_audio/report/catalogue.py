@@ -1,4 +1,4 @@
-"""The pipelines there are, and their parameters, as their YAML files tell them."""
+"""List the pipelines and their parameters, from their YAML files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = tuple[str, str, str]
 
 
 def pipeline_list(folder: Path) -> str:
-    """Every pipeline of a folder, a line each, with what it makes.
+    """Return a line for each pipeline of a folder, with its purpose.
 
     Args:
         folder: the folder of YAML files.
@@ -39,12 +39,12 @@ def offer_list() -> str:
 
 
 def parameter_list(folder: Path, name: str, groups_folder: Path) -> str:
-    """What a pipeline makes, and every parameter with its default and its meaning.
+    """Return the purpose of a pipeline, and every parameter with its default and its meaning.
 
     Args:
         folder: the folder of the pipeline's YAML file.
         name: the file's name without its ending.
-        groups_folder: the folder of what ``input=``, ``output=`` and ``executor=`` choose from.
+        groups_folder: the folder with the choices of ``input=``, ``output=`` and ``executor=``.
     """
     text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
     rows = _with_run_options(list(_parameters(text, groups_folder)), groups_folder)
@@ -54,7 +54,7 @@ def parameter_list(folder: Path, name: str, groups_folder: Path) -> str:
 
 
 def _purpose(text: str) -> str:
-    """The beginning of a file's comment, up to its first full stop, colon or semicolon."""
+    """Return the beginning of a file's comment, up to its first full stop, colon or semicolon."""
     lines = []
     for line in text.splitlines():
         if not line.startswith("# "):
@@ -103,7 +103,7 @@ def _choices(defaults: yaml.Node, text: str, groups_folder: Path) -> Iterator[Ro
 
 
 def _of_file(place: str, file: Path) -> Iterator[Row]:
-    """The parameters of what a group's default chooses."""
+    """Yield the parameters of the file that a group's default chooses."""
     if file.is_file():
         text = file.read_text(encoding="utf-8")
         yield from _of_mapping(place, yaml.compose(text), text)
@@ -124,6 +124,6 @@ def _of_value(place: str, value: yaml.Node, text: str) -> Iterator[Row]:
 
 
 def _meaning(value: yaml.Node, text: str) -> str:
-    """The comment behind a value."""
+    """Return the comment behind a value."""
     found = _COMMENT.search(text.splitlines()[value.end_mark.line - (value.end_mark.column == 0)])
     return found[1] if found else ""

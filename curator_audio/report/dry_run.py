@@ -1,4 +1,4 @@
-"""What a run would do, without doing it."""
+"""Show the work of a run without doing it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from curator_audio.pipeline.pending import Pending
 from curator_audio.pipeline.pipeline import Pipeline, configuration
 from curator_audio.pipeline.plan import Plan
 from curator_audio.pipeline.run import steps_of
+from curator_audio.pipeline.settled import settled
 from curator_audio.pipeline.types import task_types
+from curator_audio.stages.field_types import short
+from curator_audio.stages.fields import Fields
 from curator_audio.storage.ledger import Ledger
 from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import Partition
@@ -20,10 +23,10 @@ from curator_audio.tasks import Partition
 def dry_run(
     pipeline: Pipeline, executor: Executor, output_dir: str, storage_options: dict[str, Any], overwrite: bool = False
 ) -> str:
-    """The plan as a table, and how much there is to do.
+    """Return the plan as a table, and how much there is to do.
 
     Raises:
-        CuratorError: whatever would stop the run before it begins.
+        CuratorError: an error that would stop the run before it begins.
     """
     storage = Storage(storage_options)
     plan = pipeline.plan(storage)
@@ -33,6 +36,7 @@ def dry_run(
     if not overwrite:
         ledger.check_configuration(configuration(plan, ledger.paths.output_dir))
         ledger.load()
+    plan, _ = settled(plan.looked_into(), ledger, overwrite)
     remarks = plan.source.remarks()
     pending = Pending(plan.source, ledger, plan.writer)
     partitions = list(pending)
@@ -43,14 +47,15 @@ def dry_run(
     steps = "".join(f"\nthen: {name}{f', {preview}' if preview else ''}" for name, preview in previews)
     steps += "".join(f"\nnote: {remark}" for remark in remarks)
     return (
-        f"pipeline {pipeline.name} on {executor.name}, output in {ledger.paths.output_dir}\n{_table(plan)}{steps}\n"
+        f"pipeline {pipeline.name} on {executor.name}, output in {ledger.paths.output_dir}\n{_table(plan)}\n"
+        f"{_fields(plan)}{steps}\n"
         f"partitions: {len(partitions)} to do, {pending.num_done_before} done before{_files(partitions)}\n"
         "dry run: nothing was run or written"
     )
 
 
 def _files(partitions: list[Partition]) -> str:
-    """How many files there are to do, where partitions are batches of files."""
+    """Return how many files are to be done, where partitions are batches of files."""
     num_files = sum(len(partition.keys) for partition in partitions)
     num_bytes = sum(partition.end - partition.start for partition in partitions)
     return f"\nfiles: {num_files} to do, {num_bytes / 2**20:.1f} MB" if num_files else ""
@@ -60,7 +65,7 @@ def _table(plan: Plan) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("group", "stage", "takes", "gives", "adds fields", "CPUs", "GPUs", "workers")
+    table = Table("group", "stage", "takes", "gives", "CPUs", "GPUs", "workers")
     for number, group in enumerate(plan.groups):
         for stage in group.stages:
             taken, given = task_types(type(stage))
@@ -70,7 +75,6 @@ def _table(plan: Plan) -> str:
                 stage.name,
                 taken.__name__,
                 given.__name__,
-                ", ".join(stage.outputs()[1]),
                 f"{group.resources.cpus:g}" if first else "",
                 f"{group.resources.gpus:g}" if first else "",
                 str(group.num_workers) if first else "",
@@ -79,3 +83,28 @@ def _table(plan: Plan) -> str:
     buffer = io.StringIO()
     Console(file=buffer, width=120).print(table)
     return buffer.getvalue().rstrip()
+
+
+def _fields(plan: Plan) -> str:
+    """What each stage reads, adds and removes of a record, and what the writer keeps: a line a stage."""
+    lines, before = [], Fields()
+    for stage, fields in zip(plan.stages[:-1], plan.fields):
+        taken, given = stage.inputs()[1], stage.outputs()[1]
+        new = [name for name in fields.kinds if name not in before.kinds or (name in given and name not in taken)]
+        gone = [name for name in before.kinds if name not in fields.kinds]
+        if stage is plan.source:
+            there = [f"{name} {short(fields.kinds[name])}".rstrip() for name in new]
+            lines.append(f"{stage.name}: gives {', '.join([*there, *(['whatever else comes'] * fields.open)])}")
+        else:
+            any_other = ["may add and remove any"] if fields.unknown and not before.unknown else []
+            said = [f"{verb} {', '.join(names)}" for verb, names in _verbs(taken, new, gone) if names]
+            lines.append(f"{stage.name}: {'; '.join([*said, *any_other]) or 'leaves fields as they are'}")
+        before = fields
+    kept = ", ".join(plan.writer.keeps()) or "all fields"
+    left_out = ", ".join(plan.writer.leaves_out(before))
+    lines.append(f"{plan.writer.name}: keeps {kept}{f'; leaves out {left_out}' if left_out else ''}")
+    return "fields:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _verbs(taken: list[str], new: list[str], gone: list[str]) -> list[tuple[str, list[str]]]:
+    return [("reads", taken), ("adds", new), ("removes", gone)]

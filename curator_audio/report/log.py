@@ -1,4 +1,4 @@
-"""How messages look."""
+"""Set the format of messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def log_plainly() -> None:
-    """Log to standard error, from INFO on, a message a line: for people, who need no time and place of each."""
+    """Log to standard error, from INFO on: a line for each message, without time and place."""
     from loguru import logger
 
     logger.remove()

@@ -1,4 +1,4 @@
-"""How far a run is, while it runs."""
+"""Show the progress of a run."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from curator_audio.storage.ledger import LedgerEntry, StageMetrics
 
 LINE_INTERVAL_SEC = 10.0
 BYTES = {"read": ("bytes_copied", "bytes_compared"), "written": ("bytes_copied",)}
-"""What stages call the bytes of files that they have read and written."""
+"""Names of the metrics in which stages count the bytes of files that they have read and written."""
 SOUND_DURATIONS = ("audio_duration", "encoded_duration")
-"""What stages call the seconds of sound they have been through."""
+"""Names of the metrics in which stages count the seconds of sound that they have processed."""
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """Counts what is done and says so: a live display on a terminal, a line now and then elsewhere.
+    """Count finished work and show it: a live display on a terminal, a line now and then elsewhere.
 
     Args:
         stages: how many workers each stage has, by its name.
-        num_bytes: how many bytes of input there are to do, if that is known.
-        shown: whether to say anything at all.
+        num_bytes: the bytes of input to be done; None where not known.
+        shown: False shows nothing.
     """
 
     def __init__(self, stages: dict[str, int], num_bytes: int | None, shown: bool) -> None:
@@ -65,7 +65,7 @@ class Progress(AbstractContextManager["Progress"]):
             print(self._line(), file=sys.stderr, flush=True)
 
     def _rates(self) -> str:
-        """Items a second, hours of sound a second where there is any, time left."""
+        """Return items a second, hours of sound a second where sound is processed, and the time left."""
         elapsed = max(1e-6, time.monotonic() - self._started)
         first = next(iter(self._totals.values()))
         durations = [m.custom.get(name, 0.0) for m in self._totals.values() for name in SOUND_DURATIONS]
@@ -78,7 +78,7 @@ class Progress(AbstractContextManager["Progress"]):
         return rates
 
     def mb_per_sec(self) -> dict[str, float]:
-        """MB (10**6 bytes) that are read and written a second, where files are copied; nothing elsewhere."""
+        """Return the MB (10**6 bytes) read and written a second; empty where no files are copied."""
         elapsed = max(1e-6, time.monotonic() - self._started)
         counted = [metrics.custom for metrics in self._totals.values() if "bytes_copied" in metrics.custom]
         return {
@@ -115,7 +115,7 @@ class Progress(AbstractContextManager["Progress"]):
 
 
 def clock(seconds: float) -> str:
-    """A length of time as people read it.
+    """Return a length of time as people read it.
 
     Example:
         >>> clock(3725)

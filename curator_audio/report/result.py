@@ -1,4 +1,4 @@
-"""What came of a run."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curator_audio.storage.ledger import LedgerEntry, StageMetrics
 
 @dataclass
 class RunResult:
-    """What came of a run, over all of its output: also what earlier runs of the same folder had done.
+    """The result of a run over all of its output, that of earlier runs in the same folder included.
 
     Args:
         pipeline: the pipeline's name.
@@ -20,10 +20,10 @@ class RunResult:
         output_path: where the output is.
         entries: the finished partitions in input order.
         stages: the stages' names in order.
-        failures: partition name and reason of what could not be done.
+        failures: the reasons why partitions failed, by partition name.
         num_done_before: partitions that an earlier run had done.
         num_kept: partitions whose source is gone, and whose output is kept.
-        derived: for each stage, what works out further figures from its totals.
+        derived: for each stage, a function that computes further figures from its totals.
         time_sec: wall-clock seconds of this run.
         mb_per_sec: MB (10**6 bytes) a second that this run has ``read`` and ``written``, where it copied files.
     """
@@ -50,7 +50,7 @@ class RunResult:
 
     @property
     def quarantined(self) -> dict[str, int]:
-        """How many records were set aside, by reason, the most frequent first."""
+        """Numbers of quarantined records by reason, the most frequent first."""
         counts: Counter[str] = Counter()
         for entry in self.entries:
             counts.update(entry.quarantined)
@@ -58,7 +58,7 @@ class RunResult:
 
     @property
     def skipped(self) -> Iterator[tuple[str, str, dict[str, int]]]:
-        """Stage, recording, and how many of its pieces the stage left out, by reason; recordings in input order."""
+        """Yield stage, recording, and the numbers of its skipped pieces by reason; recordings in input order."""
         for entry in self.entries:
             for stage, metrics in entry.metrics.items():
                 for recording, reasons in metrics.skipped.items():
@@ -66,7 +66,7 @@ class RunResult:
 
     @property
     def metrics(self) -> dict[str, StageMetrics]:
-        """What each stage did, over all partitions."""
+        """Totals of each stage over all partitions."""
         totals = {stage: StageMetrics() for stage in self.stages}
         for entry in self.entries:
             for stage, metrics in entry.metrics.items():
@@ -78,18 +78,18 @@ class RunResult:
 
     @property
     def is_all_bad(self) -> bool:
-        """Whether every record that was read had to be set aside."""
+        """True if records were read and all of them were quarantined."""
         reader = self.metrics[self.stages[0]]
         num_quarantined = sum(self.quarantined.values())
         return 0 < reader.items_out + reader.num_quarantined <= num_quarantined and not self.num_output_records
 
     @property
     def exit_status(self) -> int:
-        """0 all done; 1 something failed, or not one record could be used."""
+        """0 all done; 1 something failed, or all records were quarantined."""
         return 1 if self.failures or self.is_all_bad else 0
 
     def to_json(self) -> dict[str, Any]:
-        """The content of ``metrics.json``."""
+        """Return the content of ``metrics.json``."""
         return {
             "pipeline": self.pipeline,
             "executor": self.executor,

@@ -1,4 +1,4 @@
-"""What a run prints when it is over."""
+"""Print the summary of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SHOWN_FAILURES = 5
 
 
 def summary(result: RunResult) -> str:
-    """The run in a few lines: how much came out, what each stage did, what was set aside, what failed."""
+    """Return a run in a few lines: output, work of each stage, quarantined records, failures."""
     lines = ["PIPELINE INCOMPLETE" if result.exit_status else "PIPELINE COMPLETE"]
     lines.append(f"  Output entries: {result.num_output_records}")
     width = max(len(stage) for stage in result.stages) + 2
@@ -20,7 +20,7 @@ def summary(result: RunResult) -> str:
     for name, message in list(result.failures.items())[:SHOWN_FAILURES]:
         lines.append(f"  Failed: {name}: {message}")
     if result.failures:
-        lines.append(f"  {len(result.failures)} partition(s) failed; the next run tries them again")
+        lines.append(f"  {len(result.failures)} partition(s) failed; the next run retries them")
     if result.mb_per_sec:
         rates = ", ".join(f"{rate:.1f} MB/s {what}" for what, rate in result.mb_per_sec.items())
         lines.append(f"  This run: {rates}")
@@ -43,7 +43,7 @@ def _stage_line(metrics: StageMetrics) -> str:
 
 
 def _figure(name: str, value: float) -> str:
-    """Counts as whole numbers, durations in seconds."""
+    """Return counts as whole numbers, durations in seconds."""
     if "duration" in name or name.endswith(("_sec", "_time")):
         return f"{value:.1f}s"
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.3f}"

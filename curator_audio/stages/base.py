@@ -25,7 +25,7 @@ In = TypeVar("In", bound=Task, contravariant=True)
 Out = TypeVar("Out", bound=Task, covariant=True)
 
 NAMED_BY_WARNINGS = 20
-"""How many recordings a worker names in warnings of one kind: a corpus may have the same fault in every one of them."""
+"""Number of recordings that a worker names in warnings of one kind: a corpus may have one fault in all of them."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class QuarantinedRecord:
 
 @dataclass
 class Observations:
-    """What a stage tells the engine besides its output; the engine takes it after every task."""
+    """Metrics, quarantined records and the like, which the engine takes from a stage after every task."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     quarantined: list[QuarantinedRecord] = field(default_factory=list)
@@ -53,11 +53,11 @@ class Observations:
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """What a stage may know about the worker it is set up in.
+    """The worker that a stage is set up in.
 
     Args:
         run_id: the same on all workers of a run, new for every run.
-        output_dir: where the run writes.
+        output_dir: the folder of the run.
         storage: the files of the run, with its options and credentials.
     """
 
@@ -67,17 +67,21 @@ class WorkerInfo:
 
 
 class ProcessingStage(ABC, Generic[In, Out]):
-    """What is done to a task: ``ProcessingStage[In, Out]`` takes an ``In`` and gives ``Out``.
+    """The base of all stages: ``ProcessingStage[In, Out]`` takes an ``In`` and gives an ``Out``.
 
-    A stage is usually a dataclass whose fields are its parameters, in Python and in YAML. Parameters are
-    checked in ``__post_init__``, so that a bad value is an error before anything runs.
+    Stages that look at one record at a time are a ``RecordStage``, and those that need a whole batch are a
+    ``ProcessingStage[AudioBatch, AudioBatch]``.
+
+    A stage is a dataclass whose fields are its parameters, in Python and in YAML. ``__post_init__`` checks them and
+    raises a ``ConfigurationError``, so that a bad value is an error before anything runs. ``setup`` loads models and
+    the like, in every worker. Records are never changed, but replaced: they may share parts.
 
     Example:
         >>> from dataclasses import dataclass
         >>> from curator_audio.tasks import AudioBatch
         >>> @dataclass
         ... class FirstRecords(ProcessingStage[AudioBatch, AudioBatch]):
-        ...     '''Keeps the first records of every batch.'''
+        ...     '''Keep the first records of every batch.'''
         ...     count: int = 1
         ...     name = "first_records"
         ...     def process(self, task: AudioBatch) -> AudioBatch:
@@ -87,15 +91,15 @@ class ProcessingStage(ABC, Generic[In, Out]):
     """
 
     name: str = ""
-    """What messages, metrics and the summary call the stage; the class's name where not set."""
+    """The name in messages, metrics and the summary; that of the class where not set."""
     resources: Resources = Resources()
-    """What one worker of this stage needs."""
+    """The resources that one worker of this stage needs."""
     batch_size: int = 1
-    """How many tasks ``process_batch`` is given at once."""
+    """The number of tasks that ``process_batch`` is given at once."""
     version: ClassVar[int] = 1
-    """Raised when the stage's output changes for the same parameters, so that old parts are not mixed in."""
+    """Add 1 whenever the stage gives other output for the same parameters, so that old parts are not mixed in."""
     free_parameters: ClassVar[tuple[str, ...]] = ()
-    """Parameters that choose how much a run does and not what comes of it: a later run may have others."""
+    """Parameters that choose how much a run does, and do not change its output: a later run may have others."""
 
     _num_workers: int | None = None
     _observed: Observations | None = None
@@ -120,34 +124,36 @@ class ProcessingStage(ABC, Generic[In, Out]):
             yield from as_tasks(self.process(task))
 
     def process_batch(self, tasks: Sequence[In]) -> list[Any]:
-        """Process ``batch_size`` tasks at once; returns one result (as of ``process``) a task, in order."""
+        """Process ``batch_size`` tasks at once; return one result (as of ``process``) a task, in order."""
         return [self.process(task) for task in tasks]
 
     def inputs(self) -> tuple[list[str], list[str]]:
-        """What must be there: (attributes of the task, fields of its records)."""
+        """Return what the stage needs: (attributes of the task, fields of its records)."""
         return [], []
 
     def outputs(self) -> tuple[list[str], Sequence[str] | FieldTypes]:
-        """What is there afterwards: (attributes of the task, fields of its records).
+        """Return what the stage adds: (attributes of the task, fields of its records).
 
-        Fields come with their types, as in ``{"loudness_db": "float"}``, which are then those of their columns in every
-        output; of those given by name alone the records tell the type. See ``FieldTypes``.
+        Give fields with their types, as in ``{"loudness_db": "float"}``: ``string``, ``bool``, ``int`` (64 bits),
+        ``int32``, ``float`` (64 bits), ``float32``, ``binary``, ``audio``, ``object``, or ``list<…>`` of one of them.
+        These are the types of their columns in every output. The type of a field given by name alone is taken from the
+        records.
         """
         return [], []
 
     def fields_after(self, fields: Fields) -> Fields:
-        """The record fields after this stage, given those before; override where fields are removed."""
+        """Return the record fields after this stage, given those before; override where fields are removed."""
         return fields.plus(self.outputs()[1])
 
     def num_workers(self) -> int | None:
-        """How many workers to run, or None to let the planner decide."""
+        """Return the number of workers to run, or None to let the planner decide."""
         return self._num_workers
 
     def check_source(self, source: Any) -> None:
         """Look at the source of the pipeline, in the driver, before anything runs.
 
         Raises:
-            ConfigurationError: nothing could come of it.
+            ConfigurationError: the run would be in vain.
         """
 
     def setup_on_node(self, worker: WorkerInfo) -> None:
@@ -167,7 +173,7 @@ class ProcessingStage(ABC, Generic[In, Out]):
         num_workers: int | None = None,
         batch_size: int | None = None,
     ) -> Any:
-        """A copy of the stage with another name, other resources, workers or batch size.
+        """Return a copy of the stage with another name, other resources, workers or batch size.
 
         Example:
             >>> from curator_audio.stages.general import DropFieldsStage
@@ -192,21 +198,21 @@ class ProcessingStage(ABC, Generic[In, Out]):
         return self._observed
 
     def take_observations(self) -> Observations:
-        """What was logged and quarantined since the last call; called by the engine."""
+        """Return what was logged and quarantined since the last call; called by the engine."""
         observed, self._observed = self.observed, None
         return observed
 
     def quarantine(self, task: AudioBatch, index: int, error: CuratorError) -> None:
-        """Set aside a record of a task, with the place it came from."""
+        """Quarantine a record of a task, with the file and offset it came from."""
         self.set_aside(task.path_of(index), error, task.records[index], task.offsets[index])
 
     def set_aside(self, path: str, error: CuratorError, record: Record | bytes | None = None, offset: int = -1) -> None:
-        """Quarantine a file, or what stands at a byte of it.
+        """Quarantine a file, or the record at a byte of it.
 
         Args:
             path: the file.
-            error: what is wrong with it.
-            record: what was found there; None for the file's name.
+            error: the reason.
+            record: the record; None stands for the file, by its name.
             offset: the byte; -1 for the file as a whole.
         """
         reason, message = (
@@ -230,12 +236,12 @@ class ProcessingStage(ABC, Generic[In, Out]):
             self.log_metric(name, value)
 
     def warn_and_count(self, metric: str, message: str, value: float = 1) -> None:
-        """Add ``value`` to a metric, and warn of what is counted; after 20 warnings of a metric, a worker only counts.
+        """Add ``value`` to a metric, and warn; after 20 warnings of a metric, a worker only counts.
 
         Args:
-            metric: what is counted; the last warning names it.
+            metric: the metric; the last warning names it.
             message: a line that names the recording or file, what was found in it, and what was done.
-            value: how many.
+            value: the number to add.
         """
         from loguru import logger  # which a machine that only encodes need not have
 
@@ -252,25 +258,25 @@ class ProcessingStage(ABC, Generic[In, Out]):
             )
 
     def forget_warnings(self) -> None:
-        """Begin anew to count warnings; called by the engine where a run begins."""
+        """Count warnings from 0 again; called by the engine when a run begins."""
         self._num_warnings = None
 
     def log_skipped(self, recording: str, reason: str) -> None:
-        """Count a piece of a recording that is left out: in the metric ``skipped_REASON``, and in ``skipped.jsonl``."""
+        """Count a piece of a recording that is left out, in the metric ``skipped_REASON`` and in ``skipped.jsonl``."""
         self.log_metric(f"skipped_{reason}", 1)
         reasons = self.observed.skipped.setdefault(recording, {})
         reasons[reason] = reasons.get(reason, 0) + 1
 
     def derived_metrics(self, totals: Mapping[str, float]) -> dict[str, float]:
-        """Figures that follow from the totals of what the stage logged over a run, such as a share or a rate."""
+        """Return figures computed from the totals of the stage's metrics over a run, such as a share or a rate."""
         return {}
 
     def doubts(self, before: Sequence[ProcessingStage[Any, Any]]) -> list[str]:
-        """What looks unintended about the stage behind those before it; a warning each, before anything runs."""
+        """Return warnings about parameters that do not suit the stages before; told before anything runs."""
         return []
 
     def remarks_after(self, metrics: StageMetrics) -> list[str]:
-        """Return what the counts of a run ask to be said, such as why nothing came of it; a warning each."""
+        """Return warnings about the metrics of a run, such as why its output is empty."""
         return []
 
     @contextmanager
@@ -288,14 +294,14 @@ class CompositeStage(ProcessingStage[In, Out]):
 
     @abstractmethod
     def decompose(self) -> list[ProcessingStage[Any, Any]]:
-        """The stages it stands for, in order; composites among them are decomposed in turn."""
+        """Return the stages it stands for, in order; composites among them are decomposed in turn."""
 
     def process(self, task: In) -> Any:
         raise TypeError(f"composite stage '{self.name}' is decomposed by the planner and processes nothing itself")
 
 
 def as_tasks(result: Any) -> Any:
-    """What ``process`` returned, as something to iterate over."""
+    """Return the result of ``process`` as something to iterate over."""
     if result is None:
         return ()
     return (result,) if isinstance(result, Task) else result

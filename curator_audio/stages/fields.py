@@ -10,7 +10,7 @@ UNTYPED = ""
 
 FieldTypes = Mapping[str, str]
 """Types by the names of fields: ``string``, ``bool``, ``int``, ``int32``, ``float``, ``float32``, ``binary``,
-``audio``, ``object``, or ``list<…>`` of one of them; ``UNTYPED`` where the records will tell."""
+``audio``, ``object``, or ``list<…>`` of one of them; ``UNTYPED`` where the records will tell (``field_types.py``)."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,11 @@ class Fields:
     """A set of record fields, possibly open: a manifest may carry fields nobody declared.
 
     Args:
-        types: the fields that are certainly there, with their types.
+        types: the fields that are certainly there, with the types that were declared for them.
         open: whether there may be others.
         removed: fields that are certainly not there although the set is open.
         unknown: whether a stage may have added anything, as a function of one's own may.
+        seen: fields that the source has where it was looked into, with the types of their values.
 
     Example:
         >>> fields = Fields.any().plus({"windows": "list<object>"}).minus(["segments"])
@@ -35,6 +36,7 @@ class Fields:
     open: bool = False
     removed: frozenset[str] = frozenset()
     unknown: bool = False
+    seen: FieldTypes = field(default_factory=dict)
 
     @classmethod
     def any(cls) -> Fields:
@@ -51,20 +53,49 @@ class Fields:
         """The names of the fields that are certainly there."""
         return self.types.keys()
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """All fields that are known, those that were seen first, with the type that was declared or else seen.
+
+        Example:
+            >>> fields = Fields({"loudness_db": "float", "score": ""}, seen={"text": "string", "score": "int"})
+            >>> fields.kinds
+            {'text': 'string', 'score': 'int', 'loudness_db': 'float'}
+        """
+        return {**self.seen, **{name: kind or self.seen.get(name, UNTYPED) for name, kind in self.types.items()}}
+
+    def seeing(self, sampled: Fields) -> Fields:
+        """The same with what a look into the source tells: which fields there are, and whether there may be others."""
+        found = {name: kind for name, kind in sampled.kinds.items() if name in self and not self.types.get(name)}
+        return replace(self, seen={**self.seen, **found}, open=self.open and sampled.open)
+
     def plus(self, names: Iterable[str] | FieldTypes) -> Fields:
-        added = typed(names)
-        return replace(self, types={**self.types, **added}, removed=self.removed - added.keys())
+        """The same with fields added; one without a type has that of the field it replaces."""
+        added = {name: kind or self.types.get(name, UNTYPED) for name, kind in typed(names).items()}
+        seen = {name: kind for name, kind in self.seen.items() if not added.get(name)}
+        return replace(self, types={**self.types, **added}, removed=self.removed - added.keys(), seen=seen)
 
     def minus(self, names: Iterable[str]) -> Fields:
         gone = frozenset(names)
-        kept = {name: kind for name, kind in self.types.items() if name not in gone}
-        return replace(self, types=kept, removed=self.removed | gone if self.open else frozenset())
+        kept, seen = ({name: kind for name, kind in of.items() if name not in gone} for of in (self.types, self.seen))
+        return replace(self, types=kept, seen=seen, removed=self.removed | gone if self.open else frozenset())
 
     def only(self, names: Iterable[str]) -> Fields:
-        return Fields({name: self.types.get(name, UNTYPED) for name in names if name in self})
+        """Just these of the fields, as far as they are or may be there."""
+        there = [name for name in names if name in self]
+        seen = {name: self.seen[name] for name in there if name in self.seen}
+        return Fields({name: self.types.get(name, UNTYPED) for name in there if name not in seen}, seen=seen)
+
+    def renamed(self, names: Mapping[str, str]) -> Fields:
+        """The same with other names for some fields, by their old ones."""
+        before = self.minus([*names, *names.values()])
+        new = {names.get(name, name): kind for name, kind in self.types.items()}
+        seen = {names.get(name, name): kind for name, kind in self.seen.items()}
+        given = {other: UNTYPED for other in names.values() if other not in seen}
+        return replace(before, types={**given, **new}, seen=seen, removed=before.removed - set(names.values()))
 
     def __contains__(self, name: object) -> bool:
-        return name in self.types or (self.open and name not in self.removed)
+        return name in self.types or name in self.seen or (self.open and name not in self.removed)
 
 
 def typed(names: Iterable[str] | FieldTypes) -> dict[str, str]:

@@ -19,24 +19,28 @@ from curator_audio.tasks import AudioBatch, Record
 
 
 class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
-    """A stage that maps one record to one, several or none.
+    """A stage that maps one record to one, several or none; the base of nearly all stages.
 
-    A record for which ``process_record`` raises is set aside with its source, position and reason, and the
-    others go on. Declared input fields are checked before ``process_record`` is called.
+    A record for which ``process_record`` raises is quarantined with its source, position and reason, and the others go
+    on. The fields that ``inputs()`` declares are checked before ``process_record`` is called. ``log_metric`` counts
+    something for the summary, ``log_skipped`` counts a piece of a recording that is left out.
 
-    A stage that makes many large records of one yields them, and overrides ``process`` to hand on what
-    ``processed`` gives in several batches.
+    A stage that makes many large records of one yields them, and overrides ``process`` to hand on the records of
+    ``processed`` in several batches.
+
+    See ``ProcessingStage`` for ``setup``, ``version`` and resources, ``stages/parameters.py`` for checks of parameters,
+    and ``curator_audio.testing`` for tests.
 
     Example:
         >>> from dataclasses import dataclass
         >>> @dataclass
         ... class CountWords(RecordStage):
-        ...     '''Adds the number of words of ``text``.'''
+        ...     '''Add the number of words of ``text``.'''
         ...     name = "count_words"
         ...     def inputs(self):
         ...         return [], ["text"]
         ...     def outputs(self):
-        ...         return [], ["num_words"]
+        ...         return [], {"num_words": "int"}
         ...     def process_record(self, record):
         ...         return {**record, "num_words": len(record["text"].split())}
         >>> CountWords().process(AudioBatch([{"text": "so be it"}])).records
@@ -45,23 +49,26 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
 
     @abstractmethod
     def process_record(self, record: Record) -> Record | Iterable[Record] | None:
-        """The record's replacement, a list or iterator of several, or None to drop it.
+        """Return the record's replacement, a list or iterator of several, or None to drop it.
 
-        Must not change ``record`` itself. Where an iterator raises, what it gave before stays.
+        Pass on the fields that the stage does not know: ``{**record, "new": value}``. Never change ``record`` itself or
+        anything in it. Where an iterator raises, the records that it gave before are kept.
 
         Raises:
-            RecordError: the record cannot be processed.
+            RecordError: the record cannot be processed. Any other exception quarantines the record too, with its type
+                as the reason, except those that are not the record's fault: ``MemoryError``, ``ConfigurationError``,
+                ``LockLostError``, and ``StorageError`` other than ``AccessError``.
         """
 
     def process(self, task: AudioBatch) -> AudioBatch:
         return task.followed_by(self._processed(task))
 
     def processed(self, task: AudioBatch) -> Iterator[tuple[Record, int]]:
-        """What becomes of a task's records, with the offset of the record it came of; bad ones are set aside."""
+        """Yield the new records of a task, each with the offset of the record it was made of; quarantine bad ones."""
         return ((record, task.offsets[index]) for record, index in self._processed(task))
 
     def _processed(self, task: AudioBatch) -> Iterator[tuple[Record, int]]:
-        """The same with the number of the record it came of."""
+        """Yield the new records of a task, each with the number of the record it was made of."""
         required = self.inputs()[1]
         for index, record in enumerate(task.records):
             try:

@@ -66,6 +66,14 @@ class SourceStage(ProcessingStage[Partition, Out]):
         """The record fields seen in a look at the start of the source; open if nothing can be said."""
         return Fields.any()
 
+    def typed_fields(self) -> Fields:
+        """The record fields of the source with their types, from which the columns of a dataset are settled.
+
+        Those of the source's own schema where it has one, else of its first 1,000 records. Open where there may be
+        others than these.
+        """
+        return self.sampled_fields()
+
     def first_records(self, count: int) -> list[tuple[Record, str]]:
         """The first records, each with the file it stands in; fewer than ``count`` where there are no more.
 

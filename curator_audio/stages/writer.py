@@ -1,21 +1,25 @@
-"""The base of the stages a pipeline ends with."""
+"""The base of the stages a pipeline ends with.
+
+A format is a subclass of one of three: ``AppendedWriterStage`` (a part is what its tasks give, one behind the other),
+``ParquetShardWriterStage`` (a part is a table), ``FileWriterStage`` (a file or several of every record). They lie in
+``stages/io``.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import In, ProcessingStage
+from curator_audio.stages.fields import Fields
 from curator_audio.storage.storage import Storage, absolute, join
 from curator_audio.tasks import Part
 
 
 class WriterStage(ProcessingStage[In, Part]):
-    """A stage that makes one part of every partition; a format is its ``suffix`` and its ``encode``.
+    """A stage that writes the records of a partition, and gives the files it wrote.
 
     Where ``output_path`` names a file (it ends in ``suffix``), parts are kept aside until they are joined into it; else
     it is a folder in which every part is a shard.
@@ -42,39 +46,67 @@ class WriterStage(ProcessingStage[In, Part]):
         """The files, and folders with all below them, that it writes to: what ledgers name elsewhere is left alone."""
         return [self.output_path]
 
+    # Which fields it keeps ------------------------------------------------------------------------------------------
+
+    @property
+    def looks_at_fields(self) -> bool:
+        """Whether it must know before a run which fields records have."""
+        return type(self).settle is not WriterStage.settle or type(self).lost is not WriterStage.lost
+
+    def settle(self, fields: Fields) -> dict[str, Any] | None:
+        """Settle what all files of the output share, such as columns, as JSON can hold it; None where there is nothing.
+
+        The first run of a folder settles it, and notes it for later ones.
+
+        Args:
+            fields: of the records, as far as they are known before the run.
+
+        Raises:
+            ConfigurationError: a parameter does not fit the fields.
+        """
+        return None
+
+    def settled_before(self) -> dict[str, Any] | None:
+        """Return what holds for a folder that has output and no note of it, as of version 0.1; None to settle it."""
+        return None
+
+    def with_settled(self, settled: Mapping[str, Any]) -> WriterStage[In]:
+        """Return a copy that writes what was settled.
+
+        Raises:
+            ValueError: it cannot have been.
+        """
+        return self
+
+    def lost(self, fields: Fields) -> list[str]:
+        """Name the known fields that it would not write although no parameter says so; an error before the run."""
+        return []
+
+    def keeps(self) -> list[str]:
+        """Name what it writes of a record, for the dry run; nothing where it writes all fields as they are."""
+        return []
+
+    def leaves_out(self, fields: Fields) -> list[str]:
+        """Name the known fields that it does not write, as its parameters say; for the dry run."""
+        return []
+
+    # Writing --------------------------------------------------------------------------------------------------------
+
     def part_path(self, name: str, parts_folder: str) -> str:
         """Where the part of a partition is written: among the parts that wait to be joined, or as a shard."""
         return join(parts_folder if self.is_single_file else self.output_path, name + self.suffix)
 
     @abstractmethod
-    def encode(self, task: In) -> bytes:
-        """The task's bytes in the part; a part is its tasks' bytes, one after the other.
+    def write(self, storage: Storage, part_path: str, tasks: Iterable[In]) -> list[Part]:
+        """Write the tasks of one partition, each file whole or not at all.
 
         A record that cannot be written goes to ``self.observed.quarantined``.
+
+        Args:
+            storage: where to.
+            part_path: the file of a writer that makes one of every partition; for no records there is none.
+            tasks: the tasks, each made when it is asked for.
         """
-
-    def write(self, storage: Storage, part_path: str, tasks: Iterable[In]) -> list[Part]:
-        """Write the tasks of one partition to ``part_path``, whole or not at all; no file for no records."""
-        encoded = self._encoded(tasks)
-        first = next(encoded, None)
-        if first is None:
-            storage.delete([part_path])  # which an earlier version of the source may have had
-            return []
-        digest = hashlib.sha256()
-        num_records = 0
-        with storage.create(part_path) as file:
-            for data, num_items in chain([first], encoded):
-                file.write(data)
-                digest.update(data)
-                num_records += num_items
-        return [Part(part_path, file.num_bytes, digest.hexdigest(), num_records, version=file.version)]
-
-    def _encoded(self, tasks: Iterable[In]) -> Iterator[tuple[bytes, int]]:
-        """Each task's bytes and how many records they hold: those set aside on the way do not count."""
-        for task in tasks:
-            num_bad_before = len(self.observed.quarantined)
-            if data := self.encode(task):
-                yield data, task.num_items - (len(self.observed.quarantined) - num_bad_before)
 
     def process(self, task: In) -> Any:
         raise TypeError(f"writer '{self.name}' writes whole partitions; executors call write()")

@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
 
 from curator_audio.errors import RecordError
-from curator_audio.storage.valid_text import Repairs, decoded_utf8, is_valid, valid_text
+from curator_audio.storage.valid_text import BEYOND_DOUBLES, Repairs, decoded_utf8, is_valid, valid_text
 
 
 class VerbatimFloat(float):
@@ -148,7 +147,6 @@ def _float(text: str) -> float:
 # ---- writing
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-_BEYOND_DOUBLES = int(sys.float_info.max) + 2**970  # from half a step above the largest of them on
 
 
 def encode_record(record: dict[str, Any], repairs: Repairs | None = None) -> bytes:
@@ -172,6 +170,30 @@ def encode_record(record: dict[str, Any], repairs: Repairs | None = None) -> byt
         1
     """
     return encode_value(record, repairs)
+
+
+def encode_fields(record: dict[str, Any], repairs: Repairs | None = None) -> bytes:
+    """The same as ``encode_record``, and an error names the field.
+
+    Raises:
+        RecordError: ``not_serializable``.
+
+    Example:
+        >>> encode_fields({"text": "so be it", "picture": b"PNG"})
+        Traceback (most recent call last):
+            ...
+        curator_audio.errors.RecordError: not_serializable: 'picture': a value of type bytes has no JSON form; give a \
+JSON value
+    """
+    try:
+        return encode_record(record, repairs)
+    except RecordError:
+        for name, value in record.items():
+            try:
+                encode_value(value)
+            except RecordError as error:
+                raise RecordError(error.reason, f"'{name}': {error.message}") from None
+        raise
 
 
 def encode_value(value: Any, repairs: Repairs | None = None) -> bytes:
@@ -277,7 +299,7 @@ def _encode_scalar(value: Any, repairs: Repairs) -> bytes:
         return orjson.dumps(float(value))
     try:
         if isinstance(value, int) and not isinstance(value, bool):
-            if abs(value) >= _BEYOND_DOUBLES:
+            if abs(value) >= BEYOND_DOUBLES:
                 repairs.num_numbers += 1
                 return b"null"
             return int.__repr__(value).encode()

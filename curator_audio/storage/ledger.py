@@ -1,6 +1,7 @@
 """What of a run is done: one entry a partition, in the output folder, readable with ``ls`` and ``cat``.
 
     _ledger/configuration.json   what the output was made with
+    _ledger/schema.json          what all files of the output share, such as columns; of the first run
     _ledger/lock.json            held by a run in progress
     _ledger/entries/NAME.json    one a finished partition, written by the worker that finished it
     _ledger/entries.jsonl        the same, gathered when a run ends
@@ -157,6 +158,10 @@ class LedgerPaths:
     @property
     def configuration(self) -> str:
         return join(self.folder, "configuration.json")
+
+    @property
+    def schema(self) -> str:
+        return join(self.folder, "schema.json")
 
     @property
     def lock(self) -> str:
@@ -407,6 +412,29 @@ class Ledger:
                 "use the version that wrote it, another output_dir, or overwrite=true"
             )
         return stored["configuration"]
+
+    def schema(self) -> Any:
+        """Return what the first run of the folder settled for all its files; None where none is noted.
+
+        Raises:
+            ConfigurationError: the note is damaged.
+        """
+        if not self.storage.exists(self.paths.schema):
+            return None
+        try:
+            stored = json.loads(self.storage.read(self.paths.schema))
+        except ValueError:
+            stored = None
+        if not isinstance(stored, dict) or "schema" not in stored:
+            raise ConfigurationError(
+                f"{self.paths.schema} is damaged, which has the columns of the output; choose another output_dir, or "
+                "overwrite=true"
+            )
+        return stored["schema"]
+
+    def note_schema(self, schema: Any) -> None:
+        """Note what all files of the folder share, for later runs."""
+        self.storage.write(self.paths.schema, _json({"format": FORMAT, "schema": schema}, indent=1))
 
     def erase(self, may_be_woken: bool = False) -> None:
         """Delete what was loaded ``to_erase``, as far as it lies in the run's places, and the ledger; nothing else.

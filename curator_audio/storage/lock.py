@@ -110,11 +110,15 @@ class Claim:
         )
 
 
+_held: set[str] = set()
+"""The tokens of the locks that runs of this process have; one it could not remove must not keep it out."""
+
+
 class RunLock:
     """A file that exists while a run works in a folder, rewritten as a sign of life.
 
-    A lock left by a killed run is taken over: at once where its process can be seen to be gone, else when it
-    has shown no sign of life for a minute.
+    A lock left by a killed run is taken over: at once where its process can be seen to be gone or to have ended that
+    run, else when it has shown no sign of life for a minute.
 
     Args:
         storage: where the lock lies.
@@ -144,14 +148,20 @@ class RunLock:
         return self._claim.is_lost
 
     def __enter__(self) -> RunLock:
-        if not self._storage.create_exclusively(self._path, self._content()):
-            self._take_over()
+        _held.add(self._claim.token)
+        try:
+            if not self._storage.create_exclusively(self._path, self._content()):
+                self._take_over()
+        except BaseException:
+            _held.discard(self._claim.token)
+            raise
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join()
+        _held.discard(self._claim.token)
         try:
             self._claim.look(self._storage)
             self._storage.delete([self._path])
@@ -159,7 +169,7 @@ class RunLock:
         except LockLostError:
             if error is None:  # what was written last may be in the way of the other run
                 raise
-        except CuratorError as failure:  # the next run sees that the process is gone
+        except CuratorError as failure:  # the next run sees that the process is gone, or has given it up
             logger.warning(f"the lock could not be removed: {failure}")
 
     def _take_over(self) -> None:
@@ -178,7 +188,10 @@ class RunLock:
 
     def _is_dead(self, holder: dict[str, Any]) -> bool:
         if holder.get("host") == socket.gethostname() and holder.get("boot") == _boot_id():
-            return _process_started(int(holder.get("pid", 0))) != holder.get("started")
+            pid = int(holder.get("pid", 0))
+            if _process_started(pid) != holder.get("started"):
+                return True
+            return pid == os.getpid() and holder.get("token") not in _held
         if _age_sec(holder) < EXPIRY_SEC:
             return False
         time.sleep(1.5 * HEARTBEAT_SEC)  # clocks of two machines may differ: does it really not move?

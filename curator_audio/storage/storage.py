@@ -415,13 +415,14 @@ class Storage:
                 return create_local_file(local_path(path), data)
             try:
                 filesystem.pipe_file(path, data, mode="create")
+                return True
             except Exception as error:
                 if not isinstance(error, FileExistsError) and status_of(error) != 412:
                     raise
-                with suppress(AccessError):  # it has gone since
-                    return self.read(path) == data
-                return False
-            return True
+            # Not in the handler: what fails here would count as the error before it, and not be tried again.
+            with suppress(AccessError):  # it has gone since
+                return self.read(path) == data
+            return False
 
     def delete(self, paths: list[str]) -> None:
         """Remove files; those that are gone already are passed over."""

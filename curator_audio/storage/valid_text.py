@@ -12,11 +12,15 @@ One rule for every container that is read or written:
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from curator_audio.errors import RecordError
+
+BEYOND_DOUBLES = int(sys.float_info.max) + 2**970
+"""From half a step above the largest double on: what other readers of JSON refuse."""
 
 
 @dataclass
@@ -111,6 +115,55 @@ def with_finite_numbers(value: Any, repairs: Repairs) -> Any:
     num_before = repairs.num_numbers
     result = _each(value, finite)
     return result if repairs.num_numbers > num_before else value
+
+
+def with_json_values(value: Any, repairs: Repairs) -> Any:
+    """Return a value as JSON can have it, as far as that is possible: in lists and objects, and their keys, too.
+
+    Texts become valid, numbers that JSON has no word for None, and NumPy's numbers and arrays those of Python. What has
+    no JSON form (bytes, a time) stays as it is.
+
+    Args:
+        value: the value.
+        repairs: where texts and numbers that were replaced are counted.
+
+    Raises:
+        RecordError: ``not_serializable``: it contains itself, or is nested too deeply.
+
+    Example:
+        >>> import numpy
+        >>> repairs = Repairs()
+        >>> with_json_values({"snr": numpy.float32(9.5), "codes": numpy.array([1, 2]), "x": [float("nan")]}, repairs)
+        {'snr': 9.5, 'codes': [1, 2], 'x': [None]}
+        >>> repairs.num_numbers
+        1
+    """
+
+    def json_value(item: Any) -> Any:
+        if isinstance(item, str):
+            if item.isascii() or is_valid(item):
+                return item
+            repairs.num_texts += 1
+            return valid_text(item)
+        if isinstance(item, float):
+            if math.isfinite(item):
+                return item if type(item).__module__ != "numpy" else float(item)
+            repairs.num_numbers += 1
+            return None
+        if isinstance(item, int):
+            if abs(item) < BEYOND_DOUBLES:
+                return item
+            repairs.num_numbers += 1
+            return None
+        if type(item).__module__ == "numpy":
+            plain = item.tolist()
+            return item if type(plain) is type(item) else _each(plain, json_value)
+        return item
+
+    try:
+        return _each(value, json_value)
+    except RecursionError:
+        raise RecordError("not_serializable", "a value contains itself, or is nested too deeply; flatten it") from None
 
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What flows through a pipeline."""
+"""Tasks, which flow through a pipeline."""
 
 from curator_audio.tasks.audio_batch import AudioBatch, Record
 from curator_audio.tasks.part import Part

@@ -44,14 +44,14 @@ class AudioBatch(Task):
             raise ValueError(f"{len(self.records)} records but {len(self.paths)} paths; give one a record, or none")
 
     def path_of(self, index: int) -> str:
-        """The file that the record of this number came from."""
+        """Return the file that the record of this number came from."""
         return self.paths[index] if self.paths else self.source_path
 
     def followed_by(self, made: Iterable[tuple[Record, int]]) -> AudioBatch:
-        """A batch of records that were made of these.
+        """Return a batch of records that were made of these.
 
         Args:
-            made: each with the number of the record it was made of, whose place becomes its own.
+            made: each with the number of the record it was made of, whose file and offset become its own.
 
         Example:
             >>> AudioBatch([{"a": 1}, {"a": 2}], "in.jsonl", [0, 9]).followed_by([({"b": 2}, 1)])
@@ -71,7 +71,7 @@ class AudioBatch(Task):
 
     @property
     def memory_bytes(self) -> int:
-        """The sound in the records; the rest is little beside it."""
+        """Bytes of the sound in the records; the rest is small."""
         return sum(len(value["bytes"]) for record in self.records for value in record.values() if _is_sound(value))
 
 

@@ -1,4 +1,4 @@
-"""What a writer made of a partition."""
+"""A file that a writer made of a partition."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from curator_audio.tasks.task import Task
 
 @dataclass
 class Part(Task):
-    """A file a writer produced for a partition.
+    """A file that a writer made of a partition.
 
     Args:
-        path: where it is, relative to the writer's output folder.
+        path: its path, relative to the writer's output folder.
         num_bytes: its size, checked before a later run trusts it.
         sha256: the hash of its bytes.
         num_records: how many records it holds.
-        replaces_source: whether it was written in the place of a file that was read, and is the user's own.
-        is_copy: whether it is one file of the source, and stays when that has gone.
-        version: what its storage tells this very file by (etag, or time of writing, and size); empty where not known.
+        replaces_source: True if it was written in the place of a file that was read, which is the user's own.
+        is_copy: True if it is a copy of one file of the source, and is kept when that file is gone.
+        version: identifies the file's content in its storage (etag, or time of writing, and size); empty if not known.
     """
 
     path: str
@@ -35,5 +35,5 @@ class Part(Task):
 
     @property
     def key(self) -> str:
-        """Tells this part from any other, and from an older one of the same name."""
+        """An identifier of this part, which an older part of the same name does not have."""
         return f"{self.path}#{self.sha256}"

@@ -17,7 +17,7 @@ class Partition(Task):
         start: first byte of the range, in the decompressed file.
         end: one past the last byte; a line belongs to the partition in which it starts.
         source_num_bytes: the size of the file when it was listed.
-        version: size and mtime or etag of the source, the cheap check whether it changed; empty where there is none.
+        version: size and mtime or etag of the source, for a cheap check for changes; empty where not known.
         data: the lines themselves, where the source can only be read in order (compressed manifests).
         overlong_num_bytes: the whole length of the last line of ``data`` where it was cut short, else 0.
         keys: for a batch of files, each one's path below ``source_path`` and a mark that changes when it is written

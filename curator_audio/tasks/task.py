@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass
 class Task:
-    """A unit of work: what one stage hands to the next."""
+    """A unit of work, which one stage hands to the next."""
 
     @property
     def num_items(self) -> int:
-        """How many records (or other items) the task holds, for progress and metrics."""
+        """Number of records (or other items) in the task, for progress and metrics."""
         return 1
 
     @property
     def memory_bytes(self) -> int:
-        """About how much memory what it holds takes on its way to another worker; 0 where that is little."""
+        """Approximate memory of the task on its way to another worker, in bytes; 0 where it is small."""
         return 0

@@ -58,7 +58,8 @@ class ShardDataset(IterableDataset[Sample]):  # type: ignore[misc]
     Args:
         path: the folder or prefix, or a single shard; a local path or any fsspec URL. Ledger, quarantine and metrics
             of a run are left out.
-        columns: the fields of a sample, the only ones read; None for all of them.
+        columns: the fields of a sample, the only ones read; None for all of them. Fields in a column ``extra`` stand in
+            the sample beside the others, and ``extra`` among ``columns`` takes all of them.
         shuffle: whether the order is drawn by ``seed`` and epoch: that of the row groups (or tars), and that of the
             samples of about ``shuffle_mb``.
         seed: of the order.

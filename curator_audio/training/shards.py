@@ -12,10 +12,11 @@ from itertools import chain, groupby
 from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
+from curator_audio.stages.io.extra_column import EXTRA, has_extra, with_extra
 from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_size
-from curator_audio.stages.speech.webdataset_reader import SOUND
+from curator_audio.stages.speech.sample_reader import SOUND, text_or_bytes
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.storage import FileInfo, Storage
 
@@ -92,7 +93,7 @@ class Shards(ABC):
 
 
 class ParquetShards(Shards):
-    """Parquet files, read row group by row group."""
+    """Parquet files, read row group by row group; what their column ``extra`` holds as JSON stands in the samples."""
 
     suffix: ClassVar[str] = ".parquet"
     counts_samples: ClassVar[bool] = True
@@ -112,17 +113,27 @@ class ParquetShards(Shards):
     def samples(self, storage: Storage, piece: Piece) -> Iterator[tuple[int, Sample]]:
         with _opened_parquet(storage, piece.path) as shard:
             row = 0
-            for batch in shard.batches(piece.group, self.columns, ROWS_AT_ONCE):
+            merges = has_extra(shard.schema)
+            columns = self.columns if self.columns is None or not merges else [*dict.fromkeys([*self.columns, EXTRA])]
+            for batch in shard.batches(piece.group, columns, ROWS_AT_ONCE):
                 first, last = max(row, piece.start), min(row + len(batch), piece.end)
                 if first < last:
-                    yield from enumerate(batch.slice(first - row, last - first).to_pylist(), first)
+                    rows = batch.slice(first - row, last - first).to_pylist()
+                    yield from enumerate(map(self._with_extra, rows) if merges else rows, first)
                 row += len(batch)
                 if row >= piece.end:
                     return
 
+    def _with_extra(self, row: Sample) -> Sample:
+        """A row with the fields in ``extra``; a chosen column that is null may have its value there."""
+        sample = with_extra(row)
+        if self.columns is None or EXTRA in self.columns:
+            return sample
+        return {column: sample.get(column) for column in self.columns}
+
 
 class TarShards(Shards):
-    """WebDataset tars, read from front to back: of each key ``….json`` with its fields, and a sound file."""
+    """WebDataset tars, read from front to back: of each key ``….json`` with its fields, a sound file, and others."""
 
     suffix: ClassVar[str] = ".tar"
     counts_samples: ClassVar[bool] = False
@@ -147,6 +158,7 @@ class TarShards(Shards):
 
     def _sample(self, archive: tarfile.TarFile, path: str, members: Iterator[tarfile.TarInfo]) -> Sample:
         sample: Sample = {}
+        others: Sample = {}
         audio = None
         for member in members:  # each read as it comes: stores are read ahead, not back
             suffix = _suffix(member.name)
@@ -154,15 +166,22 @@ class TarShards(Shards):
                 sample = decode_line(_content(archive, member))
                 if not isinstance(sample, dict):
                     raise RecordError("not_an_object", f"{member.name} holds no JSON object")
-            elif suffix in SOUND and (self.columns is None or "audio" in self.columns):
+            elif not self._is_wanted("audio" if suffix in SOUND else f".{suffix}"):
+                continue
+            elif suffix not in SOUND:
+                others[f".{suffix}"] = text_or_bytes(_content(archive, member))
+            else:
                 audio = {"bytes": _content(archive, member), "path": posixpath.basename(member.name)}
-        sample["audio"] = audio
+        sample = others | sample | {"audio": audio}
         if self.columns is None:
             return sample
         for column in self.columns:
             if column not in sample:
                 raise self._missing(f"{member.name} in {path}", column, sample)
         return {column: sample[column] for column in self.columns}
+
+    def _is_wanted(self, column: str) -> bool:
+        return self.columns is None or column in self.columns
 
 
 def _members(archive: tarfile.TarFile) -> Iterator[tuple[int, tarfile.TarInfo]]:

@@ -273,11 +273,11 @@ def test_a_stage_that_cannot_be_set_up_ends_the_run_with_its_reason(
 def test_on_error_raise_names_file_line_and_reason(
     executor: Executor, manifest: Path, tmp_path: Path, ray_session: None
 ) -> None:
-    from curator_audio.executors.worker import BadRecord
+    from curator_audio.errors import BadRecordError
 
     lines = manifest.read_text(encoding="utf-8").splitlines()
     lines[2] = '{"broken": '
     manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with pytest.raises(BadRecord, match=r"manifest\.jsonl:3: \[manifest_reader\] invalid_json"):
+    with pytest.raises(BadRecordError, match=r"manifest\.jsonl:3: \[manifest_reader\] invalid_json"):
         run(manifest, tmp_path / "out", executor=executor, on_error="raise")
     assert not (tmp_path / "out" / "out.jsonl").exists()

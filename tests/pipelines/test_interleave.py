@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from curator_audio.cli import main
+from curator_audio.stages.speech.npz_writer import NpzWriterStage
 from curator_audio.stages.speech.parquet_writer import SegmentParquetWriterStage
 from curator_audio.stages.speech.segments import segment_record
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch
 from tests.conftest import run_cli
+from tests.segments import npz, segment
 from tests.stages.interleave.trees import segment_json, write_tree
 
 FOLDERS = {"1472/1437": 3, "1472/1438": 1, "26/495": 2, "3/1": 2}
@@ -257,6 +261,23 @@ def test_segments_with_codes(tmp_path: Path) -> None:
         ),
     ]
     assert metrics(tmp_path / "out")["quarantined"] == {"missing_field": 1}
+
+
+def test_npz_files_become_documents(tmp_path: Path) -> None:
+    """Those that tell their times, and others, of which the names tell the order."""
+    written = [segment(f"new_seg_{k}", text=f"t{k}", start=9.0 - k, end=9.5 - k, codes=[k]) for k in (0, 1, 10)]
+    NpzWriterStage(f"{tmp_path}/npz").write(Storage(), "", [AudioBatch(written, "elsewhere")])
+    for k in (0, 2, 10):
+        data = npz(text=f"t{k}", codes=[k], speaker_id="anna", duration_sec=0.1)
+        (tmp_path / f"npz/news/old_seg_{k}.npz").write_bytes(data)
+    run = ["executor=local", "--config-name"]
+    assert main([*run, "dataset", "input=npz", f"input_path={tmp_path}/npz", f"output_dir={tmp_path}/a"]) == 0
+    assert main([*run, "interleave_segments", f"input_path={tmp_path}/a/data", f"output_dir={tmp_path}/b"]) == 0
+    found = {row["original_path"]: row for path in (tmp_path / "b/data").iterdir() for row in read(path)}
+    texts = {name: re.findall(r"<\|text_start\|>(\w+)", row["text_first"]) for name, row in found.items()}
+    assert texts == {"new": ["t10", "t1", "t0"], "old": ["t0", "t2", "t10"]}
+    told = metrics(tmp_path / "b")
+    assert told["quarantined"] == {} and "segments_ordered_by_number" in json.dumps(told)
 
 
 def test_memory_is_bounded_by_the_largest_folder(tmp_path: Path) -> None:

@@ -273,6 +273,18 @@ def test_what_others_created_is_not_taken_for_ours(behind: Any, s3_bucket: str) 
     assert Storage().read(f"{s3_bucket}/lock") == b"theirs"
 
 
+def test_why_it_cannot_be_told_whose_a_file_is() -> None:
+    """There is one already, and it cannot be read: that is the reason, and not that there is one."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.command == "PUT":
+            return reply(request, 412)
+        reply(request, 206, b"mine", ETag='"e"', **{"Content-Range": "bytes 7-10/11"})
+
+    with serving(answer) as host, pytest.raises(StorageError, match="its server ignores byte ranges"):
+        Storage({"endpoint_url": f"http://{host}"}).create_exclusively("s3://bucket/lock", b"mine")
+
+
 def test_a_run_does_not_refuse_because_of_its_own_lock(behind: Any, s3_bucket: str) -> None:
     """The lock was written and the answer lost; made again, the request finds a lock there."""
     with behind("lost", "failed_after") as storage, RunLock(storage, f"{s3_bucket}/lock.json"):

@@ -84,6 +84,16 @@ def test_the_lock_of_a_dead_process_is_taken_over_at_once(path: str, monkeypatch
         assert holder(path)["token"] != "dead"
 
 
+def test_a_lock_that_could_not_be_removed_does_not_keep_out_its_own_process(path: str) -> None:
+    """As in a notebook, where the same process runs again."""
+    with RunLock(Storage(), path):
+        left = Storage().read(path)
+    Storage().write(path, left)
+    with RunLock(Storage(), path):
+        assert Storage().read(path) != left
+    assert not Storage().exists(path)
+
+
 def test_a_process_that_only_has_the_number_of_the_dead_one_does_not_count(path: str) -> None:
     left_behind(path, started="long ago", token="dead")
 

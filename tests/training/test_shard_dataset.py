@@ -577,3 +577,30 @@ def test_a_damaged_shard_is_named_from_a_worker_process_too(tmp_path: Path) -> N
         list(samples)
     for worker in samples._workers:  # for whose end PyTorch would wait 5 s each
         worker.terminate()
+
+
+# Further fields ----------------------------------------------------------------------------------------------
+
+
+def test_fields_without_a_column_are_in_the_samples(tmp_path: Path) -> None:
+    rows = {"id": [0, 1, 2], "snr": [1.5, None, None], "extra": ['{"tags": ["a"]}', '{"snr": "high"}', None]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet", row_group_size=2)
+    first, second, third = ShardDataset(str(tmp_path))
+    assert first == {"id": 0, "snr": 1.5, "tags": ["a"]}
+    assert (second, third) == ({"id": 1, "snr": "high"}, {"id": 2, "snr": None})
+    assert list(ShardDataset(str(tmp_path), columns=["snr"])) == [{"snr": 1.5}, {"snr": "high"}, {"snr": None}]
+    assert next(iter(ShardDataset(str(tmp_path), columns=["id", "extra"]))) == {"id": 0, "tags": ["a"]}
+    with pytest.raises(ConfigurationError, match=r"columns has 'tags'; .* has id, snr, extra"):
+        ShardDataset(str(tmp_path), columns=["tags"])
+
+
+def test_fields_beside_those_of_segments_arrive_from_tars(tmp_path: Path) -> None:
+    record = segment("show_seg_0") | {"loudness_db": 1.5, "tags": ["a"], ".npy": b"\x93NUMPY\0"}
+    WebDatasetWriterStage(str(tmp_path)).write(Storage(), f"{tmp_path}/a.tar", [AudioBatch([record])])
+    (sample,) = ShardDataset(str(tmp_path))
+    assert {name: sample[name] for name in ("loudness_db", "tags", ".npy")} == {
+        "loudness_db": 1.5,
+        "tags": ["a"],
+        ".npy": b"\x93NUMPY\0",
+    }
+    assert list(ShardDataset(str(tmp_path), columns=["loudness_db"])) == [{"loudness_db": 1.5}]

@@ -2,116 +2,108 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
+import runpy
+import shlex
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
+from curator_audio.cli import main
+from tests.extras import needs
+from tests.tutorials.blocks import PYTHON, REPOSITORY, steps, text_of
+
 TUTORIAL = REPOSITORY / "tutorials" / "custom_stage"
-SAMPLE = REPOSITORY / "tutorials" / "alm_windows" / "sample.jsonl"
 
 
-def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run Python in a folder, with the package importable whether or not it is installed."""
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-    )
+def printed_by(command: str) -> str:
+    """What ``python FILE …`` prints, run in this process."""
+    python, file, *arguments = shlex.split(command)
+    assert python == "python"
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setattr(sys, "argv", [file, *arguments])
+        if file == "main.py":
+            assert main(arguments) == 0
+        else:
+            try:
+                runpy.run_path(file, run_name="__main__")
+            except SystemExit as error:
+                assert not error.code
+    return printed.getvalue()
 
 
-def run_yaml(folder: Path, config_path: str, output_dir: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    options = ["--config-path", config_path, "--config-name", "pipeline"]
-    values = [f"manifest_path={SAMPLE}", f"output_dir={output_dir}", *overrides]
-    return run(folder, "-m", "curator_audio", *options, *values)
+def without_times(summary: str) -> str:
+    return re.sub(r"(mean|total)=[\d.]+s", r"\1=…", summary)
 
 
-def expected() -> list[dict[str, Any]]:
-    """Speaking rates worked out another way: words and seconds summed over (recording, speaker)."""
-    rates = []
-    for line in SAMPLE.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        for speaker in dict.fromkeys(segment["speaker"] for segment in entry["segments"]):
-            own = [segment for segment in entry["segments"] if segment["speaker"] == speaker]
-            speech_sec = sum(segment["end"] - segment["start"] for segment in own)
-            num_words = sum(segment["text"].count(" ") + 1 for segment in own)
-            if len(own) >= 3 and speech_sec >= 10:
-                rates.append(
-                    {
-                        "audio_filepath": entry["audio_filepath"],
-                        "speaker": speaker,
-                        "num_turns": len(own),
-                        "speech_sec": pytest.approx(speech_sec, abs=0.005),
-                        "words_per_minute": pytest.approx(num_words / speech_sec * 60, abs=0.05),
-                    }
-                )
-    return rates
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the tutorial's commands make in a folder with a checkout; its own tests run where ours do."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("main.py", "tutorials"):
+        (folder / name).symlink_to(REPOSITORY / name)
+    tests, *commands = steps("custom_stage")
+    assert tests == ("pytest tutorials/custom_stage", "") and len(commands) == 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for command, summary in commands:
+            printed = printed_by(command)
+            assert without_times(printed) == without_times(summary)
+    return folder / "loudness"
 
 
-def rates(output_dir: Path) -> list[dict[str, Any]]:
-    text = (output_dir / "speaking_rate.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+def test_commands_print_what_the_tutorial_shows(output: Path) -> None:
+    skipped = json.loads((output / "skipped.jsonl").read_text())
+    assert skipped == {"recording": "whisper", "stage": "loudness", "skipped": {"quiet": 2}}
 
 
-def test_from_yaml_in_the_repository(tmp_path: Path) -> None:
-    done = run_yaml(REPOSITORY, "tutorials/custom_stage", tmp_path / "out", "executor=local")
-    assert done.returncode == 0, done.stderr
-    assert rates(tmp_path / "out") == expected()
-    assert len(expected()) == 12
-    assert "words: 3012" in done.stdout
+@pytest.mark.xfail(strict=False, reason="the Parquet writer does not keep fields of one's own yet")
+def test_the_field_is_a_column_of_the_output(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = needs("datasets")
+    example = PYTHON.search(text_of("custom_stage"))
+    assert example is not None
+    monkeypatch.chdir(output.parent)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", output.parent / "cache")
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(example[1], {})
+    assert printed.getvalue() == example[2]
 
 
-def test_from_yaml_in_the_tutorials_folder(tmp_path: Path) -> None:
-    done = run_yaml(TUTORIAL, ".", tmp_path / "out", "executor=local")
-    assert done.returncode == 0, done.stderr
-    assert rates(tmp_path / "out") == expected()
+def test_code_in_the_tutorial_is_that_of_its_files() -> None:
+    """But for docstrings, which the tutorial leaves out."""
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted(TUTORIAL.glob("*.py")))
+    shown = [block.split("```")[0] for block in text_of("custom_stage").split("```python\n")[1:]]
+    lines = [line for block in shown if "load_dataset" not in block for line in block.splitlines()]
+    assert len(lines) > 30 and [line for line in lines if line not in code] == []
 
 
-def test_python_and_yaml_are_the_same_pipeline(tmp_path: Path) -> None:
-    from_python = run(REPOSITORY, TUTORIAL / "run.py", SAMPLE, tmp_path / "out")
-    assert from_python.returncode == 0, from_python.stderr
-    assert rates(tmp_path / "out") == expected()
-    from_yaml = run_yaml(TUTORIAL, ".", tmp_path / "out", "executor=local")
-    assert from_yaml.returncode == 0, from_yaml.stderr
-    assert "1 of them by an earlier run" in from_yaml.stdout
+def test_parameters_are_overridden_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(TUTORIAL / "make_recordings.py"))["main"](str(tmp_path))
+    command = ["--config-path", str(TUTORIAL), "--config-name", "pipeline", "executor=local"]
+    command += [f"manifest_path={tmp_path}/manifest.jsonl", f"output_dir={tmp_path}/out", "output=webdataset"]
+    assert main([*command, "stages.2.min_db=-20"]) == 0
+    assert "skipped_quiet: 4" in capsys.readouterr().out
+    for value, expected in (("3", "is 3; give a number of dB from -120 to 0"), ("loud", "is 'loud'; give a number")):
+        assert main([*command, f"stages.2.min_db={value}"]) == 2
+        assert capsys.readouterr().err == f"error: stages.2: min_db {expected}\n"
 
 
 @pytest.mark.ray
 def test_workers_find_the_stage_too(tmp_path: Path) -> None:
-    on_ray = ("executor=ray_actors", "executor.num_cpus=2")
-    done = run_yaml(REPOSITORY, "tutorials/custom_stage", tmp_path / "out", *on_ray)
+    runpy.run_path(str(TUTORIAL / "make_recordings.py"))["main"](str(tmp_path))
+    options = ["--config-path", "tutorials/custom_stage", "--config-name", "pipeline"]
+    values = [f"manifest_path={tmp_path}/manifest.jsonl", f"output_dir={tmp_path}/out"]
+    values += ["executor=ray_actors", "executor.num_cpus=2"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-m", "curator_audio", *options, *values]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=REPOSITORY, env=environment)
     assert done.returncode == 0, done.stderr
-    assert rates(tmp_path / "out") == expected()
-
-
-def test_parameters_are_overridden_and_checked(tmp_path: Path) -> None:
-    fewer = run_yaml(TUTORIAL, ".", tmp_path / "out", "executor=local", "stages.1.arguments.min_turns=16")
-    assert fewer.returncode == 0, fewer.stderr
-    assert [rate["num_turns"] for rate in rates(tmp_path / "out")] == [20, 20, 38, 17, 16, 16]
-    wrong = run_yaml(TUTORIAL, ".", tmp_path / "wrong", "executor=local", "stages.2.min_speech_sec=0")
-    assert wrong.returncode == 2
-    assert wrong.stderr == "error: stages.2: min_speech_sec is 0; give a number of seconds above 0\n"
-
-
-def test_a_segment_without_text_is_quarantined(tmp_path: Path) -> None:
-    manifest = tmp_path / "in.jsonl"
-    good = {"speaker": "ann", "start": 0.0, "end": 20.0, "text": "one two three"}
-    bad = {"speaker": "bob", "start": 0.0, "end": 20.0}
-    manifest.write_text(json.dumps({"audio_filepath": "a.wav", "segments": [good, bad]}) + "\n")
-    done = run_yaml(
-        TUTORIAL, ".", tmp_path / "out", "executor=local", f"manifest_path={manifest}", "stages.1.arguments.min_turns=1"
-    )
-    assert done.returncode == 0, done.stderr
-    assert [rate["words_per_minute"] for rate in rates(tmp_path / "out")] == [9.0]
-    (quarantine,) = (tmp_path / "out" / "quarantine").iterdir()
-    line = json.loads(quarantine.read_text())
-    assert (line["stage"], line["reason"]) == ("words_per_minute", "missing_field")
-    assert line["message"] == "segments[0] has no 'text'"
+    assert "Output entries: 4" in done.stdout

@@ -1,74 +1,57 @@
-"""A stage and a function of one's own: how fast each speaker of a recording talks."""
+"""A stage of one's own, which tells how loud each segment is, and a function."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.stages import RecordStage
-from curator_audio.tasks import Record
+import numpy as np
+
+from curator_audio import Record, RecordStage
+from curator_audio.stages.parameters import check_number
+from curator_audio.stages.speech import decode_sound, sound_of
 
 
 @dataclass
-class WordsPerMinuteStage(RecordStage):
-    """Adds how fast people talk: words per minute of speech, over all segments of a record.
+class LoudnessStage(RecordStage):
+    """Add how loud a segment is: the root of its mean square, in dB of full scale.
 
     Args:
-        text_key: the field of a segment that holds its text.
-        min_speech_sec: records with less speech than this are dropped; no figure can be had from them.
+        min_db: a quieter segment is left out, and counted as ``skipped_quiet``.
 
     Raises:
-        ConfigurationError: ``min_speech_sec`` is not above 0.
-
-    Example:
-        >>> segment = {"start": 0.0, "end": 30.0, "text": "one two three"}
-        >>> WordsPerMinuteStage().process_record({"segments": [segment]})["words_per_minute"]
-        6.0
+        ConfigurationError: ``min_db`` is not a number from -120 to 0.
     """
 
-    text_key: str = "text"
-    min_speech_sec: float = 1.0
+    min_db: float = -60.0
 
-    name = "words_per_minute"
+    name = "loudness"
 
     def __post_init__(self) -> None:
-        if not self.min_speech_sec > 0:
-            raise ConfigurationError(f"min_speech_sec is {self.min_speech_sec}; give a number of seconds above 0")
+        check_number("min_db", self.min_db, "of dB from -120 to 0", -120, 0)
 
     def inputs(self) -> tuple[list[str], list[str]]:
-        return [], ["segments"]
+        return [], ["audio", "audio_id"]
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return [], ["speech_sec", "words_per_minute"]
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return [], {"loudness_db": "float"}
 
     def process_record(self, record: Record) -> Record | None:
-        speech_sec, num_words = 0.0, 0
-        for index, segment in enumerate(record["segments"]):
-            if self.text_key not in segment:
-                raise RecordError("missing_field", f"segments[{index}] has no '{self.text_key}'")
-            speech_sec += segment["end"] - segment["start"]
-            num_words += len(segment[self.text_key].split())
-        if speech_sec < self.min_speech_sec:
+        samples, sample_rate = decode_sound(sound_of(record))
+        power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+        loudness_db = 10 * math.log10(power) if power else -math.inf
+        if loudness_db < self.min_db:
+            self.log_skipped(record["audio_id"], "quiet")
             return None
-        self.log_metric("words", num_words)
-        self.log_metric("speech_duration", speech_sec)
-        per_minute = round(60 * num_words / speech_sec, 1)
-        return {**record, "speech_sec": round(speech_sec, 2), "words_per_minute": per_minute}
+        self.log_metric("measured_duration", len(samples) / sample_rate)
+        return {**record, "loudness_db": round(loudness_db, 2)}
 
 
-def one_record_per_speaker(record: Record, min_turns: int = 1) -> list[Record]:
-    """The record once for every speaker, in order of appearance, with that speaker's segments only.
+def with_num_words(record: Record, field: str = "text") -> Record:
+    """Add how many words a text has.
 
     Example:
-        >>> segments = [{"speaker": "ann"}, {"speaker": "bob"}, {"speaker": "ann"}]
-        >>> [(one["speaker"], one["num_turns"]) for one in one_record_per_speaker({"segments": segments})]
-        [('ann', 2), ('bob', 1)]
+        >>> with_num_words({"text": "so be it"})
+        {'text': 'so be it', 'num_words': 3}
     """
-    turns: dict[str, list[Record]] = {}
-    for segment in record["segments"]:
-        turns.setdefault(segment["speaker"], []).append(segment)
-    return [
-        {**record, "segments": segments, "speaker": speaker, "num_turns": len(segments)}
-        for speaker, segments in turns.items()
-        if len(segments) >= min_turns
-    ]
+    return {**record, "num_words": len(record[field].split())}

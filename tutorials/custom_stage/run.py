@@ -1,6 +1,6 @@
 """The pipeline of pipeline.yaml in plain Python.
 
-    python tutorials/custom_stage/run.py manifest.jsonl speaking_rate
+    python tutorials/custom_stage/run.py recordings/manifest.jsonl loudness
 
 It runs in this process; without LocalExecutor() it would run on Ray, on all cores.
 """
@@ -9,27 +9,22 @@ from __future__ import annotations
 
 import sys
 
-from my_stages import WordsPerMinuteStage
+from my_stages import LoudnessStage
 
-from curator_audio import Pipeline
-from curator_audio.errors import CuratorError
-from curator_audio.executors.local import LocalExecutor
+from curator_audio import CuratorError, LocalExecutor, Pipeline
 from curator_audio.report.summary import summary
-from curator_audio.stages.general import CallFunctionStage, SelectFieldsStage
-from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
+from curator_audio.stages.speech import RecordingReaderStage, SegmenterStage, SegmentParquetWriterStage
 
 
-def speaking_rate(manifest_path: str, output_dir: str) -> Pipeline:
-    """How fast each speaker of each recording talks."""
-    split = CallFunctionStage("my_stages.one_record_per_speaker", {"min_turns": 3})
+def loudness(manifest_path: str, output_dir: str) -> Pipeline:
+    """Segments with their loudness."""
     return Pipeline(
-        "speaking_rate",
+        "loudness",
         [
-            ManifestReaderStage(manifest_path),
-            split.with_(name="one_record_per_speaker"),
-            WordsPerMinuteStage(min_speech_sec=10.0),
-            SelectFieldsStage(["audio_filepath", "speaker", "num_turns", "speech_sec", "words_per_minute"]),
-            ManifestWriterStage(f"{output_dir}/speaking_rate.jsonl"),
+            RecordingReaderStage(manifest_path),
+            SegmenterStage(),
+            LoudnessStage(min_db=-45.0),
+            SegmentParquetWriterStage(f"{output_dir}/data"),
         ],
     )
 
@@ -37,7 +32,7 @@ def speaking_rate(manifest_path: str, output_dir: str) -> Pipeline:
 def main(manifest_path: str, output_dir: str) -> int:
     """Run it; returns the exit status."""
     try:
-        result = speaking_rate(manifest_path, output_dir).run(LocalExecutor())
+        result = loudness(manifest_path, output_dir).run(LocalExecutor(), output_dir=output_dir)
     except CuratorError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status

@@ -9,12 +9,12 @@ from typing import Any
 
 from loguru import logger
 
+from curator_audio.stages.dataset_features import feature_of
+
 PLAIN = ("Value", "List", "LargeList", "Sequence")
 """Features that tell no more than the type of their column."""
 NO_NAME = (TypeError, ValueError, KeyError, AttributeError, RecursionError)
 """What comes of a type, or of a feature, that a card has no name for."""
-
-_DTYPES = {"double": "float64", "float": "float32", "halffloat": "float16", "date32[day]": "date32"}
 
 
 def features_of(schemas: Mapping[str, Any]) -> list[dict[str, Any]] | None:
@@ -45,7 +45,7 @@ def features_of(schemas: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     columns = _columns(schemas)
     for name, kind in columns.items():
         try:
-            features.append({"name": name, **_named(special.get(name) or _feature(kind))})
+            features.append({"name": name, **_named(special.get(name) or feature_of(kind))})
         except NO_NAME:
             if any(set(schema.names) != set(columns) for schema in schemas.values()):
                 logger.warning(
@@ -100,25 +100,6 @@ def _told(schema: Any) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, RecursionError):
         return {}
     return features if isinstance(features, dict) and set(features) == set(schema.names) else {}
-
-
-def _feature(kind: Any) -> Any:
-    """A type of Arrow as ``datasets`` writes it in JSON."""
-    import pyarrow.types as types
-
-    if types.is_struct(kind):
-        return {field.name: _feature(field.type) for field in kind}
-    if types.is_fixed_size_list(kind):
-        return {"_type": "List", "feature": _feature(kind.value_type), "length": kind.list_size}
-    if types.is_list(kind):
-        return {"_type": "List", "feature": _feature(kind.value_type)}
-    if types.is_large_list(kind):
-        return {"_type": "LargeList", "feature": _feature(kind.value_type)}
-    if types.is_dictionary(kind):
-        return _feature(kind.value_type)
-    if types.is_nested(kind) or types.is_decimal(kind) or types.is_fixed_size_binary(kind) or types.is_date64(kind):
-        raise TypeError(kind)
-    return {"_type": "Value", "dtype": _DTYPES.get(str(kind), str(kind))}
 
 
 def _named(feature: Any) -> dict[str, Any]:

@@ -99,9 +99,9 @@ class ALMDataBuilderStage(RecordStage):
         """Records need ``segments``."""
         return [], ["segments"]
 
-    def outputs(self) -> tuple[list[str], list[str]]:
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
         """Records gain ``windows``, ``stats`` and ``truncation_events``."""
-        return [], ["windows", "stats", "truncation_events"]
+        return [], {"windows": "list<object>", "stats": "object", "truncation_events": "int"}
 
     def fields_after(self, fields: Fields) -> Fields:
         """The fields before, less ``drop_fields_top_level``, and the new ones."""

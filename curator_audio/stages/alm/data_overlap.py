@@ -13,22 +13,23 @@ from curator_audio.stages.alm.columns import all_finite_floats, second, shown
 from curator_audio.stages.alm.data_builder import ALMDataBuilderStage
 from curator_audio.stages.alm.overlap import thin_out
 from curator_audio.stages.base import ProcessingStage
+from curator_audio.stages.fields import UNTYPED
 from curator_audio.stages.optional import Ignored
 from curator_audio.stages.parameters import check_number
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.tasks import Record
 
-_FIELDS = [
-    "total_dur_window",
-    "total_dur_list_window",
-    "total_dur_list_window_timestamps",
-    "filtered",
-    "filtered_windows",
-    "filtered_dur",
-    "filtered_dur_list",
-    "manifest_filepath",
-    "swift_filepath",
-]
+_FIELDS = {
+    "total_dur_window": "float",
+    "total_dur_list_window": "list<float>",
+    "total_dur_list_window_timestamps": "list<list<float>>",
+    "filtered": "list<list<float>>",
+    "filtered_windows": "list<object>",
+    "filtered_dur": "float",
+    "filtered_dur_list": "list<float>",
+    "manifest_filepath": "string",
+    "swift_filepath": UNTYPED,  # whatever the entry has
+}
 
 
 @dataclass
@@ -79,9 +80,9 @@ class ALMDataOverlapStage(RecordStage):
         """Records need ``windows``."""
         return [], ["windows"]
 
-    def outputs(self) -> tuple[list[str], list[str]]:
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
         """Records gain the totals of all windows, the windows that stay and their totals."""
-        return [], list(_FIELDS)
+        return [], dict(_FIELDS)
 
     def process_record(self, record: Record) -> Record:
         """The record with its windows thinned out.

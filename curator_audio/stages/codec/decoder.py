@@ -47,8 +47,8 @@ class NeuCodecDecoderStage(RecordStage):
     def inputs(self) -> tuple[list[str], list[str]]:
         return [], ["codes"]
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return [], ["audio", "sample_rate"]
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return [], {"audio": "audio", "sample_rate": "int32"}
 
     def setup_on_node(self, worker: WorkerInfo) -> None:
         self._neucodec().download()

@@ -46,8 +46,8 @@ class CodecEncoderStage(RecordStage):
     def inputs(self) -> tuple[list[str], list[str]]:
         return [], ["audio"]
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return [], ["codes"]
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return [], {"codes": "list<int32>"}
 
     def setup(self, worker: WorkerInfo) -> None:
         self._codec = self._load()

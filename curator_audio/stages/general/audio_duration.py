@@ -1,4 +1,4 @@
-"""How long a recording is."""
+"""Measure the length of recordings."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from curator_audio.tasks import AudioBatch, Record
 
 @dataclass
 class GetAudioDurationStage(ReadsReferences, RecordStage):
-    """Adds the length of the recording, to the sample as ``segment`` decodes it; needs the extra ``audio``.
+    """Add the length of the recording, to the sample as ``segment`` decodes it; needs the extra ``audio``.
 
-    Reads what ``segment`` reads, and sets aside what it sets aside. What a header tells is not relied on: where a
-    recording's bytes tell how many samples they are (wav, aiff, caf, au of uncompressed sound), these are counted, and
-    everything else is decoded. A recording that breaks off has the length of what is there, and is counted in
-    ``recordings_broken_off``; one that holds more than its header tells in ``recordings_with_wrong_headers``.
+    It reads the files that ``segment`` reads, and quarantines the same. The length in a header is not trusted:
+    uncompressed samples (wav, aiff, caf, au) are counted from the bytes, everything else is decoded. Of a recording
+    that breaks off the length up to there is taken, and ``recordings_broken_off`` counts it; one that holds more than
+    its header says is counted in ``recordings_with_wrong_headers``.
 
     Args:
         audio_filepath_key: the field with the path or URL of the recording.
         duration_key: the field to add, in seconds.
         audio_dir: the folder of relative paths; None for the manifest's own.
         allowed_schemes: schemes of URLs that a manifest may name, besides its own store; see ``ReadsReferences``.
-        allow_outside: whether a manifest may name files outside of that folder.
-        allow_private_hosts: whether it may name hosts with private, loopback or link-local addresses.
+        allow_outside: True lets a manifest name files outside of that folder.
+        allow_private_hosts: True lets it name hosts with private, loopback or link-local addresses.
         timeline: ``samples`` for the length of the samples end to end, ``container`` for that with the gaps between its
             timestamps.
         channel: ``mix``, ``left``, ``right`` or a number from 0, which must be there.
         audio_track: ``default``, a number from 0 among the audio tracks, or a language such as ``de`` or ``deu``.
 
     Raises:
-        ConfigurationError: a parameter has a value that it cannot have.
+        ConfigurationError: a parameter has an invalid value.
     """
 
     audio_filepath_key: str = "audio_filepath"
@@ -54,8 +54,8 @@ class GetAudioDurationStage(ReadsReferences, RecordStage):
     def inputs(self) -> tuple[list[str], list[str]]:
         return [], [self.audio_filepath_key]
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return [], [self.duration_key]
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return [], {self.duration_key: "float"}
 
     def __post_init__(self) -> None:
         self.check_rules()

@@ -1,4 +1,4 @@
-"""Calling a Python function on every record."""
+"""Call a Python function on every record."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from curator_audio.tasks import Record
 
 @dataclass
 class CallFunctionStage(RecordStage):
-    """Calls a function on every record; it returns the record's replacement, a list of them, or None to drop it.
+    """Call a function on every record; it returns the record's replacement, a list of them, or None to drop it.
 
     Args:
         function: its dotted name (``my_package.my_module.my_function``), importable where the workers run.
         arguments: further arguments, by name.
 
     Raises:
-        ConfigurationError: there is no such function.
+        ConfigurationError: the function cannot be imported.
 
     Example:
         >>> CallFunctionStage("builtins.dict", {"language": "en"}).process_record({"text": "a"})
@@ -38,8 +38,8 @@ class CallFunctionStage(RecordStage):
         self._function = imported(self.function)
 
     def fields_after(self, fields: Fields) -> Fields:
-        """Any: what a function adds or removes is known only to it."""
-        return Fields(fields.types, open=True, unknown=True)
+        """Return any fields: a function does not declare which it adds or removes."""
+        return Fields(fields.types, open=True, unknown=True, seen=fields.seen)
 
     def process_record(self, record: Record) -> Record | list[Record] | None:
         result: Record | list[Record] | None = self._function(record, **self.arguments)
@@ -47,21 +47,21 @@ class CallFunctionStage(RecordStage):
 
 
 def imported(name: str) -> Callable[..., Any]:
-    """The function (or class) of a dotted name.
+    """Import the function (or class) of a dotted name.
 
     Raises:
-        ConfigurationError: it cannot be imported, or is nothing that can be called.
+        ConfigurationError: it cannot be imported, or cannot be called.
     """
     module_name, _, attribute = name.rpartition(".") if isinstance(name, str) else ("", "", "")
     if not module_name:
-        raise ConfigurationError(f"{name!r} is no dotted name; give package.module.function")
+        raise ConfigurationError(f"{name!r} is not a dotted name; give package.module.function")
     try:
         module = module_named(module_name)
+        found = getattr(module, attribute, None)  # which a package may import only now
     except ImportError as error:
         raise ConfigurationError(f"'{name}' cannot be imported: {error}; check the name and the Python path") from None
     except Exception as error:  # the module's own code
         raise ConfigurationError(f"'{name}' cannot be imported: {describe(error)}") from None
-    found = getattr(module, attribute, None)
     if not callable(found):
         what = "is not there" if found is None else f"is a {type(found).__name__}"
         remedy = hidden(module_name) or "; give the name of a function"

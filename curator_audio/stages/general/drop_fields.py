@@ -1,4 +1,4 @@
-"""Leaving out fields of a record."""
+"""Leave out fields of a record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curator_audio.tasks import Record
 
 @dataclass
 class DropFieldsStage(RecordStage):
-    """Leaves out the named fields; one a record does not have is passed over.
+    """Leave out the named fields; a field that a record lacks is ignored.
 
     Args:
         fields: names of the fields to leave out.

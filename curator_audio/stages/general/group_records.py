@@ -1,4 +1,4 @@
-"""Puts records that belong together into one batch."""
+"""Put records that belong together into one batch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from curator_audio.tasks import AudioBatch, Record
 
 @dataclass
 class GroupRecordsStage(ProcessingStage[AudioBatch, AudioBatch]):
-    """Makes a batch of all records of a partition that agree in some fields, in the order they came.
+    """Make a batch of all records of a partition that agree in some fields, in the order they came.
 
-    For stages that need all of a recording, a speaker or a day at once. A worker holds the records of a partition: read
-    no sound where it is not needed. Records of different partitions do not meet.
+    For stages that need all records of a recording, a speaker or a day at once. A worker holds all records of a
+    partition, so leave out sound that is not needed. Records of different partitions are never put together.
 
     Args:
-        by: the fields; where a record lacks one, it agrees with others that lack it.
+        by: the fields; records that lack one agree with others that lack it.
 
     Raises:
-        ConfigurationError: no fields.
+        ConfigurationError: ``by`` is not a list of fields.
 
     Example:
         >>> stage = GroupRecordsStage(by=["speaker"])

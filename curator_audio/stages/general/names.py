@@ -1,4 +1,4 @@
-"""Checking lists of field names."""
+"""Check lists of field names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from curator_audio.errors import ConfigurationError
 
 
 def field_names(parameter: str, names: Any) -> list[str]:
-    """A list of field names, given as one or as text with commas.
+    """Return a list of field names, given as a list or as text with commas.
 
     Raises:
-        ConfigurationError: it is neither, or empty.
+        ConfigurationError: it is something else, or empty.
 
     Example:
         >>> field_names("fields", "text, duration")

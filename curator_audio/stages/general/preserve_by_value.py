@@ -1,4 +1,4 @@
-"""Keeping records by the value of a field."""
+"""Keep records by the value of a field."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ OPERATORS = {name: getattr(operator, name) for name in ("lt", "le", "eq", "ne", 
 
 @dataclass
 class PreserveByValueStage(RecordStage):
-    """Keeps the records whose field compares as asked with a value, and drops the others.
+    """Keep the records whose field compares as asked with a value, and drop the others.
 
     Args:
         input_value_key: the field.
-        target_value: what it is compared with.
+        target_value: the value it is compared with.
         operator: ``lt``, ``le``, ``eq``, ``ne``, ``ge`` or ``gt``: ``field operator target_value`` must hold.
 
     Raises:
-        ConfigurationError: the operator is none of these.
+        ConfigurationError: the operator is another one.
 
     Example:
         >>> stage = PreserveByValueStage("duration", 1.0, "ge")

@@ -1,4 +1,4 @@
-"""Renaming fields of a record."""
+"""Rename fields of a record."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from curator_audio.tasks import Record
 
 @dataclass
 class RenameFieldsStage(RecordStage):
-    """Renames fields, each staying in its place.
+    """Rename fields; each stays in its place.
 
-    A record that lacks a field is quarantined, and so is one in which the new name is taken.
+    A record that lacks a field is quarantined, and so is one that has a field of the new name.
 
     Args:
         names: the new name of each field to rename, by its old one.
@@ -47,7 +47,7 @@ class RenameFieldsStage(RecordStage):
         return [], list(self.names.values())
 
     def fields_after(self, fields: Fields) -> Fields:
-        return fields.minus(self.names).plus(self.names.values())
+        return fields.renamed(self.names)
 
     def process_record(self, record: Record) -> Record:
         renamed = {self.names.get(name, name): value for name, value in record.items()}

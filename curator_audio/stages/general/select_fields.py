@@ -1,4 +1,4 @@
-"""Keeping only some fields of a record."""
+"""Keep only some fields of a record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curator_audio.tasks import Record
 
 @dataclass
 class SelectFieldsStage(RecordStage):
-    """Keeps the named fields, in the order named; a field a record does not have is passed over.
+    """Keep the named fields, in the order named; a field that a record lacks is ignored.
 
     Args:
         fields: names of the fields to keep.

@@ -47,9 +47,6 @@ class FileHasherStage(WriterStage[FileBatch]):
     def part_path(self, name: str, parts_folder: str) -> str:
         return join(parts_folder, name)  # where nothing is written: files stay in their places
 
-    def encode(self, task: FileBatch) -> bytes:
-        raise TypeError("files are hashed one by one; executors call write()")
-
     def write(self, storage: Storage, part_path: str, tasks: Iterable[FileBatch]) -> list[Part]:
         hashed: list[tuple[FileInfo, Part]] = []
         for batch in tasks:

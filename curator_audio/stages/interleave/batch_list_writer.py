@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.interleave.batch_list import SUFFIX
-from curator_audio.stages.writer import WriterStage
+from curator_audio.stages.io.appended_writer import AppendedWriterStage
 from curator_audio.tasks import AudioBatch
 
 
 @dataclass
-class BatchListWriterStage(WriterStage[AudioBatch]):
+class BatchListWriterStage(AppendedWriterStage[AudioBatch]):
     """Writes a text file a partition, with the ``folder`` of every record as a line.
 
     Args:

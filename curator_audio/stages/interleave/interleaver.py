@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.interleave.tokens import Tokens, TokenSearch
+from curator_audio.stages.names import index_of
 from curator_audio.stages.times import is_time
 from curator_audio.storage.valid_text import is_valid, valid_text
 from curator_audio.tasks import AudioBatch, Record
 
-DOCUMENT_FIELDS = ("original_path", "text_first", "audio_first", "num_segments", "speaker_id", "book_id")
-"""The fields of a document's record, in order."""
+DOCUMENT_TYPES = {
+    "original_path": "string",
+    "text_first": "string",
+    "audio_first": "string",
+    "num_segments": "int32",
+    "speaker_id": "string",
+    "book_id": "string",
+}
+"""The fields of a document's record, in order, and their types."""
 
 NEEDED_FIELDS = ("id_field", "recording_field", "text_field", "audio_field", "begin_field")
 OPTIONAL_FIELDS = ("speaker_field", "book_field", "end_field", "duration_field")
@@ -25,8 +33,16 @@ DIGITS = "0123456789"
 
 _Recording = tuple[str, str, str]
 """Path, speaker and book: the recordings of a batch are in this order."""
-_Segment = tuple[float, str, str, str]
-"""Start, id, text and audio: the segments of a recording are in this order."""
+
+
+class _Segment(NamedTuple):
+    """What a document needs of a segment, and where that stands in the batch."""
+
+    begin: float | None
+    id: str
+    text: str
+    audio: str
+    place: int
 
 
 @dataclass
@@ -34,12 +50,15 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
     """Makes documents of the segments in a batch: one of every recording, in which texts and audio take turns.
 
     The segments of one speaker, book and recording are put in order of their starts, and of their ids where they start
-    together. ``text_first`` has the text of each before its audio, ``audio_first`` after it. A batch must have all
-    segments of its recordings, as those of ``SegmentJsonReaderStage`` and ``GroupRecordsStage`` do.
+    together. Where one of them has no start, they are put in order of the numbers that their ids end in
+    (``show_seg_12``), and counted (``segments_ordered_by_number``). ``text_first`` has the text of each before its
+    audio, ``audio_first`` after it. A batch must have all segments of its recordings, as those of
+    ``SegmentJsonReaderStage`` and ``GroupRecordsStage`` do.
 
-    Quarantined: a segment without one of its fields or without audio, with a time that is none, with an id that another
-    one in the batch has, or with text or audio that contains one of the tokens. Its text may be empty. Halves of
-    surrogate pairs become U+FFFD and are counted (``texts_repaired``).
+    Quarantined: a segment without one of its fields or without audio, without a start where ids do not tell the order
+    either, with a time that is none, with an id that another one in the batch has, or with text or audio that contains
+    one of the tokens. Its text may be empty. Halves of surrogate pairs become U+FFFD and are counted
+    (``texts_repaired``).
 
     Args:
         id_field: the field with the segment's id.
@@ -93,7 +112,7 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
     on_token: str = "quarantine"
 
     name = "interleaver"
-    version = 2
+    version = 3
 
     def __post_init__(self) -> None:
         for name in (*NEEDED_FIELDS, *OPTIONAL_FIELDS):
@@ -119,11 +138,11 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
         given = [getattr(self, name) for name in (*NEEDED_FIELDS, *OPTIONAL_FIELDS)]
         return ["records"], [name for name in given if name is not None]
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], list(DOCUMENT_FIELDS)
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return ["records"], dict(DOCUMENT_TYPES)
 
     def fields_after(self, fields: Fields) -> Fields:
-        return Fields.of(DOCUMENT_FIELDS)
+        return Fields.of(DOCUMENT_TYPES)
 
     def process(self, task: AudioBatch) -> AudioBatch:
         recordings: dict[_Recording, list[_Segment]] = {}
@@ -131,10 +150,10 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
         duration = 0.0
         for index, record in enumerate(task.records):
             try:
-                recording, segment, segment_duration = self._checked(record)
-                if (other := met.setdefault(segment[1], index)) != index:
+                recording, segment, segment_duration = self._checked(record, index)
+                if (other := met.setdefault(segment.id, index)) != index:
                     there = f"and that of another in {task.path_of(other)}; give each its own"
-                    raise RecordError("duplicate_id", f"{self.id_field} is {segment[1]!r}, {there}")
+                    raise RecordError("duplicate_id", f"{self.id_field} is {segment.id!r}, {there}")
             except RecordError as error:
                 self.quarantine(task, index, error)
                 continue
@@ -142,10 +161,25 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
             duration += segment_duration
         if self.duration_field:
             self.log_metric("audio_duration", duration)
-        return AudioBatch([self._document(*item) for item in sorted(recordings.items())], task.source_path)
+        in_order = ((key, self._in_order(task, segments)) for key, segments in sorted(recordings.items()))
+        return AudioBatch([self._document(key, some) for key, some in in_order if some], task.source_path)
+
+    def _in_order(self, task: AudioBatch, segments: list[_Segment]) -> list[_Segment]:
+        """The segments of a recording by their starts; where these are not known, by the numbers in their ids."""
+        if all(segment.begin is not None for segment in segments):
+            return sorted(segments)
+        if all(index_of(segment.id) >= 0 for segment in segments):
+            self.log_metric("segments_ordered_by_number", len(segments))
+            return sorted(segments, key=lambda segment: (index_of(segment.id), segment.id))
+        for segment in segments:
+            if segment.begin is None:
+                place = "and the ids of the recording's segments do not all end in a number (_seg_12) that would tell"
+                message = f"the record has no '{self.begin_field}', {place} its place"
+                self.quarantine(task, segment.place, RecordError("missing_field", message))
+        return sorted(segment for segment in segments if segment.begin is not None)
 
     def _document(self, recording: _Recording, segments: list[_Segment]) -> Record:
-        pairs = [(text, audio) for _, _, text, audio in sorted(segments)]
+        pairs = [(segment.text, segment.audio) for segment in segments]
         self.log_metric("segments", len(pairs))
         path, speaker, book = recording
         return {
@@ -157,7 +191,7 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
             "book_id": book if self.book_field else None,
         }
 
-    def _checked(self, record: Record) -> tuple[_Recording, _Segment, float]:
+    def _checked(self, record: Record, index: int) -> tuple[_Recording, _Segment, float]:
         """What a document needs of a segment, and the segment's length in seconds.
 
         Raises:
@@ -168,13 +202,13 @@ class InterleaverStage(ProcessingStage[AudioBatch, AudioBatch]):
             self._optional("speaker_field", record),
             self._optional("book_field", record),
         )
-        begin = _time(record, self.begin_field)
-        if self.end_field:
+        begin = _time(record, self.begin_field) if record.get(self.begin_field) is not None else None
+        if self.end_field and begin is not None:
             _time(record, self.end_field)
         duration = _time(record, self.duration_field) if self.duration_field else 0.0
         text = self._framable(self.text_field, _value(record, self.text_field))
         audio = self._framable(self.audio_field, self._as_text(_value(record, self.audio_field)))
-        return recording, (begin, self._name(record, self.id_field), text, audio), duration
+        return recording, _Segment(begin, self._name(record, self.id_field), text, audio, index), duration
 
     def _optional(self, parameter: str, record: Record) -> str:
         """The name in a field that need not be, empty where it is not."""

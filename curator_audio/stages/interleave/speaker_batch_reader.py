@@ -72,8 +72,8 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
         super().setup(worker)
         self._found = None  # in an earlier run
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], ["folder"]
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return ["records"], {"folder": "string"}
 
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         books: dict[str, list[str]] = {}

@@ -11,6 +11,7 @@ from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
+from curator_audio.stages.field_types import types_seen
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.one_document import advice, kind_of_document, why_not_text
 from curator_audio.stages.source import SourceStage, slug_of, without_bookkeeping
@@ -29,6 +30,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BATCH_BYTES = 64 * 1024  # small enough for a batch, its windows and its JSON to stay in the processor's cache
 SAMPLE_BYTES = 256 * 1024
 SAMPLE_RECORDS = 20
+TYPED_RECORDS = 1000
+TYPED_BYTES = 64 * 2**20  # of a manifest whose lines are long
 LOOKED_INTO = 100
 """Manifests of a folder that are looked into before anything runs: on a store each costs a request."""
 
@@ -82,8 +85,8 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         super().setup(worker)
         self._tree, self._has_lines = None, False  # in an earlier run they were others
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], []
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return ["records"], {}
 
     @property
     def tree(self) -> Storage:
@@ -147,10 +150,31 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             data = self._start_of(file)
             is_whole = len(data) < SAMPLE_BYTES
             lines = data.split(b"\n") if is_whole else data.split(b"\n")[:-1]
-            records = [record for line in lines if (record := _sampled(line))]
+            records = [self.as_read(record) for line in lines if (record := _sampled(line))]
             if len(records) >= SAMPLE_RECORDS or (records and is_whole):
-                return Fields.of(name for record in records for name in record)
+                return Fields.of(types_seen(records))
         return Fields.any()
+
+    def typed_fields(self) -> Fields:
+        return Fields(types_seen(map(self.as_read, self._first_records())), open=True)
+
+    def as_read(self, record: Record) -> Record:
+        """The record of a line, as the stages behind get it."""
+        return record
+
+    def _first_records(self) -> Iterator[Record]:
+        """The records at the start of the source, as they stand there."""
+        num_bytes = num_records = 0
+        for partition in ManifestReaderStage.partitions(self):
+            for batch in ManifestReaderStage.process(self, partition):
+                yield from batch.records[: TYPED_RECORDS - num_records]
+                num_records += len(batch.records)
+                if num_records >= TYPED_RECORDS:
+                    break
+            num_bytes += partition.end - partition.start
+            if num_records >= TYPED_RECORDS or num_bytes >= TYPED_BYTES:
+                break
+        self.take_observations()  # which are for when they are read to be processed
 
     @property
     def _is_glob(self) -> bool:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from curator_audio.errors import RecordError
-from curator_audio.stages.writer import WriterStage
+from curator_audio.stages.io.appended_writer import AppendedWriterStage
 from curator_audio.storage.json_codec import encode_record
 from curator_audio.storage.valid_text import Repairs
 from curator_audio.tasks import AudioBatch
 
 
 @dataclass
-class ManifestWriterStage(WriterStage[AudioBatch]):
+class ManifestWriterStage(AppendedWriterStage[AudioBatch]):
     """Writes records as JSON, one a line, in input order. A record with a value that has no JSON form is set aside.
 
     NaN and infinities are written as null (``numbers_not_finite``), halves of surrogate pairs in texts as U+FFFD

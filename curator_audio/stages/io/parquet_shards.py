@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from typing import Any, ClassVar
 
-from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.errors import ConfigurationError
+from curator_audio.stages.field_types import short, type_name, types_seen
+from curator_audio.stages.fields import Fields, FieldTypes
+from curator_audio.stages.io.columns import Columns, described
+from curator_audio.stages.io.typed_rows import Row, TypedRows
 from curator_audio.stages.parameters import check_number
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.atomic_file import AtomicFile
 from curator_audio.storage.storage import Storage
-from curator_audio.storage.valid_text import Repairs, with_finite_numbers, with_valid_text
-from curator_audio.tasks import AudioBatch, Part, Record
+from curator_audio.tasks import AudioBatch, Part
 
 MAX_ROW_GROUP_RECORDS = 10_000
 COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "none")
 
-_Row = tuple[Record, str, int]
-"""A record, and the path and position it was read from."""
-
 
 @dataclass
 class ParquetShardWriterStage(WriterStage[AudioBatch]):
-    """Writes records as Parquet, a shard a partition; what the columns are, a subclass says.
+    """Writes records as Parquet, a shard a partition; what the core columns are, a subclass says.
 
-    A record that does not fit the columns is quarantined; fields without a column are left out. NaN and infinities are
-    written as null (``numbers_not_finite``), halves of surrogate pairs in texts as U+FFFD (``texts_repaired``); both
-    are counted.
+    Behind them come the further fields that are known before a run, in the types that stages declare or that the source
+    shows, and a string column ``extra`` with a JSON object of what has no column (counted as ``extra_NAME``). All
+    shards of a folder have the columns that its first run settled. A value that does not fit a declared column
+    quarantines its record; one that does not fit another goes to ``extra``. NaN and infinities are written as null
+    (``numbers_not_finite``), halves of surrogate pairs in texts as U+FFFD (``texts_repaired``); both are counted.
+
+    A subclass that overrides ``schema`` has these columns and no others: a further field is an error before the run.
 
     Args:
         output_path: the folder or prefix of the shards.
@@ -48,6 +52,7 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
 
     suffix: ClassVar[str] = ".parquet"
     version = 2
+    _settled: Columns | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,13 +62,54 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
             raise ConfigurationError(f"compression is {self.compression!r}; give one of {', '.join(COMPRESSIONS)}")
         check_number("row_group_mb", self.row_group_mb, "of MB above 0", 0, above=True)
 
-    @abstractmethod
-    def schema(self) -> Any:
-        """The ``pyarrow.Schema`` of all shards; None where each has its own."""
+    # What the columns are -----------------------------------------------------------------------------------------
 
-    def schema_of(self, records: list[Record]) -> Any:
-        """The schema of a shard that begins with these records, where each has its own."""
-        raise NotImplementedError
+    def core(self) -> FieldTypes:
+        """The types of the columns that all datasets of this writer have, by name, in order."""
+        return {}
+
+    def chosen(self) -> list[str] | None:
+        """The columns that the user wants, further ones included; None for all."""
+        return None
+
+    def has_features(self) -> bool:
+        """Whether shards tell ``datasets`` what their columns are."""
+        return True
+
+    def schema(self) -> Any:
+        """The ``pyarrow.Schema`` of all shards: what was settled, or the core columns where nothing was yet."""
+        columns = self._settled or Columns.settled(self.core(), Fields(), None)
+        return columns.schema(self.has_features())
+
+    def settle(self, fields: Fields) -> dict[str, Any] | None:
+        if self._is_fixed:
+            return None
+        return Columns.settled(self.core(), fields, self.chosen()).to_json()
+
+    def settled_before(self) -> dict[str, Any] | None:
+        core = self.core()
+        return Columns.settled(core, Fields(), self.chosen() or list(core)).to_json()
+
+    def with_settled(self, settled: Mapping[str, Any]) -> ParquetShardWriterStage:
+        writer = copy.copy(self)
+        writer._settled = Columns.from_json(settled)
+        return writer
+
+    def lost(self, fields: Fields) -> list[str]:
+        return [name for name in fields.kinds if name not in self.schema().names] if self._is_fixed else []
+
+    def keeps(self) -> list[str]:
+        if self._settled is not None:
+            return described(self._settled)
+        schema = self.schema()
+        return [f"{column.name} {short(type_name(column.type))}" for column in schema]
+
+    def leaves_out(self, fields: Fields) -> list[str]:
+        return self._settled.left_out_of(fields) if self._settled is not None else []
+
+    @property
+    def _is_fixed(self) -> bool:
+        return type(self).schema is not ParquetShardWriterStage.schema
 
     @property
     def has_empty_shards(self) -> bool:
@@ -73,8 +119,7 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
     def inputs(self) -> tuple[list[str], list[str]]:
         return ["records"], []
 
-    def encode(self, task: AudioBatch) -> bytes:
-        raise TypeError("Parquet is written a shard at a time; executors call write()")
+    # Writing ------------------------------------------------------------------------------------------------------
 
     def write(self, storage: Storage, part_path: str, tasks: Iterable[AudioBatch]) -> list[Part]:
         import pyarrow.parquet
@@ -106,22 +151,33 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
 
     def _tables(self, tasks: Iterable[AudioBatch]) -> Iterator[Any]:
         """The records as a table a row group; none that is empty."""
-        schema, known = self.schema(), None
-        for rows in self._row_groups(tasks):
-            if schema is None or known is not None:  # names of columns come from the records
-                rows = [(self._with_valid_text(record), path, offset) for record, path, offset in rows]
-            if schema is None:
-                schema = self.schema_of([record for record, _, _ in rows])
-                known = {name for record, _, _ in rows for name in record}
-            if known is not None:
-                rows = list(self._without_unknown(rows, known))
-            table = self._table(rows, schema)
+        groups = self._row_groups(tasks)
+        if self._is_fixed:
+            schema = self.schema()
+            rows = TypedRows(schema, Columns(dict.fromkeys(schema.names, ""), frozenset(schema.names)), self)
+        else:
+            columns = self._settled
+            if columns is None:  # it writes a shard without a run
+                first = list(islice(groups, 2))
+                columns, groups = self._settled_by(first), chain(first, groups)
+            rows = TypedRows(columns.schema(self.has_features()), columns, self)
+        for group in groups:
+            table = rows.table(group)
             if len(table):
                 yield table
 
-    def _row_groups(self, tasks: Iterable[AudioBatch]) -> Iterator[list[_Row]]:
+    def _settled_by(self, groups: list[list[Row]]) -> Columns:
+        """The columns for the records of a shard, of which these are the first row groups."""
+        records = [record for record, _, _ in next(iter(groups), [])]
+        fields = Fields(seen=types_seen(records))
+        columns = Columns.settled(self.core(), fields, self.chosen())
+        if len(groups) == 1 and not TypedRows(columns.schema(), columns, self).misfits_of(records):
+            return columns
+        return Columns.settled(self.core(), replace(fields, open=True), self.chosen())
+
+    def _row_groups(self, tasks: Iterable[AudioBatch]) -> Iterator[list[Row]]:
         """The records by row groups of some MB each, whatever the size of the tasks."""
-        rows: list[_Row] = []
+        rows: list[Row] = []
         num_bytes = 0
         limit = self.row_group_mb * 2**20
         for task in tasks:
@@ -133,98 +189,6 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
                     rows, num_bytes = [], 0
         if rows:
             yield rows
-
-    def _table(self, rows: list[_Row], schema: Any) -> Any:
-        """The rows as one table, without those that do not fit the columns."""
-        try:
-            return self._as_table([record for record, _, _ in rows], schema)
-        except misfits():
-            import pyarrow
-
-            return pyarrow.concat_tables([schema.empty_table(), *self._fitting(rows, schema)]).combine_chunks()
-
-    def _fitting(self, rows: list[_Row], schema: Any) -> Iterator[Any]:
-        """A table for each row that fits."""
-        for row in rows:
-            try:
-                yield self._as_table([self._with_valid_text(row[0])], schema)
-            except misfits() as error:
-                self._set_aside(row, RecordError("wrong_type", f"it does not fit the columns: {error}"))
-
-    def _without_unknown(self, rows: list[_Row], known: set[str]) -> Iterator[_Row]:
-        """The rows without those that have a field which the first records of the shard have not."""
-        for row in rows:
-            unknown = next((name for name in row[0] if name not in known), None)
-            if unknown is None:
-                yield row
-            else:
-                message = f"'{unknown}' is in none of the first records of the shard; declare the columns"
-                self._set_aside(row, RecordError("unknown_field", message))
-
-    def _set_aside(self, row: _Row, error: RecordError) -> None:
-        record, source_path, offset = row
-        self.set_aside(source_path, error, record, offset)
-
-    def _with_valid_text(self, record: Record) -> Record:
-        repairs = Repairs()
-        valid: Record = with_valid_text(record, repairs)
-        self.log_metrics(repairs.as_metrics())
-        return valid
-
-    def _as_table(self, records: list[Record], schema: Any) -> Any:
-        import pyarrow
-
-        repairs = Repairs()
-        types = dict(zip(schema.names, schema.types))
-        columns = [_as_column([record.get(name) for record in records], kind) for name, kind in types.items()]
-        columns = [column if _is_finite(column) else _with_finite_numbers(column, repairs) for column in columns]
-        table = pyarrow.Table.from_arrays(columns, schema=schema)
-        self.log_metrics(repairs.as_metrics())
-        return table
-
-
-def _as_column(values: list[Any], kind: Any) -> Any:
-    import pyarrow
-
-    if not pyarrow.types.is_integer(_item(kind)):
-        return pyarrow.array(values, kind)
-    found = pyarrow.array(values)  # told to make integers, pyarrow would cut decimals off
-    types = pyarrow.types
-    if not any(is_kind(_item(found.type)) for is_kind in (types.is_integer, types.is_floating, types.is_null)):
-        raise TypeError(f"{_item(found.type)} is no whole number")
-    return found.cast(kind)
-
-
-def _is_finite(column: Any) -> bool:
-    """Whether no number in a column, or in lists and objects of it, is NaN or infinite."""
-    import pyarrow
-    import pyarrow.compute
-
-    if pyarrow.types.is_floating(column.type):
-        return pyarrow.compute.all(pyarrow.compute.is_finite(column), min_count=0).as_py() is not False
-    if pyarrow.types.is_list(column.type):
-        return _is_finite(column.flatten())
-    return not pyarrow.types.is_struct(column.type) or all(map(_is_finite, column.flatten()))
-
-
-def _with_finite_numbers(column: Any, repairs: Repairs) -> Any:
-    import pyarrow
-
-    return pyarrow.array(with_finite_numbers(column.to_pylist(), repairs), column.type)
-
-
-def _item(kind: Any) -> Any:
-    """The type of the items of a list, any other as it is."""
-    import pyarrow
-
-    return kind.value_type if pyarrow.types.is_list(kind) else kind
-
-
-def misfits() -> tuple[type[Exception], ...]:
-    """What pyarrow raises for a value that a column cannot hold."""
-    import pyarrow
-
-    return pyarrow.ArrowException, OverflowError, TypeError, ValueError, AttributeError
 
 
 def _num_bytes(value: Any) -> int:

@@ -6,26 +6,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from curator_audio.errors import ConfigurationError
-from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage, misfits
+from curator_audio.stages.field_types import NAMES, arrow_type
+from curator_audio.stages.fields import FieldTypes
+from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
 from curator_audio.stages.parameters import check_flag
-from curator_audio.tasks import Record
 
 
 @dataclass
 class ParquetWriterStage(ParquetShardWriterStage):
     """Writes records of any kind as Parquet, a shard a partition.
 
-    Columns are declared, or found in the first records of each shard (its first row group): a column a field, in the
-    order in which they appear, of the type of its values. Declare them where fields may be missing or empty, so that
-    all shards have the same ones. A record that does not fit the columns is quarantined. Fields without a declared
-    column are left out; where columns are found, a record with a further field is quarantined.
+    Columns are declared, or found: those that stages declare, and those of the source, each of the type of its values.
+    What has none goes to the column ``extra``. All shards of a folder have the columns that its first run settled. A
+    record that does not fit a declared column is quarantined. Where columns are declared, other fields are left out; a
+    column ``extra`` among them takes those whose type is not known before the run.
 
     Args:
         output_path: the folder or prefix of the shards.
         compression: zstd, snappy, gzip, lz4 or none.
         row_group_mb: about how much is put into a row group, MB (2**20 bytes) before compression.
         columns: the types of the columns by their names: string, binary, bool, int32, int64, float32, float64, or
-            ``list<…>`` of one of them; None for those of the records.
+            ``list<…>`` of one of them; None for those of stages and source.
         empty_shards: whether a partition without records makes a shard without rows; needs ``columns``.
 
     Raises:
@@ -51,66 +52,32 @@ class ParquetWriterStage(ParquetShardWriterStage):
         if self.empty_shards and self.columns is None:
             raise ConfigurationError("empty_shards needs columns: a shard without rows has none to find them in")
         for column, kind in (self.columns or {}).items():
-            _type_of(column, kind)
+            _check_type(column, kind)
 
     @property
     def has_empty_shards(self) -> bool:
         return self.empty_shards
 
-    def schema(self) -> Any:
-        import pyarrow
+    def core(self) -> FieldTypes:
+        return self.columns or {}
 
-        if self.columns is None:
-            return None
-        return pyarrow.schema([(column, _type_of(column, kind)) for column, kind in self.columns.items()])
+    def chosen(self) -> list[str] | None:
+        return None if self.columns is None else list(self.columns)
 
-    def schema_of(self, records: list[Record]) -> Any:
-        import pyarrow
+    def has_features(self) -> bool:
+        return self.columns is None
 
-        names = dict.fromkeys(name for record in records for name in record)
-        found = ((name, _found_type([record.get(name) for record in records])) for name in names)
-        return pyarrow.schema([(name, kind) for name, kind in found if kind is not None])
+    def settled_before(self) -> dict[str, Any] | None:
+        return super().settled_before() if self.columns is not None else None
 
 
-def _type_of(column: str, kind: Any) -> Any:
-    """The type of a column by its name."""
-    import pyarrow
-
+def _check_type(column: str, kind: Any) -> None:
     text = str(kind).strip()
-    if text.startswith("list<") and text.endswith(">"):
-        return pyarrow.list_(_type_of(column, text.removeprefix("list<").removesuffix(">")))
     try:
-        return pyarrow.type_for_alias(text)
+        known = arrow_type(text)
     except ValueError:
-        raise ConfigurationError(
-            f"columns has {column}: {kind!r}; give string, binary, bool, int32, int64, float32, float64 or list<…>"
-        ) from None
-
-
-def _found_type(values: list[Any]) -> Any:
-    """The type of a column with these values: of all of them, or else of the first; None where Parquet has none."""
-    import pyarrow
-
-    given = [value for value in values if value is not None]
-    for some in (given, given[:1]):
-        try:
-            return _writable(pyarrow.array(some).type)
-        except misfits():
-            continue
-    return pyarrow.string()
-
-
-def _writable(kind: Any) -> Any:
-    """A type as a column can have it: string where no value tells, None for an object without fields."""
-    import pyarrow
-
-    if pyarrow.types.is_null(kind):
-        return pyarrow.string()
-    if pyarrow.types.is_list(kind):
-        item = _writable(kind.value_type)
-        return pyarrow.list_(item) if item is not None else None
-    if pyarrow.types.is_struct(kind):
-        found = ((field.name, _writable(field.type)) for field in kind)
-        fields = [(name, field_kind) for name, field_kind in found if field_kind is not None]
-        return pyarrow.struct(fields) if fields else None
-    return kind
+        known = None
+    if known is None:
+        while text.startswith("list<") and text.endswith(">"):
+            text = text.removeprefix("list<").removesuffix(">")
+        raise ConfigurationError(f"columns has {column}: {text!r}; give {NAMES}")

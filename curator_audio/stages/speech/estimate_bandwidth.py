@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.fields import UNTYPED
 from curator_audio.stages.optional import Ignored, is_number
 from curator_audio.stages.parameters import check_flag
 from curator_audio.stages.record_stage import RecordStage
@@ -90,8 +91,8 @@ class EstimateBandwidthStage(ReadsReferences, RecordStage):
     def inputs(self) -> tuple[list[str], list[str]]:
         return [], ["audio_filepath", "segments"]
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return [], ["segments", "audio_sample_rate", "duration"]
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return [], {"segments": UNTYPED, "audio_sample_rate": "int", "duration": "float"}
 
     def check_source(self, source: SourceStage[Any]) -> None:
         self.look_into(source, self.audio_dir, "audio_filepath")

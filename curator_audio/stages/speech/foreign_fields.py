@@ -1,4 +1,4 @@
-"""What the fields of segments are called in datasets of others, and which of theirs are taken."""
+"""What the fields of segments are called in datasets of others; all others of theirs go along as they are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -51,10 +52,19 @@ Speech ``duration_ms``.
 ``pred_text`` is a recogniser's guess, and no text.
 """
 
+OWN_NAMES = frozenset(SEGMENT_FIELDS) - {"segment_id", "channel", "audio"}
+"""What every segment that these pipelines have written has, though null; the others may stand in a path."""
+
 _KINDS = {**dict.fromkeys(TIME_FIELDS, ("number", "text")), "audio": ("sound",), "codes": ("list",)}
 """What the values of a field may be where it has another name; those not named here are text or numbers."""
 
 _NEVER_ODD = ("segment_id", "audio_id", "speaker_id", "channel", "audio")
+
+UNREADABLE = "unreadable"
+"""The kind of what is there and is never read, such as pickled objects."""
+
+NEVER_READ = object()
+"""What stands for the value of such a one."""
 
 _LABEL = re.compile(r"(?:speaker|spkr?)[ _-]?\d{1,3}", re.IGNORECASE)
 _NOBODY = re.compile(r"n/?a|nan|none|null|unk|unknown|anonymous|no[ _-]speaker", re.IGNORECASE)
@@ -66,15 +76,19 @@ class Sources:
 
     Args:
         of: for each field that is there, what it is called.
-        not_taken: what is there beside these, sorted.
+        further: what is there beside these, and goes along under its own name.
+        not_taken: what can go nowhere, sorted: it is called like a field that is another one, or cannot be read.
         claimed: whether ``speaker_id`` is called so, or is what the user says is the speaker.
         said: whether the user says so.
+        speaker: what the speaker is called.
     """
 
     of: Mapping[str, str] = field(default_factory=dict)
+    further: tuple[str, ...] = ()
     not_taken: tuple[str, ...] = ()
     claimed: bool = True
     said: bool = False
+    speaker: str = "speaker_id"
 
     def is_person(self, speaker: Any) -> bool:
         """Tell whether a speaker's name stands for one person in all recordings.
@@ -113,48 +127,62 @@ tone, language, channel, start, end, duration_sec, sample_rate, audio, codes
 def sources_of(kinds: Mapping[str, str], mapping: Mapping[str, str]) -> Sources:
     """Find the fields of segments among the names in a file of others.
 
-    What the user says goes first, then a field's own name, then the others of ``NAMES``.
+    What the user says goes first, then a field's own name, then the others of ``NAMES``. Where all fields of a segment
+    are there by their own names, though null, none is looked for under another one: it is a segment of ours, and
+    what is called ``emotion`` in it is a field beside ``tone``.
 
     Args:
-        kinds: what is there by name: ``text``, ``number``, ``list``, ``sound``, ``other``, or ``none`` for nulls alone.
+        kinds: what is there by name: ``text``, ``number``, ``list``, ``sound``, ``other``, ``unreadable``, or ``none``
+            for nulls alone.
         mapping: what the user says fields are called.
 
     Example:
         >>> sources = sources_of({"transcript": "text", "who": "text", "snr": "number"}, {"speaker_id": "who"})
-        >>> dict(sources.of), sources.not_taken
-        ({'text': 'transcript', 'speaker_id': 'who'}, ('snr',))
+        >>> dict(sources.of), sources.further, sources.not_taken
+        ({'text': 'transcript', 'speaker_id': 'who'}, ('snr',), ())
     """
     return _sources_of(tuple(kinds.items()), tuple(mapping.items()))
 
 
 @lru_cache(maxsize=1024)
 def _sources_of(kinds: tuple[tuple[str, str], ...], mapping: tuple[tuple[str, str], ...]) -> Sources:
-    there = {name: kind for name, kind in kinds if kind != "none"}
+    there = dict(kinds)
     said = dict(mapping)
     of: dict[str, str] = {}
+    found: str | None
+    is_ours = there.keys() >= OWN_NAMES
     for name, names in NAMES.items():
         if name in said:
-            found = said[name] if _has_unit(name, said[name], there.get(said[name])) else None
+            found, kind = said[name], there.get(said[name])
+            found = found if kind == "none" or _has_unit(name, found, kind) else None
         else:
-            free = [other for other in names if other == name or other not in said.values()]
-            found = next((other for other in free if _may_be(name, other, there.get(other))), None)
+            free = [other for other in names[: 1 if is_ours else None] if other == name or other not in said.values()]
+            usable = (other for other in free if _may_be(name, other, there.get(other)))
+            # A null under another name is the field's, too: in the next segment it may be a text.
+            nulls = (other for other in free if there.get(other) == "none")
+            found = next(chain(usable, nulls), None)
         if found is not None:
             of[name] = found
-    not_taken = tuple(sorted(there.keys() - of.values()))
-    claimed = said.get("speaker_id", "speaker_id") == of.get("speaker_id", "speaker_id")
-    return Sources(of, not_taken, claimed, said=claimed and "speaker_id" in said)
+    others = [name for name in there if name not in of.values() and not (name in NAMES and there[name] == "none")]
+    not_taken = tuple(sorted(name for name in others if name in NAMES or there[name] == UNREADABLE))
+    further = tuple(name for name in others if name not in not_taken)
+    speaker = of.get("speaker_id", "speaker_id")
+    claimed = said.get("speaker_id", "speaker_id") == speaker
+    return Sources(of, further, not_taken, claimed, claimed and "speaker_id" in said, speaker)
 
 
 def _may_be(name: str, other: str, kind: str | None) -> bool:
     """Whether values of a kind may be a field; what is called like it may be odd, and be set aside for it later."""
     if name == other and name not in _NEVER_ODD:
-        return kind is not None
+        return kind not in (None, "none", UNREADABLE)
     return kind in _KINDS.get(name, ("text", "number")) and _has_unit(name, other, kind)
 
 
 def _has_unit(name: str, other: str, kind: str | None) -> bool:
     """Whether values can become seconds, if they are milliseconds."""
-    return kind == "number" or (kind is not None and not (name in TIME_FIELDS and other.endswith("_ms")))
+    if kind in (None, "none", UNREADABLE):
+        return False
+    return kind == "number" or not (name in TIME_FIELDS and other.endswith("_ms"))
 
 
 def kind_of(value: Any) -> str:
@@ -173,22 +201,25 @@ def kind_of(value: Any) -> str:
     if isinstance(value, list):
         return "list"
     data = value.get("bytes") if isinstance(value, dict) else value
+    if data is NEVER_READ:
+        return UNREADABLE
     return "sound" if isinstance(data, bytes) else "other"
 
 
 def taken(values: Mapping[str, Any], sources: Sources) -> dict[str, Any]:
-    """Return the fields of a segment from the values of a file of others.
+    """Return the fields of a segment from the values of a file of others, and its further ones behind them.
 
     Times that their name says to be in milliseconds become seconds. What a diarization calls somebody
     (``local_speaker``) is no ``speaker_id`` unless it is called so, or the user says so; what stands for nobody only
     where the user says so.
 
     Example:
-        >>> values = {"duration_ms": 2500, "speaker": "SPEAKER_00", "id": "a"}
+        >>> values = {"duration_ms": 2500, "speaker": "SPEAKER_00", "id": "a", "snr": 9.5}
         >>> taken(values, sources_of({name: kind_of(value) for name, value in values.items()}, {}))
-        {'segment_id': 'a', 'speaker_id': None, 'duration_sec': 2.5}
+        {'segment_id': 'a', 'speaker_id': None, 'duration_sec': 2.5, 'snr': 9.5}
     """
     found = {name: values[other] for name, other in sources.of.items()}
+    found |= {name: values[name] for name in sources.further}
     for name in TIME_FIELDS:
         if name in found and sources.of[name].endswith("_ms") and isinstance(found[name], (int, float)):
             found[name] = found[name] / 1000

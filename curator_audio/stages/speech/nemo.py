@@ -14,6 +14,22 @@ SOMEBODY = "speaker"
 """Who speaks where a line does not tell: a label that holds within the recording."""
 
 
+def as_entry(record: Record) -> Record:
+    """Return an entry of NeMo's as one with its segment, without what the segment says now; any other as it is.
+
+    Example:
+        >>> line = {"audio_filepath": "a.wav", "duration": 2.5, "offset": 10, "text": "so", "lang": "en", "snr": 9}
+        >>> sorted(as_entry(line))
+        ['audio_filepath', 'duration', 'language', 'segments', 'snr', 'text']
+    """
+    entry = with_segments(record)
+    if entry is record:
+        return record
+    of = sources_of({name: kind_of(value) for name, value in record.items()}, {}).of
+    said = {"offset", "speaker", *(other for name, other in of.items() if name in METADATA_FIELDS and other != name)}
+    return {name: value for name, value in entry.items() if name not in said}
+
+
 def with_segments(record: Record) -> Record:
     """Return an entry of NeMo's as one with its segment; any other entry as it is.
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import io
 import math
-import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,18 +16,41 @@ import numpy as np
 import numpy.typing as npt
 
 from curator_audio.errors import RecordError
-from curator_audio.stages.speech.foreign_fields import NAMES, Sources, sources_of, taken
-from curator_audio.stages.speech.segments import METADATA_FIELDS, foreign_segment, id_in, name_in, sound_of
+from curator_audio.stages.io.parquet_shard import BYTES_OF_ITEM
+from curator_audio.stages.speech.foreign_fields import (
+    NAMES,
+    NEVER_READ,
+    OWN_NAMES,
+    Sources,
+    kind_of,
+    sources_of,
+    taken,
+)
+from curator_audio.stages.speech.segments import (
+    METADATA_FIELDS,
+    SEGMENT_FIELDS,
+    SEGMENT_TYPES,
+    foreign_segment,
+    id_in,
+    name_in,
+    recording_of,
+    sound_of,
+)
 from curator_audio.stages.speech.sound import MAX_PEAK, Samples, audio_field, decode_sound, repaired
-from curator_audio.storage.limits import MAX_HEADER_BYTES, MAX_UNPACKED_BYTES
+from curator_audio.storage.json_codec import decode_line, encode_fields, encode_value
+from curator_audio.storage.limits import MAX_HEADER_BYTES, MAX_JSON_BYTES, MAX_UNPACKED_BYTES
 from curator_audio.storage.names import short_name
 from curator_audio.storage.valid_text import decoded_utf8
 from curator_audio.tasks import Record
 
 WHOLE_ID = "whole_segment_id"
 """The array with a segment's id in files whose name had to be shortened, which no file of others has."""
+METADATA = "metadata"
+"""The array with all fields that have none of their own: a JSON object, as text."""
+_TOLD_BY_PATH = ("segment_id", "channel")
+_TOLD_BY_FILE = tuple(name for name in SEGMENT_FIELDS if name in OWN_NAMES)
+_KNOWN = frozenset(other for names in NAMES.values() for other in names)
 _END_OF_ZIP = b"PK\x05\x06"
-_INDEX = re.compile(r"_seg_(\d+)\Z")
 
 
 class NpzSegment(NamedTuple):
@@ -37,13 +59,13 @@ class NpzSegment(NamedTuple):
     Args:
         record: the segment's.
         num_bad: how many samples were NaN, infinite or absurdly large: they are 0 in it.
-        values: what stands in the file, as text.
+        values: what stands in the file beside sound and codes.
         sources: which of it was taken.
     """
 
     record: Record
     num_bad: int
-    values: dict[str, str | None]
+    values: dict[str, Any]
     sources: Sources
 
 
@@ -68,8 +90,8 @@ def record_of_npz(
     """
     fields = fields or {}
     with _Arrays(data) as arrays:
-        values = _values(arrays, fields)
-        sources = npz_sources(_kinds(arrays, values), fields)
+        values, kinds = _values(arrays, fields)
+        sources = npz_sources(kinds, fields)
         samples, num_bad = _samples(arrays.needed(fields.get("audio", "audio")))
         codes = _codes(arrays.get(fields.get("codes", "codes")))
         name = _whole_name(_text(arrays.get(WHOLE_ID)), channel, name) or name
@@ -82,41 +104,72 @@ def record_of_npz(
     return NpzSegment(record, num_bad, values, sources)
 
 
-def kinds_of_npz(data: bytes, fields: Mapping[str, str]) -> dict[str, str]:
-    """What an ``.npz`` file has, by name, as ``sources_of`` takes it.
+def values_of_npz(data: bytes, fields: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What an ``.npz`` file has beside sound and codes, by name, and the kinds of all, as ``sources_of`` takes them.
 
     Raises:
         RecordError: it is no ``.npz`` file.
     """
     with _Arrays(data) as arrays:
-        return _kinds(arrays, _values(arrays, fields))
+        return _values(arrays, fields)
 
 
-def _values(arrays: _Arrays, fields: Mapping[str, str]) -> dict[str, str | None]:
-    """The values of arrays that may be fields of a segment; what is large is not unpacked."""
-    known = {other for names in NAMES.values() for other in names} | set(fields.values())
-    arrays_of_numbers = {fields.get(name, name) for name in ("audio", "codes")}
-    return {other: _text(arrays.get(other)) for other in arrays.names if other in known - arrays_of_numbers}
+def _values(arrays: _Arrays, fields: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    kinds_of_numbers = {
+        other: kind
+        for name, kind in (("audio", "sound"), ("codes", "list"))
+        for other in (name, fields.get(name, name))
+        if other in arrays.names
+    }
+    metadata = _metadata(arrays)
+    own = {WHOLE_ID, *kinds_of_numbers} | ({METADATA} if metadata is not None else set())
+    values = (metadata or {}) | {name: arrays.value(name) for name in arrays.names if name not in own}
+    for name in _KNOWN.union(fields.values()).intersection(values):
+        values[name] = _one(values[name])
+    return values, {name: kind_of(value) for name, value in values.items()} | kinds_of_numbers
 
 
-def _kinds(arrays: _Arrays, values: Mapping[str, str | None]) -> dict[str, str]:
-    kinds = {other: "none" if value is None else "text" for other, value in values.items()}
-    others = {other: arrays.kind(other) for other in arrays.names if other not in kinds and other != WHOLE_ID}
-    return kinds | others | ({"audio": "sound"} if "audio" in others else {})
+def _metadata(arrays: _Arrays) -> dict[str, Any] | None:
+    """The fields that have no array of their own; None where there is nothing of the kind."""
+    array = arrays.get(METADATA)
+    if array is None or array.dtype.kind != "U" or array.shape != ():
+        return None
+    data = str(array).encode(errors="surrogatepass")
+    if not data.lstrip().startswith(b"{"):
+        return None  # it is somebody else's, and a text
+    if len(data) > MAX_JSON_BYTES:
+        raise RecordError("too_large", f"its '{METADATA}' has {len(data)} bytes, more than {MAX_JSON_BYTES}")
+    try:
+        found = decode_line(data)
+    except RecordError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _one(value: Any) -> Any:
+    """A value that may be one of a segment's own fields: arrays of one are what is in them, and NaN is missing."""
+    if isinstance(value, list) and len(value) == 1:
+        return _one(value[0])
+    return None if value is NEVER_READ or value != value else value
 
 
 def npz_sources(kinds: Mapping[str, str], fields: Mapping[str, str]) -> Sources:
-    """Where fields come from; the file's path tells id and channel, whatever stands in it."""
+    """Where fields come from; the file's path tells id and channel, and what is called so in it is not taken."""
     found = sources_of(kinds, fields)
-    of = {name: other for name, other in found.of.items() if name not in ("segment_id", "channel")}
-    return replace(found, of=of, not_taken=tuple(sorted({*found.not_taken, *found.of.values()} - {*of.values()})))
+    of = {name: other for name, other in found.of.items() if name not in _TOLD_BY_PATH}
+    others = [found.of[name] for name in _TOLD_BY_PATH if name in found.of and found.of[name] not in of.values()]
+    own = [other for other in others if other in _TOLD_BY_PATH and kinds[other] != "none"]
+    further = (*found.further, *(other for other in others if other not in _TOLD_BY_PATH))
+    return replace(found, of=of, further=further, not_taken=tuple(sorted({*found.not_taken, *own})))
 
 
 def npz_of_record(record: Record) -> bytes:
-    """The ``.npz`` file of a segment's record; fields that are None are left out.
+    """The ``.npz`` file of a segment's record.
+
+    Fields that have no array of their own stand as JSON in ``metadata``, and so do those of a segment that are None.
 
     Raises:
-        RecordError: the record has no sound that can be decoded, or codes that are none.
+        RecordError: the record has no sound that can be decoded, codes that are none, or a value without a JSON form.
     """
     samples, sample_rate = decode_sound(sound_of(record))
     arrays: dict[str, Any] = {
@@ -130,6 +183,10 @@ def npz_of_record(record: Record) -> bytes:
     file_name = f"{_name_of(record)}.npz"
     if short_name(file_name) != file_name:
         arrays[WHOLE_ID] = np.str_(record["segment_id"])  # which the file's name no longer tells
+    others = {name: record.get(name) for name in _TOLD_BY_FILE if name not in arrays}
+    others["sample_rate"] = sample_rate
+    others |= {name: value for name, value in record.items() if name not in SEGMENT_TYPES}
+    arrays[METADATA] = np.str_(encode_fields(others).decode())
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, value in arrays.items():
@@ -137,21 +194,49 @@ def npz_of_record(record: Record) -> bytes:
     return file.getvalue()
 
 
-def with_codes(data: bytes, codes: Sequence[int] | None) -> bytes:
-    """An ``.npz`` file with other codes and everything else as it was, unread.
+def with_codes(data: bytes, codes: Sequence[int] | None, further: Record | None = None) -> bytes:
+    """An ``.npz`` file with other codes, and everything else as it was, unread.
+
+    Args:
+        data: the file.
+        codes: its codes.
+        further: fields that segments do not have otherwise; those of them that the file does not have, or has with
+            another value, are put into its ``metadata``.
 
     Raises:
-        RecordError: it is no ``.npz`` file, or the codes are none.
+        RecordError: it is no ``.npz`` file, the codes are none, or a value has no JSON form.
     """
-    array = _codes_array(codes)
+    arrays: dict[str, Any] = {"codes": _codes_array(codes)}
+    gone = {"codes"}
+    if further and (changed := _changed(data, further)):
+        arrays[METADATA] = np.str_(encode_fields(changed).decode())
+        gone |= {METADATA, *changed}
     file = io.BytesIO()
     with _as_npz("it"), _opened(data) as before, zipfile.ZipFile(file, "w") as after:
         for member in before.infolist():
-            if member.filename != "codes.npy":
+            if member.filename.removesuffix(".npy") not in gone or not member.filename.endswith(".npy"):
                 with before.open(member) as source, after.open(copy.copy(member), "w") as target:
                     shutil.copyfileobj(source, target)
-        _add(after, "codes", array)
+        for name, value in arrays.items():
+            _add(after, name, value)
     return file.getvalue()
+
+
+def _changed(data: bytes, further: Record) -> Record:
+    """The metadata of a file with other fields; empty where the file has all of them, with these values."""
+    with _Arrays(data) as arrays:
+        values, _ = _values(arrays, {})
+        metadata = _metadata(arrays)
+    new = {name: value for name, value in further.items() if name not in values or not _same(values[name], value)}
+    if not new:
+        return {}
+    kept = {METADATA: values[METADATA]} if metadata is None and METADATA in values else metadata or {}
+    return kept | new
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether two values are the same in JSON, where NaN is null; what is never read is the same as nothing."""
+    return value is not NEVER_READ and encode_value(value) == encode_value(other)
 
 
 def with_codes_of(before: bytes, data: bytes) -> bytes:
@@ -173,27 +258,6 @@ def _sound_checksum(data: bytes) -> tuple[int, int]:
     with _opened(data) as file:
         member = file.getinfo("audio.npy")
         return member.CRC, member.file_size
-
-
-def recording_of(segment_id: str) -> str:
-    """The recording a segment was cut from, as its name tells.
-
-    Example:
-        >>> recording_of("show_12_seg_3")
-        'show_12'
-    """
-    return _INDEX.sub("", segment_id)
-
-
-def index_of(segment_id: str) -> int:
-    """The place of a segment in its recording, as its name tells.
-
-    Example:
-        >>> index_of("show_12_seg_3")
-        3
-    """
-    found = _INDEX.search(segment_id)
-    return int(found[1]) if found else -1
 
 
 def _whole_name(stored: str | None, channel: str | None, name: str) -> str:
@@ -231,15 +295,23 @@ class _Arrays:
             raise RecordError(f"pickled_{name}", f"'{name}' holds pickled objects, which are never read")
         return array
 
-    def kind(self, name: str) -> str:
-        """What ``sources_of`` calls it, going by its header; what cannot be read is something else than text."""
-        with suppress(RecordError), _as_npz(f"'{name}'"), self._file.open(self.names[name]) as member:
-            is_first = np.lib.format.read_magic(member) == (1, 0)
-            header = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
-            shape, _, dtype = header(member)
-            if dtype.kind in "US" and math.prod(shape) == 1:
-                return "text"
-        return "other"
+    def value(self, name: str) -> Any:
+        """What is in an array, in Python's own types; ``NEVER_READ`` for what JSON has no word for."""
+        array = self.get(name)
+        if array is None or array.dtype.kind not in "biufUS":
+            return NEVER_READ
+        if (num_bytes := array.size * BYTES_OF_ITEM) > MAX_UNPACKED_BYTES:
+            raise RecordError(
+                "too_large", f"'{name}' takes {num_bytes} bytes in Python, more than {MAX_UNPACKED_BYTES}"
+            )
+        if array.dtype.kind == "S":
+            try:
+                array = np.char.decode(array, "utf-8")
+            except UnicodeDecodeError:
+                raise RecordError("invalid_utf8", f"'{name}' is not UTF-8; save it as text") from None
+        elif array.dtype.kind == "f" and array.itemsize > 8:
+            array = array.astype(np.float64)
+        return array.tolist()
 
     def get(self, name: str) -> npt.NDArray[Any] | None:
         """The array, or None where there is none or it holds objects."""

@@ -11,8 +11,9 @@ from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.channels import Channels
 from curator_audio.stages.speech.foreign_fields import Sources
-from curator_audio.stages.speech.npz import index_of, kinds_of_npz, npz_sources, record_of_npz, recording_of
-from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage
+from curator_audio.stages.speech.npz import npz_sources, record_of_npz, values_of_npz
+from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage, kinds_and_types
+from curator_audio.stages.speech.segments import index_of, recording_of
 from curator_audio.storage.ledger import LedgerEntry, relative_to
 from curator_audio.storage.limits import MAX_RECORD_BYTES
 from curator_audio.storage.storage import join
@@ -25,9 +26,10 @@ READ_AT_ONCE = 64
 class NpzReaderStage(SegmentTreeReaderStage):
     """Reads segments from ``{input_path}/{channel}/{name}.npz``, those of a recording together.
 
-    The id of a segment is ``{channel}/{name}``, its metadata that of the file. A file that is no ``.npz`` file, or has
-    no audio, is quarantined. Two files that would be the same segment, as folders of one name or a mapping could make
-    them, are an error, and so are two recordings of one name that a mapping puts into one channel.
+    The id of a segment is ``{channel}/{name}``, its metadata that of the file: arrays of numbers and texts, and the
+    JSON in ``metadata``, before which arrays go. A file that is no ``.npz`` file, or has no audio, is quarantined. Two
+    files that would be the same segment, as folders of one name or a mapping could make them, are an error, and so are
+    two recordings of one name that a mapping puts into one channel.
 
     Args:
         input_path: the folder or prefix; a local path or any fsspec URL.
@@ -46,7 +48,7 @@ class NpzReaderStage(SegmentTreeReaderStage):
     channel_mapping: dict[str, str] = field(default_factory=dict)
 
     name = "npz_reader"
-    version = 2
+    version = 3
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
     _has_large: bool = field(default=False, init=False, repr=False, compare=False)
 
@@ -66,9 +68,10 @@ class NpzReaderStage(SegmentTreeReaderStage):
         self._check_names(relative_to(self._root, file.path) for file in self._files())
         yield from super().partitions(done)
 
-    def kinds_in(self, path: str) -> dict[str, str]:
+    def kinds_in(self, path: str) -> tuple[dict[str, str], dict[str, str]]:
         self._check_size(path)
-        return kinds_of_npz(self.tree.read(path), self.fields)
+        values, kinds = values_of_npz(self.tree.read(path), self.fields)
+        return kinds, kinds_and_types([values])[1]
 
     def sources_in(self, kinds: Mapping[str, str]) -> Sources:
         return npz_sources(kinds, self.fields)

@@ -15,12 +15,13 @@ from loguru import logger
 
 from curator_audio.errors import ConfigurationError, RecordError, StorageError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.parquet_rows import without_invalid_text
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.foreign_fields import Sources, local_speaker
-from curator_audio.stages.speech.pairs import PAIR_FIELDS, SHARED_FIELDS, SIDE_FIELDS, drawn_pairs
+from curator_audio.stages.speech.pairs import PAIR_TYPES, SHARED_FIELDS, SIDE_FIELDS, drawn_pairs
 from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.parquet_reader import SegmentParquetReaderStage
 from curator_audio.stages.speech.schema import segment_schema
@@ -114,8 +115,11 @@ class PairReaderStage(SourceStage[AudioBatch]):
         super().setup(worker)
         self._shards.setup(worker)
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], list(PAIR_FIELDS)
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return ["records"], dict(PAIR_TYPES)
+
+    def fields_after(self, fields: Fields) -> Fields:
+        return Fields.of(PAIR_TYPES)
 
     @property
     def reads_whole_folder(self) -> bool:  # type: ignore[override]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from curator_audio.stages.fields import FieldTypes
 from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
-from curator_audio.stages.speech.pairs import PAIR_FIELDS
-from curator_audio.stages.speech.schema import with_features
+from curator_audio.stages.speech.pairs import PAIR_FIELDS, PAIR_TYPES
 
 
 @dataclass
@@ -27,12 +26,5 @@ class PairParquetWriterStage(ParquetShardWriterStage):
     def inputs(self) -> tuple[list[str], list[str]]:
         return ["records"], list(PAIR_FIELDS)
 
-    def schema(self) -> Any:
-        import pyarrow
-
-        def kind_of(name: str) -> Any:
-            if name.endswith("_codes"):
-                return pyarrow.list_(pyarrow.int32())
-            return pyarrow.float64() if name.endswith("_sec") else pyarrow.string()
-
-        return with_features(pyarrow.schema([(name, kind_of(name)) for name in PAIR_FIELDS]))
+    def core(self) -> FieldTypes:
+        return PAIR_TYPES

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from curator_audio.stages.speech.segments import METADATA_FIELDS
+from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_TYPES
 
 SIDE_FIELDS = ("segment_id", "text", "codes", "duration_sec")
 """What a pair has of its reference and of its target, each as ``reference_…`` and ``target_…``."""
@@ -13,8 +13,16 @@ SIDE_FIELDS = ("segment_id", "text", "codes", "duration_sec")
 SHARED_FIELDS = (*METADATA_FIELDS, "channel")
 """What a pair has once: the speaker, and what else its target says."""
 
-PAIR_FIELDS = (*SHARED_FIELDS, *(f"{side}_{name}" for side in ("reference", "target") for name in SIDE_FIELDS))
-"""The fields of a pair's record, in order."""
+SIDES = ("reference", "target")
+
+PAIR_TYPES: Mapping[str, str] = {
+    **{name: SEGMENT_TYPES[name] for name in SHARED_FIELDS},
+    **{f"{side}_{name}": SEGMENT_TYPES[name] for side in SIDES for name in SIDE_FIELDS},
+}
+"""The types of the fields of a pair's record."""
+
+PAIR_FIELDS = tuple(PAIR_TYPES)
+"""The fields of a pair's record, in order; further ones of both segments may stand behind them."""
 
 
 def drawn_pairs(

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from curator_audio.stages.field_types import plain_type, type_name
+from curator_audio.stages.io.extra_column import EXTRA, has_extra
 from curator_audio.stages.speech.foreign_fields import sources_of
 from curator_audio.stages.speech.segments import TIME_FIELDS
 
@@ -19,54 +21,82 @@ MAX_LABEL_LENGTH = 1000
 class SegmentColumns:
     """Which columns of a Parquet file give the fields of segments, and what becomes of their values.
 
+    Times and decimals in further fields become texts, as JSON has none of them.
+
     Args:
         schema: of the file, a ``pyarrow.Schema``.
         mapping: what the user says fields are called.
         wanted: the fields to take; None for all there are.
 
+    Attributes:
+        sources: which column each field comes from.
+        kinds: what there is, by name.
+        types: the types of what there is, by name.
+        has_extra: whether there is a column of further fields as JSON, which ``columns`` and ``of`` add to all.
+
     Example:
         >>> import pyarrow
         >>> table = pyarrow.table({"transcript": ["so be it"], "duration_ms": [1500], "snr": [9]})
         >>> columns = SegmentColumns(table.schema, {})
-        >>> columns.of(table).to_pylist(), columns.sources.not_taken
-        ([{'text': 'so be it', 'duration_sec': 1.5}], ('snr',))
+        >>> columns.of(table).to_pylist(), columns.types["snr"]
+        ([{'text': 'so be it', 'duration_sec': 1.5, 'snr': 9}], 'int')
     """
 
     def __init__(self, schema: Any, mapping: Mapping[str, str], wanted: Iterable[str] | None = None) -> None:
         self._paths: dict[str, tuple[str, ...]] = {}
         self.kinds: dict[str, str] = {}
+        self.types: dict[str, str] = {}
+        self.has_extra = has_extra(schema)
+        repeated = []
         for column in schema:
             if column.name == JSON_COLUMN and _kind(column.type) == "other":
-                inner = {part.name: _kind(part.type) for part in column.type}
-                for name in inner.keys() - set(schema.names):
-                    self.kinds[name], self._paths[name] = inner[name], (JSON_COLUMN, name)
-            else:
-                self.kinds[column.name], self._paths[column.name] = _kind(column.type), (column.name,)
+                for part in column.type:
+                    name = part.name if part.name not in schema.names else f"{JSON_COLUMN}.{part.name}"
+                    self._add(name, part.type, (JSON_COLUMN, part.name))
+            elif column.name in self.kinds:
+                repeated.append(column.name)
+            elif not (self.has_extra and column.name == EXTRA):
+                self._add(column.name, column.type, (column.name,))
         self._labels = _class_labels(schema)
         self.sources = sources_of(self.kinds, mapping)
+        self.sources = replace(self.sources, not_taken=(*self.sources.not_taken, *repeated))
         if wanted is not None:
             of = {name: self.sources.of[name] for name in wanted if name in self.sources.of}
-            self.sources = replace(self.sources, of=of, not_taken=())
+            further = tuple(name for name in wanted if name in self.sources.further)
+            self.sources = replace(self.sources, of=of, further=further, not_taken=())
+
+    def _add(self, name: str, kind: Any, path: tuple[str, ...]) -> None:
+        self.kinds[name], self.types[name], self._paths[name] = _kind(kind), type_name(plain_type(kind)), path
 
     def columns(self, wanted: Iterable[str] | None = None) -> list[str]:
-        """Return the columns to read for some fields, or for all that are there."""
-        names = self.sources.of if wanted is None else [name for name in wanted if name in self.sources.of]
-        return [".".join(self._paths[self.sources.of[name]]) for name in names]
+        """Return the columns to read for some fields, or for all that are there, ``extra`` among them."""
+        paths = [EXTRA if name == EXTRA else ".".join(self._path_of(name)) for name in self._there(wanted)]
+        return list(dict.fromkeys(paths))
 
     def of(self, table: Any, wanted: Iterable[str] | None = None) -> Any:
         """Return the fields of segments, as a table, from one of the file's columns."""
         import pyarrow
 
-        names = [name for name in wanted or self.sources.of if name in self.sources.of]
-        return pyarrow.table({name: self._values(table, name) for name in names})
+        return pyarrow.table({name: self._values(table, name) for name in self._there(wanted)})
+
+    def _there(self, wanted: Iterable[str] | None) -> list[str]:
+        names = [*self.sources.of, *self.sources.further]
+        if wanted is None:
+            return [*names, EXTRA] if self.has_extra else names
+        return [name for name in wanted if name in names]
+
+    def _path_of(self, name: str) -> tuple[str, ...]:
+        return self._paths[self.sources.of.get(name, name)]
 
     def _values(self, table: Any, name: str) -> Any:
         import pyarrow
         import pyarrow.compute as compute
 
-        other = self.sources.of[name]
+        if name == EXTRA:
+            return table.column(EXTRA)
+        other = self.sources.of.get(name, name)
         first, *inner = self._paths[other]
-        values = table.column(first)
+        values = table.column(table.schema.names.index(first))
         for part in inner:
             values = compute.struct_field(values, part)
         if other in self._labels and pyarrow.types.is_integer(values.type):
@@ -75,7 +105,8 @@ class SegmentColumns:
             return pyarrow.array(labels, pyarrow.string()).take(compute.if_else(is_one, values, None))
         if name in TIME_FIELDS and other.endswith("_ms") and self.kinds[other] == "number":
             return compute.divide(values.cast(pyarrow.float64()), 1000.0)
-        return values
+        plain = plain_type(values.type)
+        return values if plain == values.type else values.cast(plain)
 
 
 def _kind(of_type: Any) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from curator_audio.stages.fields import FieldTypes
 from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
-from curator_audio.stages.speech.schema import segment_schema
-from curator_audio.stages.speech.segments import SEGMENT_FIELDS, check_columns
+from curator_audio.stages.speech.segments import SEGMENT_TYPES, check_chosen
 
 
 @dataclass
@@ -16,10 +15,10 @@ class SegmentParquetWriterStage(ParquetShardWriterStage):
 
     Args:
         output_path: the folder or prefix of the shards.
-        columns: the fields to write, in this order; None for all of them.
+        columns: the fields to write, in this order, further ones and ``extra`` among them; None for all of them.
 
     Raises:
-        ConfigurationError: a field that segments do not have.
+        ConfigurationError: columns is no list of names; or, before a run, has a field that segments do not have.
     """
 
     columns: list[str] | None = None
@@ -28,10 +27,13 @@ class SegmentParquetWriterStage(ParquetShardWriterStage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_columns(self.columns)
+        check_chosen(self.columns)
 
     def inputs(self) -> tuple[list[str], list[str]]:
         return ["records"], ["segment_id"]
 
-    def schema(self) -> Any:
-        return segment_schema(tuple(self.columns or SEGMENT_FIELDS))
+    def core(self) -> FieldTypes:
+        return SEGMENT_TYPES
+
+    def chosen(self) -> list[str] | None:
+        return self.columns

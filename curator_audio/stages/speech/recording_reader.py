@@ -13,7 +13,6 @@ from loguru import logger
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
-from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.manifest_reader import BYTE_ORDER_MARK, ManifestReaderStage
 from curator_audio.stages.optional import Ignored, as_text
 from curator_audio.stages.reference_faults import SameCause
@@ -21,7 +20,7 @@ from curator_audio.stages.references import RULES, ReadsReferences, References
 from curator_audio.stages.source import slug_of
 from curator_audio.stages.speech.audio_versions import MISSING, UNREACHABLE, AudioVersions
 from curator_audio.stages.speech.channels import Channels
-from curator_audio.stages.speech.nemo import NEMO_FIELDS, with_segments
+from curator_audio.stages.speech.nemo import as_entry
 from curator_audio.storage.json_codec import decode_line
 from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.storage import absolute, is_local
@@ -78,12 +77,11 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
         super().setup(worker)
         self._worker = worker
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return ["records"], ["audio_id", "channel"]
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return ["records"], {"audio_id": "string", "channel": "string"}
 
-    def sampled_fields(self) -> Fields:
-        fields = super().sampled_fields()
-        return fields.plus(["segments"]) if all(name in fields for name in NEMO_FIELDS) else fields
+    def as_read(self, record: Record) -> Record:
+        return as_entry(record)
 
     def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
         if self.audio_dir and is_local(self.audio_dir) and not self.storage.is_folder(absolute(self.audio_dir)):
@@ -118,7 +116,7 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
                 given = record.get("channel")
                 self.log_metrics(Ignored(given is not None and as_text(given) is None).as_metrics())
                 name = self._channels.name_of(channel) or channel
-                identified.records.append({**with_segments(record), "audio_id": audio_id, "channel": name})
+                identified.records.append({**as_entry(record), "audio_id": audio_id, "channel": name})
                 identified.offsets.append(offset)
             if identified.records:
                 yield identified

@@ -13,7 +13,8 @@ from curator_audio.stages.optional import as_text
 from curator_audio.stages.parameters import check_flag, check_number
 from curator_audio.stages.speech.cutting import CuttingStage, Span, sample_index
 from curator_audio.stages.speech.foreign_fields import is_nobody
-from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_FIELDS, id_in, segment_record
+from curator_audio.stages.speech.going_along import fields_going_along, going_along
+from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_TYPES, id_in, segment_record
 from curator_audio.stages.speech.sound import Samples, audio_field
 from curator_audio.stages.times import END_OF_RECORDING, is_time
 from curator_audio.tasks import Record
@@ -30,6 +31,9 @@ class SegmenterStage(CuttingStage):
     ``sample_index(start, sample_rate)`` up to ``sample_index(end, sample_rate)``. It may overlap others or lie
     inside them. Memory does not grow with the recording. The records come in the order of the entry's ``segments``;
     one that ends early waits, as FLAC, for those before it.
+
+    What else a segment has in texts, numbers, true or false goes along, and so do such fields of its entry that it does
+    not have itself: an ``episode_id``, a licence. Paths do not, nor the entry's ``duration``.
 
     Skipped and counted, each as the first of these that it is: a segment that is not an object with ``start`` and
     ``end`` in seconds (``skipped_invalid``), of ``no-speaker`` or without a speaker (``skipped_no_speaker``), without
@@ -111,11 +115,11 @@ class SegmenterStage(CuttingStage):
     def inputs(self) -> tuple[list[str], list[str]]:
         return [], ["audio_filepath", "segments"]
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return [], list(SEGMENT_FIELDS)
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return [], dict(SEGMENT_TYPES)
 
     def fields_after(self, fields: Fields) -> Fields:
-        return Fields.of(SEGMENT_FIELDS)
+        return fields_going_along(fields, SEGMENT_TYPES, "segments", gone=("audio_filepath", "segments"))
 
     def process_record(self, record: Record) -> Iterator[Record]:
         segments = record["segments"]
@@ -176,7 +180,7 @@ class SegmenterStage(CuttingStage):
         duration = len(samples) / self.sample_rate
         self.log_metric("segments", 1)
         self.log_metric("segment_duration", duration)
-        return segment_record(
+        core = segment_record(
             segment_id=segment_id,
             audio_id=audio_id,
             text=as_text(segment.get("text")),
@@ -188,6 +192,7 @@ class SegmenterStage(CuttingStage):
             sample_rate=self.sample_rate,
             audio=audio_field(samples, self.sample_rate, segment_id),
         )
+        return {**core, **going_along(entry, segment, SEGMENT_TYPES)}
 
 
 def _is_open(segment: Record) -> bool:

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
-from curator_audio.storage.names import short_name
+from curator_audio.stages.names import file_name_of as file_name_of
+from curator_audio.stages.names import id_in as id_in
+from curator_audio.stages.names import index_of as index_of
+from curator_audio.stages.names import name_in as name_in
+from curator_audio.stages.names import recording_of as recording_of
 from curator_audio.tasks import Record
 
-SEGMENT_FIELDS = (
-    "segment_id",
-    "audio_id",
-    "text",
-    "speaker_id",
-    "gender",
-    "dialect",
-    "tone",
-    "language",
-    "channel",
-    "start",
-    "end",
-    "duration_sec",
-    "sample_rate",
-    "audio",
-    "codes",
-)
-"""The fields of a segment's record, in order.
+SEGMENT_TYPES: Mapping[str, str] = {
+    "segment_id": "string",
+    "audio_id": "string",
+    "text": "string",
+    "speaker_id": "string",
+    "gender": "string",
+    "dialect": "string",
+    "tone": "string",
+    "language": "string",
+    "channel": "string",
+    "start": "float",
+    "end": "float",
+    "duration_sec": "float",
+    "sample_rate": "int32",
+    "audio": "audio",
+    "codes": "list<int32>",
+}
+"""The types of the fields of a segment's record."""
+
+SEGMENT_FIELDS = tuple(SEGMENT_TYPES)
+"""The fields of a segment's record, in order; others may stand behind them.
 
 ``audio`` is ``{"bytes": …, "path": …}`` with the bytes of a sound file (16-bit FLAC, mono, unless it was read as
 something else), ``codes`` a list of ints, empty until encoded; times are in seconds.
@@ -41,27 +47,31 @@ METADATA_FIELDS = ("speaker_id", "gender", "dialect", "tone", "language")
 TIME_FIELDS = ("start", "end", "duration_sec")
 """Those in seconds."""
 
+SEGMENT_TYPES = {
+    **dict.fromkeys(SEGMENT_FIELDS, "string"),
+    **dict.fromkeys(TIME_FIELDS, "float"),
+    "sample_rate": "int32",
+    "audio": "audio",
+    "codes": "list<int32>",
+}
+"""The types of the fields, as stages declare them."""
+
 _TEXT_FIELDS = ("segment_id", "audio_id", "text", "channel", *METADATA_FIELDS)
 
 
-def check_columns(columns: Any, fields: Sequence[str] = SEGMENT_FIELDS, owner: str = "segments") -> None:
-    """Check a choice of fields.
-
-    Args:
-        columns: the choice; None for all of them.
-        fields: those there are.
-        owner: what has them, for the message.
+def check_chosen(columns: Any) -> None:
+    """Check that a choice of fields is a list of names, none twice; None is all of them.
 
     Raises:
-        ConfigurationError: it is no list, or names a field that there is not.
+        ConfigurationError: it is something else.
     """
     if columns is None:
         return
     if not isinstance(columns, list) or not columns:
         raise ConfigurationError(f"columns is {columns!r}; give a list such as [text,codes], or null for all")
     for index, column in enumerate(columns):
-        if column not in fields:
-            raise ConfigurationError(f"columns has {column!r}; {owner} have {', '.join(fields)}")
+        if not isinstance(column, str) or not column:
+            raise ConfigurationError(f"columns has {column!r}; give names of fields, such as [text,codes]")
         if column in columns[:index]:
             raise ConfigurationError(f"columns has {column!r} twice; name each field once")
 
@@ -77,21 +87,20 @@ def segment_record(**values: Any) -> Record:
 
 
 def foreign_segment(values: Mapping[str, Any], segment_id: str) -> Record:
-    """A segment's record from what a container of others tells of it.
+    """A segment's record from what a container of others tells of it, further fields behind its own.
 
-    Fields that segments do not have are left out, numbers for text become text, text for times becomes numbers where it
-    is one, and sound that lies elsewhere is none.
+    Numbers for text become text, text for times becomes numbers where it is one, and sound that lies elsewhere is none.
 
     Args:
         values: fields and their values.
         segment_id: its name where it has none.
 
     Example:
-        >>> segment = foreign_segment({"speaker_id": 7, "text": "hello", "score": 0.5}, "shard_3")
-        >>> segment["segment_id"], segment["speaker_id"], "score" in segment
-        ('shard_3', '7', False)
+        >>> segment = foreign_segment({"score": 0.5, "speaker_id": 7, "text": "hello"}, "shard_3")
+        >>> segment["segment_id"], segment["speaker_id"], list(segment)[-1]
+        ('shard_3', '7', 'score')
     """
-    record = segment_record(**{name: values[name] for name in SEGMENT_FIELDS if name in values})
+    record = segment_record(**values)
     for name in _TEXT_FIELDS:
         value = record[name]
         if isinstance(value, float) and value.is_integer():
@@ -112,30 +121,6 @@ def foreign_segment(values: Mapping[str, Any], segment_id: str) -> Record:
     return record
 
 
-def id_in(channel: str | None, name: str) -> str:
-    """Return the id of what has a name that is unique within a channel.
-
-    Args:
-        channel: the channel; None or empty where there is none.
-        name: of a segment, a recording, a window or a speaker of a recording.
-
-    Example:
-        >>> id_in("news", "show_seg_3"), id_in(None, "show_seg_3")
-        ('news/show_seg_3', 'show_seg_3')
-    """
-    return f"{channel}/{name}" if channel else name
-
-
-def name_in(channel: str | None, known_id: str) -> str:
-    """Return the name within a channel of what has an id; an id that does not carry the channel is the name.
-
-    Example:
-        >>> name_in("news", "news/show_seg_3"), name_in("news", "show_seg_3"), name_in("news", "talks/show_seg_3")
-        ('show_seg_3', 'show_seg_3', 'talks/show_seg_3')
-    """
-    return known_id.removeprefix(f"{channel}/") if channel else known_id
-
-
 def sound_of(record: Record) -> bytes:
     """The bytes of the sound file in a segment's record.
 
@@ -151,33 +136,3 @@ def sound_of(record: Record) -> bytes:
     if not isinstance(data, bytes) or not data:
         raise RecordError("missing_audio", "the record has no sound: its 'audio' has no bytes")
     return data
-
-
-def file_name_of(record: Record, suffix: str, id_field: str = "segment_id") -> list[str]:
-    """Folder and name of a record's own file, below the folder of all of them, shortened where a file system would not
-    take them.
-
-    The folder is the channel, the name is the id without it; where another ``/`` is in the id, the name has ``_``.
-
-    Raises:
-        RecordError: the names in the record would lead elsewhere, or are no text.
-
-    Example:
-        >>> file_name_of({"channel": "news", "segment_id": "news/show_seg_3"}, ".npz")
-        ['news', 'show_seg_3.npz']
-        >>> file_name_of({"channel": "all", "segment_id": "news/show_seg_3"}, ".npz")
-        ['all', 'news_show_seg_3.npz']
-    """
-    channel = str(record.get("channel") or "")
-    name = name_in(channel, str(record.get(id_field) or "")).replace("/", "_")
-    if not name:
-        raise RecordError("missing_field", f"the record has no '{id_field}', after which its file is named")
-    names = [channel, name] if channel else [name]
-    for part in names:
-        if part in (".", "..") or "/" in part or "\0" in part:
-            raise RecordError("path_leaves_root", f"{part!r:.200} is no name of a file or folder; rename it")
-        try:
-            os.fsencode(part)
-        except UnicodeEncodeError:
-            raise RecordError("invalid_name", f"{part!r:.200} has half of a character in it; rename it") from None
-    return [short_name(part) for part in (*names[:-1], name + suffix)]

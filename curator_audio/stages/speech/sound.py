@@ -26,6 +26,12 @@ SAMPLE_RATES = (1000, 1_000_000)
 """The lowest and the highest rate in Hz of a sound; a header may tell of any, and a second at 1 Hz become 16,000."""
 
 
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+"""Those that mp3 has, Hz (ISO/IEC 11172-3, 13818-3, and MPEG-2.5)."""
+MP3_BITRATES_KBPS = (8, 320)
+"""The lowest and the highest that it has at any rate."""
+
+
 def check_rate(sample_rate: int) -> None:
     """Check that a sound has a rate in Hz that sounds have.
 
@@ -75,6 +81,46 @@ def _encoded(samples: Samples, sample_rate: int, file_format: str) -> bytes:
     file = io.BytesIO()
     with held_back():
         soundfile.write(file, samples, sample_rate, format=file_format, subtype="PCM_16")
+    return file.getvalue()
+
+
+def mp3_rate(sample_rate: int) -> int:
+    """The rate in Hz that an mp3 file of a sound has: its own, or the next higher one that mp3 has.
+
+    Example:
+        >>> [mp3_rate(rate) for rate in (16000, 20000, 96000)]
+        [16000, 22050, 48000]
+    """
+    return next((rate for rate in MP3_RATES if rate >= sample_rate), MP3_RATES[-1])
+
+
+def encode_mp3(samples: Samples, sample_rate: int, bitrate: int) -> bytes:
+    """Mono samples as an mp3 file of a constant bitrate, at ``mp3_rate``; its header tells the length to the sample.
+
+    Args:
+        samples: the sound.
+        sample_rate: its rate, Hz.
+        bitrate: kbit/s; where mp3 has no such rate, LAME takes the nearest one.
+
+    Example:
+        >>> data = encode_mp3(np.zeros(16000, np.float32), 16000, 64)
+        >>> len(decode_sound(data)[0]), round(len(data) * 8 / 1000)
+        (16000, 71)
+    """
+    import av
+
+    from curator_audio.stages.speech.resample import resampled
+
+    rate = mp3_rate(sample_rate)
+    file = io.BytesIO()
+    blocks = np.concatenate([np.zeros(0, np.float32), *resampled([samples], sample_rate, rate)])
+    with held_back(), av.open(file, "w", format="mp3", options={"id3v2_version": "0"}) as output:
+        stream = output.add_stream("libmp3lame", rate=rate, layout="mono")
+        stream.bit_rate = 1000 * bitrate
+        frame = av.AudioFrame.from_ndarray(np.clip(blocks, -1, 1)[None], format="fltp", layout="mono")
+        frame.sample_rate = rate
+        for part in (frame, None):
+            output.mux(stream.encode(part))
     return file.getvalue()
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from curator_audio.stages.speech.segment_file_writer import SegmentFileWriterStage
+from curator_audio.stages.io.file_writer import Files, FileWriterStage
 from curator_audio.stages.speech.segments import sound_of
 from curator_audio.stages.speech.sound import decode_sound, encode_wav
-from curator_audio.storage.storage import Storage
 from curator_audio.tasks import Record
 
 
 @dataclass
-class WavWriterStage(SegmentFileWriterStage):
+class WavWriterStage(FileWriterStage):
     """Writes the sound of every segment to ``{output_path}/{channel}/{name}.wav``, 16 bits, mono.
 
     The name is the segment's id without its channel. A segment without sound, or with the name of another of its
@@ -30,5 +29,8 @@ class WavWriterStage(SegmentFileWriterStage):
     version = 2
     suffix: ClassVar[str] = ".wav"
 
-    def file_of(self, storage: Storage, path: str, record: Record) -> bytes:
-        return encode_wav(*decode_sound(sound_of(record)))
+    def inputs(self) -> tuple[list[str], list[str]]:
+        return ["records"], ["segment_id", "audio"]
+
+    def files_of(self, record: Record) -> Files:
+        return {".wav": encode_wav(*decode_sound(sound_of(record)))}

@@ -11,16 +11,21 @@ from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.optional import as_text
 from curator_audio.stages.speech.cutting import CuttingStage, Span
+from curator_audio.stages.speech.going_along import fields_going_along, going_along
 from curator_audio.stages.speech.segments import id_in
 from curator_audio.stages.speech.sound import Samples, audio_field
 from curator_audio.stages.speech.sound_options import refuse_each
-from curator_audio.stages.speech.windows import WINDOW_FIELDS
+from curator_audio.stages.speech.windows import WINDOW_TYPES
 from curator_audio.stages.times import END_OF_RECORDING, MAX_TIME_SEC, is_time
 from curator_audio.tasks import Record
 
 SEGMENT_TEXTS = ("text", "speaker", "speaker_id")
 """What a segment may say in texts; a number is one, too."""
 
+_OF_ALM = ("truncation_events", "total_dur_window", "filtered_dur")
+"""What the ALM stages tell of an entry's windows together."""
+
+_NOT_FURTHER = frozenset((*WINDOW_TYPES, *_OF_ALM))
 _DIGITS = 6
 """Of times within a window: a difference of two floats has a tail that means nothing."""
 
@@ -33,6 +38,9 @@ class WindowExtractionStage(CuttingStage):
     is the samples from ``sample_index(start, sample_rate)`` up to ``sample_index(end, sample_rate)``. A recording is
     decoded once, made one signal and resampled; memory does not grow with it. Windows may overlap; they come in the
     order of the entry. A recording without windows is not decoded (``recordings_without_windows``).
+
+    What an entry has in texts, numbers, true or false goes along with its windows: an ``episode_id``, a licence. Paths
+    do not, nor its ``duration``.
 
     Where segments overlap, one may reach beyond the window: its times within the window, which count from the window's
     start, are then below 0 or above ``duration_sec``, and it is counted in ``segments_reaching_beyond``.
@@ -111,11 +119,11 @@ class WindowExtractionStage(CuttingStage):
     def inputs(self) -> tuple[list[str], list[str]]:
         return [], ["audio_filepath"]  # windows_field is looked for by _windows, which knows where it comes from
 
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return [], list(WINDOW_FIELDS)
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return [], dict(WINDOW_TYPES)
 
     def fields_after(self, fields: Fields) -> Fields:
-        return Fields.of(WINDOW_FIELDS)
+        return fields_going_along(fields, WINDOW_TYPES, gone=("audio_filepath", self.windows_field, *_OF_ALM))
 
     def process_record(self, record: Record) -> Iterator[Record]:
         windows = self._windows(record)
@@ -196,6 +204,7 @@ class WindowExtractionStage(CuttingStage):
             "segments": segments,
             "audio": audio_field(samples, self.sample_rate, window_id),
             "codes": [],
+            **going_along(entry, {}, _NOT_FURTHER),
         }
 
 

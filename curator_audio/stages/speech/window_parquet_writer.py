@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from curator_audio.stages.fields import FieldTypes
 from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
-from curator_audio.stages.speech.schema import window_schema
-from curator_audio.stages.speech.segments import check_columns
-from curator_audio.stages.speech.windows import WINDOW_FIELDS
+from curator_audio.stages.speech.segments import check_chosen
+from curator_audio.stages.speech.windows import WINDOW_TYPES
 
 
 @dataclass
@@ -17,10 +16,10 @@ class WindowParquetWriterStage(ParquetShardWriterStage):
 
     Args:
         output_path: the folder or prefix of the shards.
-        columns: the fields to write, in this order; None for all of them.
+        columns: the fields to write, in this order, further ones and ``extra`` among them; None for all of them.
 
     Raises:
-        ConfigurationError: a field that windows do not have.
+        ConfigurationError: columns is no list of names; or, before a run, has a field that windows do not have.
     """
 
     columns: list[str] | None = None
@@ -29,10 +28,13 @@ class WindowParquetWriterStage(ParquetShardWriterStage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_columns(self.columns, WINDOW_FIELDS, "windows")
+        check_chosen(self.columns)
 
     def inputs(self) -> tuple[list[str], list[str]]:
         return ["records"], ["window_id"]
 
-    def schema(self) -> Any:
-        return window_schema(tuple(self.columns or WINDOW_FIELDS))
+    def core(self) -> FieldTypes:
+        return WINDOW_TYPES
+
+    def chosen(self) -> list[str] | None:
+        return self.columns

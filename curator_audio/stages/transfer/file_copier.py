@@ -74,9 +74,6 @@ class FileCopierStage(WriterStage[FileBatch]):
     def part_path(self, name: str, parts_folder: str) -> str:
         return join(parts_folder, name)  # where nothing is written: files keep their names
 
-    def encode(self, task: FileBatch) -> bytes:
-        raise TypeError("files are copied one by one; executors call write()")
-
     def setup(self, worker: WorkerInfo) -> None:
         self._output_dir = worker.output_dir
         self._attempt, self._copies = "", {}

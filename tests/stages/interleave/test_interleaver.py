@@ -15,7 +15,9 @@ from curator_audio.stages.interleave import InterleaverStage
 from curator_audio.tasks import AudioBatch, Record
 
 
-def segment(entry_id: str, begin: float, text: str = "so be it", audio: Any = "<|speech_1|>", **more: Any) -> Record:
+def segment(
+    entry_id: str, begin: float | None, text: str = "so be it", audio: Any = "<|speech_1|>", **more: Any
+) -> Record:
     return {
         "entry_id": entry_id,
         "original_path": "https://example.org/1.mp3",
@@ -62,6 +64,43 @@ def test_the_documents_of_a_recording() -> None:
 def test_segments_that_start_together_are_in_order_of_their_ids() -> None:
     (document,), _ = interleaved(segment("b", 1, "second"), segment("a", 1.0, "first"), segment("c", 0, "zeroth"))
     assert re.findall(r"<\|text_start\|>(\w+)", document["text_first"]) == ["zeroth", "first", "second"]
+
+
+def texts_in_order(document: Record) -> list[str]:
+    return re.findall(r"<\|text_start\|>(\w+)", document["text_first"])
+
+
+def test_segments_without_times_are_in_order_of_the_numbers_of_their_ids() -> None:
+    ids = ["a/show_seg_10", "a/show_seg_9", "a/show_seg_0"]
+    untimed = [segment(entry_id, None, entry_id[-1]) | {"end_time": None} for entry_id in ids]
+    timed = [segment("b_seg_0", 9.0, "late"), segment("b_seg_1", 0.5, "early")]
+    other = [one | {"original_path": "b"} for one in timed]
+    stage = InterleaverStage()
+    first, second = stage.process(AudioBatch([*other, *untimed])).records
+    assert (texts_in_order(first), texts_in_order(second)) == (["early", "late"], ["0", "9", "0"])
+    assert first["original_path"] == "b" and second["num_segments"] == 3
+    assert stage.observed.metrics["segments_ordered_by_number"] == 3 and not stage.observed.quarantined
+
+
+def test_where_one_segment_has_no_time_the_numbers_tell_for_all() -> None:
+    (document,), bad = interleaved(segment("a_seg_2", 0.0, "two"), segment("a_seg_1", None, "one"))
+    assert (texts_in_order(document), bad) == (["one", "two"], [])
+
+
+def test_a_segment_with_neither_time_nor_number_is_set_aside() -> None:
+    untimed = segment("nameless", None)
+    (document,), (aside,) = interleaved(segment("a_seg_1", 1.0, "one"), untimed, segment("a_seg_0", 0.5, "zero"))
+    assert texts_in_order(document) == ["zero", "one"]
+    assert (aside.reason, aside.record, aside.source_path) == ("missing_field", untimed, "tree/1472/1437/1.json")
+    assert "has no 'begin_time', and the ids of the recording's segments do not all end in a number" in aside.message
+    assert interleaved(untimed)[0] == [], "no document of nothing"
+
+
+@given(st.permutations(range(12)))
+def test_the_order_does_not_depend_on_that_of_the_files(numbers: list[int]) -> None:
+    untimed = [segment(f"a_seg_{number}", None, f"t{number}") for number in numbers]
+    (document,), _ = interleaved(*untimed)
+    assert texts_in_order(document) == [f"t{number}" for number in range(12)]
 
 
 def test_a_recording_of_one_segment() -> None:

@@ -1,4 +1,4 @@
-"""Datasets of others: what their fields are called, in each container, and what is said of those that are not taken."""
+"""Datasets of others: what their fields are called, in each container, and what becomes of all others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from curator_audio.stages.speech import NpzReaderStage, SegmentParquetReaderStag
 from curator_audio.stages.speech.foreign_fields import NAMES, kind_of, sources_of, taken
 from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.segment_tree_reader import MAX_NAMED, SegmentTreeReaderStage
-from curator_audio.stages.speech.segments import SEGMENT_FIELDS
+from curator_audio.stages.speech.segments import SEGMENT_FIELDS, segment_record
 from curator_audio.tasks import Record
 from tests.segments import RATE, tone
 
@@ -133,7 +133,7 @@ LAYOUTS: dict[str, tuple[Values, Values, list[str]]] = {
     "GigaSpeech": (
         {"segment_id": "P_S1", "speaker": "N/A", "text": "SO BE IT", "audio": AUDIO, "begin_time": 1.0, "url": "http"},
         {"segment_id": "P_S1", "text": "SO BE IT", "start": 1.0},
-        ["url"],
+        ["url", "speaker"],
     ),
     "YODAS": (
         {"id": 0, "utt_id": "yt-00000-1", "audio": AUDIO, "text": "so be it"},
@@ -176,24 +176,28 @@ LAYOUTS: dict[str, tuple[Values, Values, list[str]]] = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts_that_are_known_in_parquet(layout: str, tmp_path: Path) -> None:
-    row, expected, not_taken = LAYOUTS[layout]
+    row, expected, further = LAYOUTS[layout]
     reader = parquet(tmp_path, row)
     (record,) = read(reader)
-    assert known(record) == expected
+    there = row | row.get("json", {})
+    assert known(record) == expected | {name: there[name] for name in further}
+    assert list(record)[: len(SEGMENT_FIELDS)] == list(SEGMENT_FIELDS), "further fields stand behind"
     assert record["audio"] == (AUDIO if AUDIO in row.values() else None)
-    assert counted(reader) == {f"not_taken_{name}": 1 for name in not_taken}
+    assert set(reader.sampled_fields().types) == {*SEGMENT_FIELDS, *further} - {"speaker"}
+    assert counted(reader) == {}
 
 
 @pytest.mark.parametrize("layout", ["Common Voice", "NeMo", "GigaSpeech"])
 def test_the_same_fields_in_tars(layout: str, tmp_path: Path) -> None:
-    row, expected, not_taken = LAYOUTS[layout]
+    row, expected, further = LAYOUTS[layout]
     reader = tar(tmp_path, {name: value for name, value in row.items() if name != "audio"})
     (record,) = read(reader)
-    assert known(record) == {"segment_id": "000000", "audio_id": expected.get("audio_id", "P_S1")} | {
-        name: value for name, value in expected.items() if name != "segment_id" or value == "P_S1"
-    }
+    told = {name: value for name, value in expected.items() if name != "segment_id" or value == "P_S1"}
+    told |= {name: row[name] for name in further}
+    assert known(record) == {"segment_id": "000000", "audio_id": expected.get("audio_id", "P_S1")} | told
     assert record["audio"] == {"bytes": sound("MP3"), "path": "000000.mp3"}
-    assert counted(reader) == {f"not_taken_{name}": 1 for name in not_taken}
+    assert set(further) - {"speaker"} <= reader.sampled_fields().known
+    assert counted(reader) == {}
 
 
 def test_emilia(tmp_path: Path) -> None:
@@ -207,9 +211,13 @@ def test_emilia(tmp_path: Path) -> None:
         "speaker_id": "EN_B1_S2",
         "language": "en",
         "duration_sec": 2.5,
+        "wav": "EN_B1/EN_B1_S2_W3.mp3",
+        "dnsmos": 3.3709,
+        "phone_count": 9,
     }
     assert record["audio"]["bytes"] == sound("MP3"), "the path in 'wav' is no sound"
-    assert counted(reader) == {"not_taken_dnsmos": 1, "not_taken_phone_count": 1, "not_taken_wav": 1}
+    types = reader.sampled_fields().types
+    assert [types[name] for name in ("wav", "dnsmos", "phone_count")] == ["string", "float", "int"]
 
 
 def test_npz_of_others(tmp_path: Path) -> None:
@@ -225,9 +233,11 @@ def test_npz_of_others(tmp_path: Path) -> None:
         "channel": "news",
         "duration_sec": 0.2,
         "sample_rate": 8000,
+        "snr": 20.5,
+        "id": "x",
     }, "1600 samples, at the rate that the file tells"
     assert soundfile.info(io.BytesIO(record["audio"]["bytes"])).samplerate == 8000
-    assert counted(reader) == {"not_taken_snr": 1, "not_taken_id": 1}
+    assert counted(reader) == {}
 
 
 def test_the_sound_of_npz_may_have_another_name(tmp_path: Path) -> None:
@@ -260,18 +270,20 @@ def test_the_first_name_that_is_there_is_taken_whatever_the_order(there: set[str
     for name, all_names in NAMES.items():
         usable = [other for other in all_names if other in kinds and (name != "audio" or kinds[other] == "sound")]
         assert sources.of.get(name) == next(iter(usable), None)
-    assert set(sources.not_taken) == kinds.keys() - set(sources.of.values())
+    assert {*sources.further, *sources.not_taken} == kinds.keys() - set(sources.of.values())
+    assert not set(sources.further) & set(SEGMENT_FIELDS), "what is called like a field and is none has no place"
 
 
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"text": "a", "transcript": "b"}, {"text": "a"}),
+        ({"text": "a", "transcript": "b"}, {"text": "a", "transcript": "b"}),
         ({"text": None, "transcript": "b"}, {"text": "b"}),
-        ({"transcript": ["a", "list"], "sentence": "b"}, {"text": "b"}),
+        ({"transcript": None, "snr": None}, {"text": None, "snr": None}),
+        ({"transcript": ["a", "list"], "sentence": "b"}, {"text": "b", "transcript": ["a", "list"]}),
         ({"start_ms": 1500, "end_ms": 2500.0}, {"start": 1.5, "end": 2.5}),
-        ({"start": 0.5, "start_ms": 1500}, {"start": 0.5}),
-        ({"start_ms": "1500", "duration": "2.5"}, {"duration_sec": "2.5"}),
+        ({"start": 0.5, "start_ms": 1500}, {"start": 0.5, "start_ms": 1500}),
+        ({"start_ms": "1500", "duration": "2.5"}, {"duration_sec": "2.5", "start_ms": "1500"}),
         ({"segment_id": ["a"], "id": "b", "speaker_id": {}, "text": ["odd"]}, {"segment_id": "b", "text": ["odd"]}),
         ({"speaker": "SPEAKER_01"}, {"speaker_id": None}),
         ({"spk": "spk3"}, {"speaker_id": None}),
@@ -353,12 +365,23 @@ def test_fields_that_are_none(fields: Any, message: str) -> None:
             stage("in", fields=fields)
 
 
-def test_names_of_others_are_counted_up_to_a_number_and_hold_nothing_odd(tmp_path: Path) -> None:
-    rows = [{"text": "a"} | {f"a\nb {number}": 1} for number in range(MAX_NAMED + 5)]
-    reader = tar(tmp_path, *rows)
+def test_names_of_what_is_not_taken_are_counted_up_to_a_number_and_hold_nothing_odd(tmp_path: Path) -> None:
+    rows = [{f"a\nb {number}": np.array([{}], object)} for number in range(MAX_NAMED + 5)]
+    reader = npz(tmp_path, *rows)
     assert len(read(reader)) == len(rows)
-    names = {f"not_taken_a_b_{number}": 1 for number in range(MAX_NAMED)}
+    in_order = sorted(map(str, range(MAX_NAMED + 5)))  # of the files
+    names = {f"not_taken_a_b_{number}": 1 for number in in_order[:MAX_NAMED]}
     assert counted(reader) == names | {"not_taken_others": 5}
+
+
+def test_segments_of_ours_are_taken_as_they_are(tmp_path: Path) -> None:
+    """A field beside ``tone`` that is called as others call it is no tone."""
+    beside = {"emotion": "calm", "speaker": "SPEAKER_00", "duration_ms": 7, "file": "a.wav", "id": 3}
+    ours = {name: value for name, value in segment_record(segment_id="a", audio_id="b").items() if name != "audio"}
+    for reader in (parquet(tmp_path / "p", ours | beside), tar(tmp_path / "t", ours | beside)):
+        (record,) = read(reader)
+        assert {name: record[name] for name in beside} == beside
+        assert [record[name] for name in ("tone", "speaker_id", "duration_sec")] == [None] * 3
 
 
 # What a user is told ------------------------------------------------------------------------------------------
@@ -372,8 +395,10 @@ def run(folder: Path, *overrides: str, name: str = "dataset") -> int:
 def test_what_is_not_taken_is_named_in_the_plan_and_before_and_after_a_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parquet(tmp_path / "in", {"id": "a", "utterance": "so be it", "narrator": "anna", "snr": 9.5, "audio": sound()})
-    named = "'narrator', 'snr', 'utterance'; 'fields={FIELD: NAME}' takes one as a field"
+    row = {"id": "a", "utterance": "so be it", "narrator": "anna", "channel": ["news"], "audio": sound()}
+    parquet(tmp_path / "in", row)
+    what = "called like a field of segments that something else is, or that cannot be of this kind"
+    named = f"'channel', {what}; 'fields={{FIELD: NAME}}' takes one"
 
     assert run(tmp_path / "in", "dry_run=true") == 0
     assert f"\nnote: not taken from {tmp_path}/in: {named}\n" in capsys.readouterr().out
@@ -384,11 +409,11 @@ def test_what_is_not_taken_is_named_in_the_plan_and_before_and_after_a_run(
     for field, what in (("text", "text"), ("speaker_id", "speaker")):
         line = f"none of the 1 segments has a {what}, and 'narrator', 'utterance' would be there; 'fields={{{field}: "
         assert line in told.err
-    assert "not_taken_narrator: 1 · not_taken_snr: 1 · not_taken_utterance: 1" in told.out
+    assert "not_taken_channel: 1" in told.out
 
     assert run(tmp_path / "in", "overwrite=true", "fields={text: utterance, speaker_id: narrator}") == 0
     told = capsys.readouterr()
-    assert f"not taken from {tmp_path}/in: 'snr';" in told.err and "none of" not in told.err
+    assert "none of" not in told.err
     (row,) = pq.read_table(f"{tmp_path}/in.out/data", columns=["text", "speaker_id"]).to_pylist()
     assert row == {"text": "so be it", "speaker_id": "anna"}
 
@@ -396,8 +421,6 @@ def test_what_is_not_taken_is_named_in_the_plan_and_before_and_after_a_run(
 @pytest.mark.parametrize("container", ["npz", "webdataset"])
 def test_the_other_containers_tell_the_same(container: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (npz if container == "npz" else tar)(tmp_path / "in", {"utterance": "so be it", "speaker": "spk0"})
-    assert run(tmp_path / "in", f"input={container}", "dry_run=true") == 0
-    assert f"note: not taken from {tmp_path}/in: 'utterance';" in capsys.readouterr().out
     assert run(tmp_path / "in", f"input={container}") == 0
     told = capsys.readouterr().err
     assert "none of the 1 segments has a text, and 'utterance' would be there; 'fields={text: utterance}'" in told

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from curator_audio.errors import RecordError
 from curator_audio.stages.speech import npz
-from curator_audio.stages.speech.npz import index_of, npz_of_record, record_of_npz, recording_of, with_codes
-from curator_audio.stages.speech.segments import segment_record
+from curator_audio.stages.speech.npz import npz_of_record, record_of_npz, with_codes
+from curator_audio.stages.speech.segments import index_of, recording_of, segment_record
 from curator_audio.stages.speech.sound import audio_field, decode_sound
 from curator_audio.tasks import Record
 
@@ -285,7 +285,7 @@ def segment(**values: Any) -> Record:
 def test_what_is_written_numpy_reads() -> None:
     record = segment(text="naïve — ١", audio_id="show", speaker_id="show/spk0", codes=[1, 65535])
     with np.load(io.BytesIO(npz_of_record(record)), allow_pickle=False) as arrays:
-        assert set(arrays) == {"audio", "codes", "duration_sec", "text", "audio_id", "speaker_id"}
+        assert set(arrays) == {"audio", "codes", "duration_sec", "text", "audio_id", "speaker_id", "metadata"}
         assert arrays["audio"].dtype == np.float32 and np.abs(arrays["audio"] - TONE).max() <= 2**-15
         assert arrays["codes"].dtype == np.int32 and arrays["codes"].tolist() == [1, 65535]
         assert (str(arrays["text"]), str(arrays["speaker_id"])) == ("naïve — ١", "show/spk0")

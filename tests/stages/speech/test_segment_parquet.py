@@ -22,13 +22,14 @@ from curator_audio.errors import ConfigurationError, StorageError
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
 from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.speech import (
     NpzReaderStage,
     SegmentParquetReaderStage,
     SegmentParquetWriterStage,
     WebDatasetWriterStage,
 )
-from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_FIELDS, segment_record
+from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_FIELDS, SEGMENT_TYPES, segment_record
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
 from tests.extras import needs
@@ -140,17 +141,35 @@ def test_a_segment_that_does_not_fit_is_set_aside_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (["text", "score"], "columns has 'score'; segments have segment_id, audio_id"),
         (["text", "text"], "columns has 'text' twice"),
         ([], r"columns is \[\]; give a list"),
         ("text", "columns is 'text'; give a list"),
-        ([["text"]], r"columns has \['text'\]; segments have"),
+        ([["text"]], r"columns has \['text'\]; give names of fields"),
     ],
 )
 def test_bad_columns(columns: Any, message: str) -> None:
     for stage in (SegmentParquetWriterStage, SegmentParquetReaderStage):
         with pytest.raises(ConfigurationError, match=message):
             stage("folder", columns=columns)
+
+
+def test_columns_that_segments_do_not_have() -> None:
+    writer = SegmentParquetWriterStage("folder", columns=["text", "score"])
+    with pytest.raises(ConfigurationError, match="columns has 'score', which records here do not have; there are segm"):
+        writer.settle(Fields.of(SEGMENT_TYPES))
+    settled = writer.settle(Fields.of({**SEGMENT_TYPES, "score": "float"}))
+    assert settled is not None and settled["columns"] == {"text": "string", "score": "float"}
+
+
+def test_a_column_that_is_nowhere_is_named_before_a_run(tmp_path: Path) -> None:
+    foreign(tmp_path / "x.parquet", {"text": ["a"], "score": [0.5]})
+    with pytest.raises(ConfigurationError, match=r"columns has 'scores', and .* begins without it, it has score, text"):
+        SegmentParquetReaderStage(str(tmp_path), columns=["text", "scores"]).remarks()
+    reader = SegmentParquetReaderStage(str(tmp_path), columns=["gender", "score"])
+    assert reader.remarks() == []
+    assert "score" in reader.sampled_fields().known and not reader.sampled_fields().open
+    assert read(str(tmp_path), columns=["text", "score"])[0]["score"] == 0.5
+    assert "score" not in read(str(tmp_path), columns=["text"])[0]
 
 
 # What others have written ------------------------------------------------------------------------------------
@@ -167,9 +186,9 @@ def test_plain_binary_sound_and_other_columns(tmp_path: Path) -> None:
     foreign(tmp_path / "train" / "x.parquet", columns | {"score": [0.5, 0.6]})
     first, second = read(str(tmp_path))
     assert first == segment_record(
-        segment_id="train_x_0", text="a", speaker_id="7", codes=[1], audio={"bytes": sound(), "path": None}
+        segment_id="train_x_0", text="a", speaker_id="7", codes=[1], audio={"bytes": sound(), "path": None}, score=0.5
     )
-    assert second == segment_record(segment_id="train_x_1", text="b", speaker_id="8", codes=[])
+    assert second == segment_record(segment_id="train_x_1", text="b", speaker_id="8", codes=[], score=0.6)
 
 
 def test_shards_of_one_name_make_segments_of_different_names(tmp_path: Path) -> None:

@@ -100,7 +100,6 @@ def test_chosen_columns(records: list[Record], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (["segment_id"], "columns has 'segment_id'; windows have window_id, audio_id"),
         (["text", "text"], "columns has 'text' twice"),
         ([], r"columns is \[\]; give a list"),
     ],

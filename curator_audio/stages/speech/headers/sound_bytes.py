@@ -60,7 +60,7 @@ class SoundBytes:
         missing = told - there
         if missing <= 0:
             return ""
-        bytes_per_sec = there / there_sec if there_sec else self.header.bytes_per_sec
+        bytes_per_sec = there / there_sec if there and there_sec else self.header.bytes_per_sec
         missing_sec, told_sec = missing / bytes_per_sec, told / bytes_per_sec
         if missing_sec < 0.1:
             return f"the last {missing} bytes of it are missing"

@@ -1,0 +1,54 @@
+"""What all files of an output share, such as columns: settled by the first run of a folder, and noted for others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loguru import logger
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.pipeline.plan import Plan, check_kept
+from curator_audio.storage.ledger import Ledger
+
+
+def settled(plan: Plan, ledger: Ledger, is_new: bool = False) -> tuple[Plan, Any]:
+    """Return the plan with a writer that knows the columns, and what is to be noted of them; None where nothing is.
+
+    A folder keeps those of its first run, wherever its records may differ since.
+
+    Args:
+        plan: what will run.
+        ledger: of the output folder, loaded.
+        is_new: whether what the folder holds is replaced.
+
+    Raises:
+        ConfigurationError: a field would be lost, the writer has a parameter that does not fit the fields, or what is
+            noted is damaged.
+    """
+    if not plan.writer.looks_at_fields:
+        return plan, None
+    noted = None if is_new else ledger.schema()
+    if noted is not None:
+        return _with(plan, noted, ledger), None
+    if not is_new and any(entry.parts for entry in ledger.entries.values()):
+        before = plan.writer.settled_before()
+        if before is not None:
+            logger.warning(
+                f"{plan.writer.output_path} was begun by a version that wrote no further fields of records: what else "
+                "they have is left out, so that all files have the same columns; overwrite=true takes it up"
+            )
+            return _with(plan, before, ledger), before
+    looked = plan.looked_into()
+    check_kept(looked)
+    schema = plan.writer.settle(looked.fields_before_writer)
+    return (looked, None) if schema is None else (_with(looked, schema, ledger), schema)
+
+
+def _with(plan: Plan, schema: Any, ledger: Ledger) -> Plan:
+    try:
+        return plan.with_writer(plan.writer.with_settled(schema))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ConfigurationError(
+            f"{ledger.paths.schema} does not hold columns of '{plan.writer.name}'; choose another output_dir, or "
+            "overwrite=true"
+        ) from None

@@ -1,0 +1,139 @@
+"""The columns of a dataset in Parquet, settled before its first shard is written: those of all its shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.stages.dataset_features import with_features
+from curator_audio.stages.field_types import arrow_type, short
+from curator_audio.stages.fields import Fields, FieldTypes
+
+EXTRA = "extra"
+"""The column with what has no column of its own, a JSON object in a string."""
+
+Others = Literal["extra", "left out", "none"]
+"""What becomes of fields without a column: they stand in ``extra``, are left out as asked for, or none are to come."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a dataset, in order, and what becomes of fields that have none.
+
+    Args:
+        types: the types of the columns by name; without ``extra``.
+        declared: the columns whose records must fit; what does not fit another one goes to ``extra``.
+        others: what becomes of fields without a column.
+        not_chosen: fields that are left out as the user chose others.
+
+    Example:
+        >>> fields = Fields.of({"loudness_db": "float", "notes": "object"})
+        >>> columns = Columns.settled({"text": "string"}, fields)
+        >>> columns.types, columns.others
+        ({'text': 'string', 'loudness_db': 'float'}, 'extra')
+    """
+
+    types: FieldTypes
+    declared: frozenset[str] = frozenset()
+    others: Others = "none"
+    not_chosen: frozenset[str] = frozenset()
+
+    @classmethod
+    def settled(cls, core: FieldTypes, fields: Fields, chosen: Sequence[str] | None = None) -> Columns:
+        """Settle the columns: the core ones, then further fields that have a type, then ``extra`` where it is needed.
+
+        Args:
+            core: the types of the core columns.
+            fields: of the records, as far as they are known.
+            chosen: the columns that the user wants, in order; None for all. ``extra`` may be one.
+
+        Raises:
+            ConfigurationError: a column is wanted that there is not.
+        """
+        core = {name: kind for name, kind in core.items() if name != EXTRA}
+        further = {name: kind for name, kind in fields.kinds.items() if name not in core and name != EXTRA}
+        typed = {name: kind for name, kind in further.items() if arrow_type(kind) is not None}
+        types = {**core, **typed}
+        declared = frozenset(core).union(name for name in typed if fields.types.get(name))
+        needs_extra = fields.open or fields.unknown or len(typed) < len(further) or EXTRA in fields.kinds or not types
+        if chosen is None:
+            return cls(types, declared, "extra" if needs_extra else "none")
+        for name in chosen:
+            if name != EXTRA and name not in types:
+                raise ConfigurationError(_no_such_column(name, types, further))
+        not_chosen = frozenset(types).difference(chosen)
+        kept = {name: types[name] for name in chosen if name != EXTRA}
+        return cls(kept, frozenset(kept), "extra" if EXTRA in chosen else "left out", not_chosen)
+
+    def left_out_of(self, fields: Fields) -> list[str]:
+        """The known fields that are not written."""
+        written = set(fields.kinds) - self.not_chosen if self.others == "extra" else self.types
+        return [name for name in fields.kinds if name not in written]
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The fields that are not for ``extra``."""
+        return self.not_chosen.union(self.types)
+
+    @property
+    def undeclared(self) -> dict[str, str]:
+        """The types of the columns whose records need not fit."""
+        return {name: kind for name, kind in self.types.items() if name not in self.declared}
+
+    def schema(self, has_features: bool = True) -> Any:
+        """The ``pyarrow.Schema``.
+
+        Args:
+            has_features: whether it has the features for ``datasets`` in its metadata.
+        """
+        import pyarrow
+
+        extra = [(EXTRA, pyarrow.string())] if self.others == "extra" else []
+        schema = pyarrow.schema([*((name, arrow_type(kind)) for name, kind in self.types.items()), *extra])
+        return with_features(schema) if has_features else schema
+
+    def to_json(self) -> dict[str, Any]:
+        """What is noted of them, as JSON can hold it."""
+        return {
+            "columns": dict(self.types),
+            "declared": [name for name in self.types if name in self.declared],
+            "others": self.others,
+            "not_chosen": sorted(self.not_chosen),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Columns:
+        """The columns that were noted.
+
+        Raises:
+            ValueError: they are no columns.
+        """
+        types, others = values["columns"], values["others"]
+        names = [*values["declared"], *values["not_chosen"]]
+        if not isinstance(types, dict) or others not in get_args(Others) or not all(isinstance(n, str) for n in names):
+            raise ValueError(values)
+        if any(not isinstance(kind, str) or arrow_type(kind) is None for kind in types.values()):
+            raise ValueError(values)
+        return cls(types, frozenset(values["declared"]), others, frozenset(values["not_chosen"]))
+
+
+def described(columns: Columns) -> list[str]:
+    """The columns with their types, for people to read.
+
+    Example:
+        >>> described(Columns({"text": "string", "snr": "float"}, others="extra"))
+        ['text string', 'snr float', 'extra string (a JSON object of all other fields)']
+    """
+    extra = [f"{EXTRA} string (a JSON object of all other fields)"] if columns.others == "extra" else []
+    return [*(f"{name} {short(kind)}" for name, kind in columns.types.items()), *extra]
+
+
+def _no_such_column(name: str, types: Iterable[str], further: FieldTypes) -> str:
+    if name in further:
+        return (
+            f"columns has {name!r}, which has no type that a column could have; declare one in outputs() of the stage "
+            f"that adds it, or take it within '{EXTRA}'"
+        )
+    return f"columns has {name!r}, which records here do not have; there are {', '.join(types)}, and {EXTRA} for others"
