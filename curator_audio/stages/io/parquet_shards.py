@@ -163,7 +163,8 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
             columns = self._settled
             if columns is None:  # it writes a shard without a run
                 first = list(islice(groups, 2))
-                columns, groups = self._settled_by(first), chain(first, groups)
+                columns = self._settled_by(first)
+                groups = chain((first.pop(0) for _ in range(len(first))), groups)  # and let go of them
             rows = TypedRows(columns.schema(self.has_features()), columns, self)
         for group in groups:
             table = rows.table(group)
