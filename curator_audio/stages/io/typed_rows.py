@@ -12,7 +12,8 @@ from typing import Any
 from curator_audio.errors import RecordError
 from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.field_types import fits
-from curator_audio.stages.io.columns import EXTRA, Columns
+from curator_audio.stages.io.columns import Columns
+from curator_audio.stages.io.extra_column import EXTRA
 from curator_audio.storage.json_codec import encode_record
 from curator_audio.storage.valid_text import Repairs, with_finite_numbers, with_valid_text
 from curator_audio.tasks import Record
