@@ -10,6 +10,7 @@ from curator_audio.pipeline.after import AfterContext
 from curator_audio.pipeline.pending import Pending
 from curator_audio.pipeline.pipeline import Pipeline, configuration
 from curator_audio.pipeline.plan import Plan
+from curator_audio.pipeline.run import steps_of
 from curator_audio.pipeline.settled import settled
 from curator_audio.pipeline.types import task_types
 from curator_audio.stages.field_types import short
@@ -42,7 +43,7 @@ def dry_run(
     to_do = {partition.name for partition in partitions}
     done = [ledger.entries[name] for name in pending.names if name not in to_do]
     context = AfterContext(plan, done, ledger, storage)
-    previews = [(step.name, step.preview(context, partitions)) for step in pipeline.after]
+    previews = [(step.name, step.preview(context, partitions)) for step in steps_of(pipeline, plan)]
     steps = "".join(f"\nthen: {name}{f', {preview}' if preview else ''}" for name, preview in previews)
     steps += "".join(f"\nnote: {remark}" for remark in remarks)
     return (

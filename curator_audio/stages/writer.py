@@ -21,8 +21,8 @@ from curator_audio.tasks import Part
 class WriterStage(ProcessingStage[In, Part]):
     """A stage that writes the records of a partition, and gives the files it wrote.
 
-    Where ``output_path`` names a file (it ends in ``suffix``), parts are kept aside for ``JoinParts``; else it is a
-    folder in which every part is a shard.
+    Where ``output_path`` names a file (it ends in ``suffix``), parts are kept aside until they are joined into it; else
+    it is a folder in which every part is a shard.
     """
 
     output_path: str
