@@ -10,9 +10,7 @@ from curator_audio.errors import ConfigurationError
 from curator_audio.stages.dataset_features import with_features
 from curator_audio.stages.field_types import arrow_type, short
 from curator_audio.stages.fields import Fields, FieldTypes
-
-EXTRA = "extra"
-"""The column with what has no column of its own, a JSON object in a string."""
+from curator_audio.stages.io.extra_column import EXTRA
 
 Others = Literal["extra", "left out", "none"]
 """What becomes of fields without a column: they stand in ``extra``, are left out as asked for, or none are to come."""
