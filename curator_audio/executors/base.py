@@ -113,6 +113,11 @@ def outcome(result: LedgerEntry | WorkerError) -> Outcome:
     return result
 
 
+def worker_died(partition: str) -> Failure:
+    """Return what becomes of a partition of which every attempt took its worker's process along."""
+    return Failure(partition, f"its worker died {MAX_ATTEMPTS} times: {DEATH}")
+
+
 def machine_capacity(num_gpus: float | None = None) -> Capacity:
     """What this machine has, without starting anything."""
     gpus, gpu_memory_gb = _gpus() if num_gpus is None else (num_gpus, 0.0)

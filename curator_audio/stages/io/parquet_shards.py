@@ -95,8 +95,12 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
         writer._settled = Columns.from_json(settled)
         return writer
 
+    @property
+    def keeps_any(self) -> bool:
+        return not self._is_fixed and (self._settled is None or self._settled.others != "none")
+
     def lost(self, fields: Fields) -> list[str]:
-        return [name for name in fields.kinds if name not in self.schema().names] if self._is_fixed else []
+        return [] if self.keeps_any else [name for name in fields.kinds if name not in self.schema().names]
 
     def keeps(self) -> list[str]:
         if self._settled is not None:
