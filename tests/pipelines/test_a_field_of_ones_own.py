@@ -97,6 +97,17 @@ def test_webdataset(outputs: Path) -> None:
     assert found == LOUDNESS
 
 
+def test_mp3_and_json(recordings: Path, tmp_path: Path) -> None:
+    values = [f"manifest_path={recordings}/manifest.jsonl", f"output_dir={tmp_path}/mp3"]
+    assert run("pipeline", "--config-path", TUTORIAL, *values, "output=mp3") == 0
+    files = sorted((tmp_path / "mp3" / "data").rglob("*.json"))
+    assert loudness([json.loads(path.read_bytes()) for path in files]) == LOUDNESS
+    assert all(soundfile.info(path.with_suffix(".mp3")).duration > 0.5 for path in files)
+
+    assert run("dataset", "input=sound_files", f"input_path={tmp_path}/mp3", f"output_dir={tmp_path}/out") == 0
+    assert loudness(rows(tmp_path / "out")) == LOUDNESS
+
+
 class Mp3AndJsonWriter(SegmentFileWriterStage):
     """Two files a segment: its sound as mp3, and everything else as JSON."""
 
