@@ -97,6 +97,7 @@ def composed(name: str, config_path: str | None, overrides: Sequence[str]) -> An
     with _explained_errors(name):
         groups, values = _split(overrides, folder)
         config = _composed(name, folder, groups)
+        config.setdefault("name", name)
         set_values(config, values)
         return config
 

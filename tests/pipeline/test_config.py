@@ -186,9 +186,10 @@ def test_a_pipeline_of_ones_own_finds_the_executors(tmp_path: Path) -> None:
     ],
 )
 def test_a_pipeline_of_ones_own_takes_the_run_options(defaults: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text(f"{defaults}\nname: mine\non_error: raise\noutput_path: x\n")
+    (tmp_path / "mine.yaml").write_text(f"{defaults}\non_error: raise\noutput_path: x\n")
     given = ["dry_run=true", "storage_options.region=eu", "scratch_budget_gb=3"]
     config = load_config("mine", str(tmp_path), given)
+    assert config["name"] == "mine"
     assert isinstance(build_executor(config), LocalExecutor)
     assert {
         key: config[key] for key in config if key not in ("executor", "name", "output_path", "publish", "after")
