@@ -32,7 +32,8 @@ def lazily(package: str, exported: Mapping[str, Sequence[str]]) -> Lazy:
 
     def __getattr__(name: str) -> Any:
         if name not in modules:
-            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+            # Python says after it which name may be meant, as it does of other modules.
+            raise AttributeError(f"module '{package}' has no attribute '{name}'", name=name, obj=sys.modules[package])
         value = getattr(import_module(modules[name]), name)
         setattr(sys.modules[package], name, value)  # so that it is asked for once
         return value

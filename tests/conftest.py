@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import subprocess
-import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -14,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from loguru import logger
 
-from curator_audio.executors.ray_cluster import start_ray_here
+from curator_audio.executors.ray_cluster import RayCluster
+from tests.processes import REPOSITORY, run_python
 from tests.storage.servers import serving_moto
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+settings.register_profile("on_any_machine", deadline=None)  # no test is to fail because a machine is busy
+settings.load_profile("on_any_machine")
 
 
 def make_entry(seed: int, num_segments: int = 30) -> dict[str, Any]:
@@ -55,12 +57,9 @@ def manifest(tmp_path: Path, entries: list[dict[str, Any]]) -> Path:
     return path
 
 
-def run_cli(
-    *arguments: object, env: dict[str, str] | None = None, timeout: float = 240
-) -> subprocess.CompletedProcess[str]:
+def run_cli(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, as a user would."""
-    command = [sys.executable, str(REPOSITORY / "main.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=timeout, cwd=REPOSITORY)
+    return run_python(REPOSITORY / "main.py", *arguments, env=env)
 
 
 @pytest.fixture(name="run_cli")
@@ -78,19 +77,33 @@ def warned() -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """One Ray with four logical CPUs for all tests; executors find it running and leave it running."""
-    import ray
+def ray_cluster() -> Iterator[Any]:
+    """One Ray for all tests: a cluster of one node with four logical CPUs, to which a test may add another."""
+    from ray.cluster_utils import Cluster
 
-    start_ray_here(num_cpus=4, num_gpus=0, include_dashboard=False)
+    # A node that is gone is missed after a second, and not after fifteen.
+    noticing = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 200}
+    head = {"num_cpus": 4, "num_gpus": 0, "include_dashboard": False, "_system_config": noticing}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray_session(ray_cluster: Any) -> Iterator[None]:
+    """Have this process connected to the Ray for all tests; executors find it running and leave it running."""
+    connected = RayCluster(ray_cluster.address)
+    connected.start()
     yield
-    ray.shutdown()
+    connected.stop()
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two tries of a request there is hardly a pause."""
+    """There is hardly a pause between two tries, of a request or a partition, nor before a dead run's lock is taken."""
     monkeypatch.setattr("curator_audio.storage.patience.FIRST_WAIT_SEC", 0.002)
+    monkeypatch.setattr("curator_audio.executors.base.RETRY_PAUSES_SEC", (0.0, 0.0))
+    monkeypatch.setattr("curator_audio.storage.lock.SETTLE_SEC", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ EXTRAS = {
     "codec": ("neucodec", "torch", "torchaudio", "torchdata", "transformers"),
     "datasets": ("datasets", "torchcodec"),
     "hub": ("hf_xet", "huggingface_hub"),
+    "nemo": ("nemo_curator", "silero_vad"),
     "test": ("distributed",),
     "xenna": ("cosmos_xenna",),
 }

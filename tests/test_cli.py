@@ -17,9 +17,10 @@ from curator_audio.cli import main
 from tests.conftest import REPOSITORY
 
 
-def test_the_main_job(manifest: Path, tmp_path: Path, run_cli: Any) -> None:
+def test_the_main_job(manifest: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = run_cli("--config-name", "pipeline", "executor=local", f"manifest_path={manifest}", f"output_dir={out}")
+    words = ["--config-name", "pipeline", "executor=local", f"manifest_path={manifest}", f"output_dir={out}"]
+    done = subprocess.run([sys.executable, str(REPOSITORY / "main.py"), *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "PIPELINE COMPLETE"
@@ -215,9 +216,11 @@ def test_what_is_meant_for_another_tool(arguments: list[str], said: str, capsys:
     assert line.startswith("error: ") and said in line
 
 
-def test_a_terminal_of_few_letters_is_no_failure(manifest: Path, tmp_path: Path, run_cli: Any) -> None:
+def test_a_terminal_of_few_letters_is_no_failure(manifest: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
-    done = run_cli("executor=local", f"manifest_path={manifest}", f"output_dir={tmp_path}/out", env=environment)
+    command = [sys.executable, str(REPOSITORY / "main.py"), "executor=local"]
+    command += [f"manifest_path={manifest}", f"output_dir={tmp_path}/out"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout.splitlines()[1]) == (0, "  Output entries: 40")
     assert "s | items_processed: 40" in done.stdout and "\\x" not in done.stdout
 

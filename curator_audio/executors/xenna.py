@@ -18,6 +18,7 @@ from curator_audio.executors.context import Outcome, RunContext
 from curator_audio.executors.ray_cluster import engine_errors
 from curator_audio.executors.ray_executor import RayExecutor
 from curator_audio.pipeline.plan import Plan, StageGroup
+from curator_audio.report.log import logging_kept
 from curator_audio.tasks import Partition
 
 XENNA_ENVIRONMENT = {
@@ -36,7 +37,8 @@ class XennaExecutor(RayExecutor):
 
     def __enter__(self) -> Executor:
         try:
-            import cosmos_xenna.pipelines.v1  # noqa: F401
+            with logging_kept():
+                import cosmos_xenna.pipelines.v1  # noqa: F401
         except ImportError:
             raise ConfigurationError(
                 "executor=xenna needs cosmos-xenna, which is not installed; pip install 'curator-audio[xenna]'"

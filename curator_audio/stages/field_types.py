@@ -83,29 +83,37 @@ def arrow_type(kind: str) -> Any:
     return pyarrow.type_for_alias(aliases.get(kind, kind))
 
 
-def type_name(kind: Any) -> str:
-    """The name of a ``pyarrow.DataType``; ``UNTYPED`` where it has none.
+def type_of_arrow(kind: Any) -> str:
+    """The name of a type of Arrow, as what its values are in Python; ``UNTYPED`` where it has none.
 
     Example:
         >>> import pyarrow
-        >>> type_name(pyarrow.large_list(pyarrow.float32())), type_name(pyarrow.null())
-        ('list<float32>', '')
+        >>> type_of_arrow(pyarrow.list_(pyarrow.int16())), type_of_arrow(pyarrow.timestamp("ms"))
+        ('list<int32>', 'string')
     """
     from pyarrow import types
 
-    if types.is_dictionary(kind):
-        return type_name(kind.value_type)
+    kind = plain_type(kind)
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return f"list<{type_name(kind.value_type)}>"
+        return f"list<{type_of_arrow(kind.value_type)}>"
     if types.is_struct(kind):
-        return _struct({field.name: type_name(field.type) for field in kind}, audio=True)
-    known = {"int64": "int", "double": "float", "float": "float32", "large_string": "string", "large_binary": "binary"}
-    name = known.get(str(kind), str(kind))
-    return name if is_type(name) else UNTYPED
+        if {part.name for part in kind} == {"bytes", "path"}:
+            return "audio"
+        return _struct({part.name: type_of_arrow(part.type) for part in kind})
+    if types.is_integer(kind):
+        fits = kind.bit_width < 32 or (kind.bit_width == 32 and types.is_signed_integer(kind))
+        return "int32" if fits else "int"
+    if types.is_boolean(kind):
+        return "bool"
+    if types.is_floating(kind):
+        return "float" if kind.bit_width == 64 else "float32"
+    if types.is_string(kind) or types.is_large_string(kind):
+        return "string"
+    return "binary" if types.is_binary(kind) or types.is_large_binary(kind) else UNTYPED
 
 
 def plain_type(kind: Any) -> Any:
-    """Return the Arrow type whose values are those of JSON (and bytes) in Python: times and decimals become texts.
+    """The type of Arrow whose values are those of JSON (and bytes) in Python: times and decimals become texts.
 
     Example:
         >>> import pyarrow
@@ -131,6 +139,16 @@ def plain_type(kind: Any) -> Any:
     if types.is_temporal(kind) or types.is_decimal(kind):
         return pyarrow.string()
     return pyarrow.binary() if types.is_fixed_size_binary(kind) else kind
+
+
+def type_of_values(values: Iterable[Any]) -> str:
+    """The type of a field that has these values, as ``types_seen`` finds it.
+
+    Example:
+        >>> [type_of_values(values) for values in (["a", None], [1, 2.5], [[1], []], [{"a": 1}], [1, "a"], [2**70])]
+        ['string', 'float', 'list<int>', 'struct<a: int>', 'int', '']
+    """
+    return _all_merged(_type_of(value, 0) for value in values)
 
 
 def members(kind: str) -> dict[str, str]:
@@ -189,6 +207,8 @@ def fits(values: Iterable[Any], kind: str) -> bool:
         of = members(kind)
         is_shaped = all(type(value) is dict and value.keys() == of.keys() for value in given)
         return is_shaped and all(fits([value[name] for value in given], kind) for name, kind in of.items())
+    if kind == "audio":
+        return all(type(value) is dict and value.keys() <= {"bytes", "path"} for value in given)
     return True  # what else there is, Arrow knows
 
 
@@ -208,6 +228,8 @@ def _type_of(value: Any, depth: int) -> str:
             return f"list<{_all_merged(_type_of(item, 2) for item in some)}>"
         return "object" if depth else f"list<{_all_merged(_type_of(item, 1) for item in value)}>"
     if isinstance(value, dict):
+        if value.keys() == {"bytes", "path"} and isinstance(value["bytes"], bytes):
+            return "audio"
         return "object" if depth > 1 else _struct({name: _type_of(item, 2) for name, item in value.items()})
     return "binary" if isinstance(value, bytes) else UNTYPED
 
@@ -240,9 +262,7 @@ def _merged(first: str, second: str) -> str:
     return first
 
 
-def _struct(of: Mapping[str, str], audio: bool = False) -> str:
-    if audio and dict(of) == {"bytes": "binary", "path": "string"}:
-        return "audio"
+def _struct(of: Mapping[str, str]) -> str:
     if not all(isinstance(name, str) and _MEMBER.fullmatch(name.removesuffix("?")) for name in of):
         return "object"
     return f"struct<{', '.join(f'{name}: {kind}' for name, kind in of.items())}>"

@@ -85,13 +85,21 @@ class RecordStage(ProcessingStage[AudioBatch, AudioBatch]):
                     kind = type(result).__name__
                     remedy = "return a dict, a list or iterator of dicts, or None to drop it"
                     raise ConfigurationError(f"'{self.name}' returned a {kind} for a record; {remedy}")
-            except (MemoryError, ConfigurationError, LockLostError, StorageFullError):
-                raise
-            except AccessError as error:  # the record names a file that is not there
-                self.quarantine(task, index, error)
-            except StorageError:
-                raise
-            except RecordError as error:
-                self.quarantine(task, index, error)
-            except Exception as error:  # a bug or an odd record: it must not stop a run that lasts days
-                self.quarantine(task, index, RecordError(type(error).__name__, f"{error}{place_of(error)}"))
+            except Exception as error:
+                self.isolate(task, index, error)
+
+    def isolate(self, task: AudioBatch, index: int, error: Exception) -> None:
+        """Set aside a record of a task for an error that is the record's own, and raise any other.
+
+        A bug counts as the record's: one odd record must not stop a run that lasts days.
+        """
+        if isinstance(error, (MemoryError, ConfigurationError, LockLostError, StorageFullError)):
+            raise error
+        if isinstance(error, AccessError):  # the record names a file that is not there
+            self.quarantine(task, index, error)
+        elif isinstance(error, StorageError):
+            raise error
+        elif isinstance(error, RecordError):
+            self.quarantine(task, index, error)
+        else:
+            self.quarantine(task, index, RecordError(type(error).__name__, f"{error}{place_of(error)}"))

@@ -53,6 +53,11 @@ class WriterStage(ProcessingStage[In, Part]):
         """Whether it must know before a run which fields records have."""
         return type(self).settle is not WriterStage.settle or type(self).lost is not WriterStage.lost
 
+    @property
+    def keeps_any(self) -> bool:
+        """Whether it has a place for any field, of which nobody knew before the run, too."""
+        return True
+
     def settle(self, fields: Fields) -> dict[str, Any] | None:
         """Settle what all files of the output share, such as columns, as JSON can hold it; None where there is nothing.
 

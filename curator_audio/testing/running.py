@@ -97,9 +97,8 @@ def run_stages(stages: Sequence[ProcessingStage[Any, Any]], records: Sequence[Re
             raise AssertionError("; ".join(result.failures.values()))
         for index, (before, after) in enumerate(zip(records or (), given.records)):
             if changed := difference(before, after):
-                raise AssertionError(
-                    f"record {index}, which the stages were given, was changed: {changed}; copy it first"
-                )
+                remedy = "return a new record, such as {**record, …}"
+                raise AssertionError(f"record {index} was changed: {changed}; {remedy}")
         return _result(result, storage, folder, taken)
     finally:
         storage.delete([file.path for file in storage.list_files(folder)])

@@ -13,8 +13,8 @@ import pytest
 from curator_audio.executors.base import Executor
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
-from curator_audio.executors.ray_cluster import start_ray_here
 from curator_audio.executors.ray_data import RayDataExecutor
+from curator_audio.executors.ray_executor import RayExecutor
 from curator_audio.finalizers import JoinParts
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.general import CallFunctionStage
@@ -37,9 +37,9 @@ def expected(manifest: Path, tmp_path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("own_pool", [False, True], ids=["fused", "own pool"])
-@pytest.mark.parametrize("executor", [RayActorsExecutor(), RayDataExecutor()], ids=lambda e: e.name)
+@pytest.mark.parametrize("kind", [RayActorsExecutor, RayDataExecutor], ids=lambda e: e.name)
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(
-    executor: Executor, own_pool: bool, manifest: Path, tmp_path: Path, expected: bytes, ray_session: None
+    kind: type[RayExecutor], own_pool: bool, manifest: Path, tmp_path: Path, expected: bytes, ray_session: None
 ) -> None:
     marker = tmp_path / "killed"
     result = pipeline(
@@ -50,7 +50,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(
         log_path=tmp_path / "log",
         victim="audio/0020.wav",
         marker_path=marker,
-    ).run(executor)
+    ).run(kind(num_workers=1 if own_pool else 2))
     assert marker.exists(), "no worker was killed"
     assert result.exit_status == 0
     assert (tmp_path / "out" / "out.jsonl").read_bytes() == expected
@@ -76,12 +76,12 @@ def test_a_partition_that_kills_every_worker_fails_alone_and_is_tried_again_by_t
 
 def test_it_fails_alone_in_a_pool_of_its_own_too(manifest: Path, tmp_path: Path, ray_session: None) -> None:
     poisoned = pipeline(manifest, tmp_path / "out", "killed_always", own_pool=True, victim="audio/0020.wav")
-    result = poisoned.run(RayActorsExecutor())
+    result = poisoned.run(RayActorsExecutor(num_workers=1))
     assert len(result.failures) == 1
     assert sum(entry.num_records for entry in result.entries) > 30, "the others finish"
 
 
-@pytest.mark.parametrize("executor", [LocalExecutor(), RayActorsExecutor(num_workers=2)], ids=lambda e: e.name)
+@pytest.mark.parametrize("executor", [LocalExecutor(), RayActorsExecutor(num_workers=1)], ids=lambda e: e.name)
 def test_a_stage_that_fails_as_a_whole_is_tried_again_then_reported(
     executor: Executor, manifest: Path, tmp_path: Path, ray_session: None
 ) -> None:
@@ -92,36 +92,34 @@ def test_a_stage_that_fails_as_a_whole_is_tried_again_then_reported(
 
 
 @pytest.fixture
-def two_nodes() -> Iterator[Any]:
-    """A Ray cluster of two nodes in this machine, two CPUs each."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    ray.shutdown()  # the session's Ray, if any; it is started anew below
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    second = cluster.add_node(num_cpus=2)
-    cluster.wait_for_nodes()
-    yield cluster, second
-    ray.shutdown()
-    cluster.shutdown()
-    start_ray_here(num_cpus=4, num_gpus=0, include_dashboard=False)
+def second_node(ray_cluster: Any) -> Iterator[Any]:
+    """A node more in the cluster, with two CPUs."""
+    node = ray_cluster.add_node(num_cpus=2, num_gpus=0)
+    yield node
+    if node in ray_cluster.worker_nodes:  # the test has failed before it was removed
+        ray_cluster.remove_node(node, allow_graceful=False)
 
 
-@pytest.mark.parametrize("name", ["ray_actors", "ray_data"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [RayActorsExecutor, RayDataExecutor], ids=lambda e: e.name)
 def test_a_node_removed_in_mid_run(
-    name: str, manifest: Path, tmp_path: Path, expected: bytes, ray_session: None, two_nodes: Any
+    kind: type[RayExecutor],
+    manifest: Path,
+    tmp_path: Path,
+    expected: bytes,
+    ray_session: None,
+    ray_cluster: Any,
+    second_node: Any,
 ) -> None:
     import threading
 
-    cluster, second = two_nodes
-    kind = RayActorsExecutor if name == "ray_actors" else RayDataExecutor
     log, gate = tmp_path / "log", tmp_path / "gate"
     log.touch()
 
     def remove_node() -> None:
         while len(log.read_text().splitlines()) < 12:
             time.sleep(0.01)  # and not the processor of those who are waited for
-        cluster.remove_node(second, allow_graceful=False)
+        ray_cluster.remove_node(second_node, allow_graceful=False)
         gate.touch()
 
     remover = threading.Thread(target=remove_node)
@@ -138,7 +136,7 @@ def test_a_node_removed_in_mid_run(
         ],
         after=[JoinParts()],
     )
-    result = run.run(kind(num_workers=4, ray_address=cluster.address))
+    result = run.run(kind(num_workers=5))  # one more than the first node has room for
     remover.join()
     assert result.exit_status == 0
     assert (tmp_path / "out" / "out.jsonl").read_bytes() == expected

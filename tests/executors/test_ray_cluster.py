@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from curator_audio.errors import CuratorError
-from curator_audio.executors.ray_cluster import _own_signal_handlers, start_ray_here
+from curator_audio.executors.ray_cluster import RayCluster, _own_signal_handlers, start_ray_here
 
 LATE = Exception("The current node timed out during startup. This could happen because some raylet failed.")
 """What Ray 2.60 raises where its processes are not up within 30 seconds, a time that nothing changes."""
@@ -67,3 +67,9 @@ def test_what_ray_makes_of_sigterm_is_an_interrupt() -> None:
 def test_another_end_is_one() -> None:
     with pytest.raises(SystemExit, match="1"), _own_signal_handlers():
         raise SystemExit(1)
+
+
+def test_a_test_without_the_mark_gets_no_ray() -> None:
+    """Neither one of its own nor that of the session, so that ``-m "not ray"`` leaves out all that start it."""
+    with pytest.raises((OSError, pytest.fail.Exception), match="a test that starts Ray needs the mark ray"):
+        RayCluster(None, num_cpus=1).start()

@@ -79,26 +79,26 @@ def test_a_stage_that_returns_no_record_stops_the_run(manifest: Path, tmp_path: 
 def test_a_fast_pool_waits_for_a_slow_one(manifest: Path, tmp_path: Path, ray_session: None) -> None:
     log, gate = tmp_path / "log", tmp_path / "gate"
     log.touch()
-    # The manifest once more for every record of it: 360 partitions, far more than all queues hold.
+    # The manifest ten times: 90 partitions, far more than all queues hold.
     many = tmp_path / "many.jsonl"
-    many.write_bytes(manifest.read_bytes() * 40)
+    many.write_bytes(manifest.read_bytes() * 10)
     read_when_held: list[int] = []
 
     def open_gate() -> None:
-        """Open the gate when no more is read: a second in which nothing changed."""
+        """Open the gate when no more is read: half a second in which nothing changed."""
         while not read_when_held or len(log.read_text().split()) != read_when_held[-1]:
             read_when_held.append(len(log.read_text().split()))
-            threading.Event().wait(1.0 if read_when_held[-1] else 0.1)
+            threading.Event().wait(0.5 if read_when_held[-1] else 0.05)
         gate.touch()
 
     opener = threading.Thread(target=open_gate)
     opener.start()
     fast = CallFunctionStage("tests.functions.noted", {"log_path": str(log)}).with_(name="fast")
     slow = CallFunctionStage("tests.functions.held", {"gate_path": str(gate)}).with_(name="slow", num_workers=1)
-    result = run(many, tmp_path / "out", fast, slow, executor=RayActorsExecutor())
+    result = run(many, tmp_path / "out", fast, slow, executor=RayActorsExecutor(num_workers=1))
     opener.join()
-    assert result.num_output_records == 1600
-    assert read_when_held[-1] < 400, "the queue before the slow stage must be bounded"
+    assert result.num_output_records == 400
+    assert read_when_held[-1] < 100, "the queue before the slow stage must be bounded"
 
 
 @dataclass

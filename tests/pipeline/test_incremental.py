@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -35,8 +33,8 @@ from curator_audio.storage import atomic_file
 from curator_audio.storage.ledger import Ledger
 from curator_audio.storage.storage import Storage, join
 from curator_audio.tasks import AudioBatch, Record
-from tests.conftest import REPOSITORY
 from tests.killing import KILLED
+from tests.processes import run_python
 from tests.text_trees import TextTreeReader, write_tree
 
 Texts = dict[str, str]
@@ -370,13 +368,8 @@ def test_killed_for_good(tmp_path: Path) -> None:
     """As above, by the system: lock and temporary files stay too."""
     root, out = f"{tmp_path}/tree", f"{tmp_path}/out"
     write_tree(root, BAD_TREE)
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_RUN, root, out, "8"],
-        capture_output=True,
-        cwd=REPOSITORY,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed = run_python(KILLED_RUN, root, out, 8)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert any(name.endswith(".tmp") for name in files(out))
     write_tree(root, {"a/1.txt": "1"}, BAD_TREE)
     assert run(root, out)[1] == ["a/1.txt"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from curator_audio.cli import main
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.finalizers import JoinParts
 from curator_audio.pipeline.pipeline import Pipeline
@@ -20,8 +20,8 @@ from curator_audio.report.result import RunResult
 from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.storage.storage import Storage
-from tests.conftest import REPOSITORY
 from tests.killing import KILLED
+from tests.processes import REPOSITORY, run_python
 
 NOTING = (
     KILLED
@@ -55,11 +55,8 @@ def expected(manifest: Path, tmp_path: Path) -> bytes:
 @pytest.mark.parametrize("commit", [1, 2, 9, 18, 20, 21, 22, 23])
 def test_killed_and_started_again(commit: int, when: str, manifest: Path, tmp_path: Path, expected: bytes) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-c", NOTING, str(manifest), str(out), str(commit), when]
-    killed = subprocess.run(
-        command, capture_output=True, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed = run_python(NOTING, manifest, out, commit, when)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     entries_before = len(list((out / "_ledger" / "entries").glob("[!.]*.json"))) or _gathered(out)
     processed_before = len(processed(out))
 
@@ -81,7 +78,8 @@ def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_driver_and_workers_killed_on_ray(manifest: Path, tmp_path: Path, expected: bytes) -> None:
+@pytest.mark.slow
+def test_driver_and_workers_killed_on_ray(manifest: Path, tmp_path: Path, expected: bytes, ray_session: None) -> None:
     out, log, gate = tmp_path / "out", tmp_path / "log", tmp_path / "gate"
     log.touch()
     (tmp_path / "conf").mkdir()
@@ -98,7 +96,8 @@ stages:
 after: [{{_target_: curator_audio.finalizers.JoinParts}}]
 """
     )
-    command = [sys.executable, "main.py", "--config-path", str(tmp_path / "conf"), "--config-name", "test"]
+    words = ["--config-path", str(tmp_path / "conf"), "--config-name", "test"]
+    command = [sys.executable, "main.py", *words, "executor.num_cpus=2", "executor.num_workers=2"]
     run = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     entries = out / "_ledger" / "entries"
     while run.poll() is None and not (entries.is_dir() and len(list(entries.glob("[!.]*.json"))) >= 2):
@@ -109,8 +108,7 @@ after: [{{_target_: curator_audio.finalizers.JoinParts}}]
     gate.touch()
     assert not (out / "out.jsonl").exists()
 
-    again = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
+    assert main([*words, "executor.num_workers=2"]) == 0
     done_before = json.loads((out / "metrics.json").read_text())["partitions"]["done_before"]
     assert done_before >= done >= 2, "a worker may have finished one more before it noticed that its driver was gone"
     assert (out / "out.jsonl").read_bytes() == expected

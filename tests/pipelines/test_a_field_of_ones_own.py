@@ -41,8 +41,6 @@ LOUDNESS = {
     "news/street_seg_1": -25.99,
 }
 
-pytestmark = pytest.mark.xfail(strict=False, reason="the writers do not keep fields of one's own yet")
-
 
 def run(name: str, *overrides: object) -> int:
     return main(["--config-name", name, "executor=local", *map(str, overrides)])

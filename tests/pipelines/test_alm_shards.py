@@ -163,7 +163,7 @@ def test_only_what_is_new_is_done(corpus: Corpus, opened: list[str]) -> None:
 def test_another_executor_writes_the_same(local: Corpus, ray_session: None) -> None:
     assert local.run() == 0
     first = local.shards()
-    assert local.run("alm_shards", "overwrite=true", executor="ray_actors") == 0
+    assert local.run("alm_shards", "overwrite=true", "executor.num_workers=2", executor="ray_actors") == 0
     assert local.shards() == first
 
 
@@ -217,7 +217,16 @@ def test_on_ray_too(local: Corpus, ray_session: None, capsys: Any) -> None:
     assert local.run() == 0
     capsys.readouterr()
     arguments = [f"manifest_path={local.root}/manifest.jsonl", f"audio_dir={local.root}/recordings"]
-    status = main(["--config-name", "alm_shards", "executor=ray_actors", *arguments, f"output_dir={local.root}/wrong"])
+    status = main(
+        [
+            "--config-name",
+            "alm_shards",
+            "executor=ray_actors",
+            *arguments,
+            "executor.num_workers=2",
+            f"output_dir={local.root}/wrong",
+        ]
+    )
     assert status == 2
     assert "they are made by the ALM pipeline" in capsys.readouterr().err
 

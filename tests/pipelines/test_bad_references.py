@@ -91,9 +91,13 @@ def test_durations_are_added_to_the_good_ones(script: ModuleType, manifest: Path
     assert sum(result.quarantined.values()) == len(script.KINDS)
 
 
-@pytest.mark.ray
 def test_in_workers(script: ModuleType, manifest: Path, tmp_path: Path, ray_session: None) -> None:
-    overrides = ["executor=ray_actors", f"manifest_path={manifest}", f"output_dir={tmp_path}/out"]
+    overrides = [
+        "executor=ray_actors",
+        "executor.num_workers=2",
+        f"manifest_path={manifest}",
+        f"output_dir={tmp_path}/out",
+    ]
     assert main(["--config-name", "bandwidth", *overrides]) == 0
     assert metrics(tmp_path / "out")["num_output_records"] == NUM_GOOD
     assert metrics(tmp_path / "out")["quarantined"] == script.expected()

@@ -132,11 +132,8 @@ def test_so_it_is_with_a_web_server(read: Callable[[Storage, str], bytes]) -> No
             read(Storage(), f"http://{worse}/a")
 
 
-def test_no_lines_of_a_manifest_are_lost_in_silence(
-    s3_endpoint: str, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_lines_of_a_manifest_are_lost_in_silence(s3_endpoint: str, s3_bucket: str, tmp_path: Path) -> None:
     """Asked for a range of a manifest, the store gives a part of it, and says neither that nor how much there is."""
-    monkeypatch.setattr("curator_audio.executors.base.RETRY_PAUSES_SEC", (0.0, 0.0))
     lines = [b'{"audio_filepath":"%d.wav"}\n' % number for number in range(100)]
     Storage().write(f"{s3_bucket}/in.jsonl", b"".join(lines))
 
@@ -463,7 +460,6 @@ def days(s3_endpoint: str) -> Iterator[BadDays]:
 
 
 @pytest.mark.parametrize(("job", "seed"), [("segment", 8), ("transfer", 3)])
-def test_a_run_on_a_bad_day(job: str, seed: int, days: BadDays, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_on_a_bad_day(job: str, seed: int, days: BadDays) -> None:
     """``benchmarking/scripts/store_faults.py`` does this with all pipelines and as many seeds as wanted."""
-    monkeypatch.setattr("curator_audio.executors.base.RETRY_PAUSES_SEC", (0.0, 0.0))
     assert "same bytes" in days.outcome(job, seed).result

@@ -179,7 +179,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(json_values)
 def test_any_value_survives(value: Any) -> None:
     data = encode_value(value)
@@ -188,7 +188,7 @@ def test_any_value_survives(value: Any) -> None:
     assert b"\n" not in data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(json_values)
 def test_the_encoder_for_odd_values_writes_the_same_bytes(value: Any) -> None:
     assert json_codec._encode_slowly(value, Repairs()) == encode_value(value)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,6 @@ def test_commands_print_what_the_tutorial_shows(output: Path) -> None:
     assert skipped == {"recording": "whisper", "stage": "loudness", "skipped": {"quiet": 2}}
 
 
-@pytest.mark.xfail(strict=False, reason="the Parquet writer does not keep fields of one's own yet")
 def test_the_field_is_a_column_of_the_output(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = needs("datasets")
     example = PYTHON.search(text_of("custom_stage"))
@@ -96,12 +96,11 @@ def test_parameters_are_overridden_and_checked(tmp_path: Path, capsys: pytest.Ca
         assert capsys.readouterr().err == f"error: stages.2: min_db {expected}\n"
 
 
-@pytest.mark.ray
-def test_workers_find_the_stage_too(tmp_path: Path) -> None:
+def test_workers_find_the_stage_too(tmp_path: Path, ray_session: None, ray_cluster: Any) -> None:
     runpy.run_path(str(TUTORIAL / "make_recordings.py"))["main"](str(tmp_path))
     options = ["--config-path", "tutorials/custom_stage", "--config-name", "pipeline"]
     values = [f"manifest_path={tmp_path}/manifest.jsonl", f"output_dir={tmp_path}/out"]
-    values += ["executor=ray_actors", "executor.num_cpus=2"]
+    values += ["executor=ray_actors", "executor.num_workers=1", f"executor.ray_address={ray_cluster.address}"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-m", "curator_audio", *options, *values]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=REPOSITORY, env=environment)

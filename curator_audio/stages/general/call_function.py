@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, describe
@@ -39,7 +40,7 @@ class CallFunctionStage(RecordStage):
 
     def fields_after(self, fields: Fields) -> Fields:
         """Return any fields: a function does not declare which it adds or removes."""
-        return Fields(fields.types, open=True, unknown=True, seen=fields.seen)
+        return replace(fields, open=True, removed=frozenset(), unknown=True)
 
     def process_record(self, record: Record) -> Record | list[Record] | None:
         result: Record | list[Record] | None = self._function(record, **self.arguments)
@@ -64,6 +65,8 @@ def imported(name: str) -> Callable[..., Any]:
         raise ConfigurationError(f"'{name}' cannot be imported: {describe(error)}") from None
     if not callable(found):
         what = "is not there" if found is None else f"is a {type(found).__name__}"
-        remedy = hidden(module_name) or "; give the name of a function"
+        close = difflib.get_close_matches(attribute, dir(module), 1) if found is None else []
+        meant = f"; did you mean '{close[0]}'?" if close else "; give the name of a function or class"
+        remedy = hidden(module_name) or meant
         raise ConfigurationError(f"'{attribute}' {what} in module {module_name}{remedy}")
     return found  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError
-from curator_audio.stages.field_types import short, type_name, types_seen
+from curator_audio.stages.field_types import short, type_of_arrow, types_seen
 from curator_audio.stages.fields import Fields, FieldTypes
 from curator_audio.stages.io.columns import Columns, described
 from curator_audio.stages.io.typed_rows import Row, TypedRows
@@ -95,14 +95,18 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
         writer._settled = Columns.from_json(settled)
         return writer
 
+    @property
+    def keeps_any(self) -> bool:
+        return not self._is_fixed and (self._settled is None or self._settled.others != "none")
+
     def lost(self, fields: Fields) -> list[str]:
-        return [name for name in fields.kinds if name not in self.schema().names] if self._is_fixed else []
+        return [] if self.keeps_any else [name for name in fields.kinds if name not in self.schema().names]
 
     def keeps(self) -> list[str]:
         if self._settled is not None:
             return described(self._settled)
         schema = self.schema()
-        return [f"{column.name} {short(type_name(column.type))}" for column in schema]
+        return [f"{column.name} {short(type_of_arrow(column.type))}" for column in schema]
 
     def leaves_out(self, fields: Fields) -> list[str]:
         return self._settled.left_out_of(fields) if self._settled is not None else []

@@ -108,7 +108,8 @@ class TypedRows:
                 message = f"'{name}' is {rest[name]!r:.80}, which does not fit its column, {self._types[name]}"
                 raise RecordError("wrong_type", message)
             message = f"'{name}' has no column, as nothing said before the run that it would come"
-            raise RecordError("unknown_field", f"{message}; name it in outputs() of the stage that adds it")
+            remedy = "name it in outputs() of the stage that adds it, and run with overwrite=true"
+            raise RecordError("unknown_field", f"{message}; {remedy}")
         try:
             return encode_record(rest, repairs).decode()
         except RecordError as error:

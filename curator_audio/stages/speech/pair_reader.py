@@ -15,16 +15,27 @@ from loguru import logger
 
 from curator_audio.errors import ConfigurationError, RecordError, StorageError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.field_types import plain_type
 from curator_audio.stages.fields import Fields
+from curator_audio.stages.io.columns import EXTRA
 from curator_audio.stages.io.parquet_rows import without_invalid_text
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_number
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.foreign_fields import Sources, local_speaker
-from curator_audio.stages.speech.pairs import PAIR_TYPES, SHARED_FIELDS, SIDE_FIELDS, drawn_pairs
+from curator_audio.stages.speech.pairs import (
+    PAIR_TYPES,
+    SHARED_FIELDS,
+    SIDE_FIELDS,
+    SIDES,
+    drawn_pairs,
+    further_types,
+    merged,
+)
 from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.parquet_reader import SegmentParquetReaderStage
 from curator_audio.stages.speech.schema import segment_schema
+from curator_audio.stages.speech.segments import SEGMENT_FIELDS
 from curator_audio.stages.speech.speaker_index import NOBODY, SpeakerIndex, Speakers, speaker_of, speakers_of
 from curator_audio.storage.ledger import LedgerEntry, sha256_of
 from curator_audio.storage.storage import join
@@ -36,6 +47,7 @@ KNOWN_BY = ("speaker_id", "channel", "audio_id")
 ROWS_AT_ONCE = 1024
 SPEAKERS_AT_ONCE = 2**16
 PAIRS_AT_ONCE = 500
+LOOKED_AT = 16
 
 
 class _Segment(NamedTuple):
@@ -118,8 +130,14 @@ class PairReaderStage(SourceStage[AudioBatch]):
     def outputs(self) -> tuple[list[str], dict[str, str]]:
         return ["records"], dict(PAIR_TYPES)
 
-    def fields_after(self, fields: Fields) -> Fields:
-        return Fields.of(PAIR_TYPES)
+    def sampled_fields(self) -> Fields:
+        shards = [key for shard in self._shards.partitions() for key in shard.keys]
+        (root,) = self.source_paths()
+        further: dict[str, str] = {}
+        for types in self.storage.each(self._further_types, [join(root, key) for key in shards[:LOOKED_AT]]):
+            further = types | further
+        types = {f"{side}_{name}": kind for side in SIDES for name, kind in further.items() if name != EXTRA}
+        return Fields({**PAIR_TYPES, **types}, open=EXTRA in further or len(shards) > LOOKED_AT)
 
     @property
     def reads_whole_folder(self) -> bool:  # type: ignore[override]
@@ -221,13 +239,16 @@ class PairReaderStage(SourceStage[AudioBatch]):
         ]
         places = sorted({segment[2:] for *pair, _ in pairs for segment in pair})
         number = {place: index for index, place in enumerate(places)}
-        table = self._table(task.source_path, places)
+        table, further = self._table(task.source_path, places)
         for begin in range(0, len(pairs), PAIRS_AT_ONCE):
             some = pairs[begin : begin + PAIRS_AT_ONCE]
-            references = table.take([number[reference[2:]] for reference, _, _ in some]).to_pylist()
-            targets = table.take([number[target[2:]] for _, target, _ in some]).to_pylist()
+            sides = []
+            for segments_of_side in ([reference for reference, _, _ in some], [target for _, target, _ in some]):
+                those = [number[segment.shard, segment.row] for segment in segments_of_side]
+                rows = table.take(those).to_pylist()
+                sides.append([{**further[place], **row} for place, row in zip(those, rows)] if further else rows)
             speakers = [speaker_id for _, _, speaker_id in some]
-            yield AudioBatch([_pair(*three) for three in zip(references, targets, speakers)], task.source_path)
+            yield AudioBatch([_pair(*three) for three in zip(*sides, speakers)], task.source_path)
 
     def _segments(self, task: Partition) -> dict[str, list[_Segment]]:
         """The segments of each speaker that can be in a pair, in order of their ids."""
@@ -236,7 +257,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
         segments: dict[str, list[_Segment]] = {speaker: [] for speaker in task.keys}
         for shard, rows in json.loads(task.data or b"{}").items():
             path = join(task.source_path, shard)
-            for numbers, table, sources in self._pieces(path, rows, dict.fromkeys((*NEEDED_COLUMNS, *KNOWN_BY))):
+            for numbers, table, sources, _ in self._pieces(path, rows, dict.fromkeys((*NEEDED_COLUMNS, *KNOWN_BY))):
                 lengths = pyarrow.compute.list_value_length(table["codes"])
                 keys, of_row = _speakers_in(table, sources)
                 columns = [table[name] for name in ("segment_id", "text", "duration_sec")]
@@ -271,29 +292,40 @@ class PairReaderStage(SourceStage[AudioBatch]):
         drawn = drawn_pairs(speaker_id, len(segments), references, self.max_pairs_per_speaker, self.seed)
         return ((segments[reference], segments[target]) for reference, target in drawn)
 
-    def _table(self, root: str, places: list[tuple[str, int]]) -> Any:
-        """The rows at these places, in their order, without sound."""
+    def _table(self, root: str, places: list[tuple[str, int]]) -> tuple[Any, list[Record]]:
+        """The rows at these places, in their order, without sound, and the further fields of each, if there are any."""
         import pyarrow
 
         columns = dict.fromkeys((*NEEDED_COLUMNS, *SHARED_FIELDS))
-        pieces = [
-            table
-            for shard, those in groupby(places, key=lambda place: place[0])
-            for _, table, _ in self._pieces(join(root, shard), [row for _, row in those], columns)
-        ]
-        return pyarrow.concat_tables(pieces, promote_options="default").combine_chunks() if pieces else None
+        pieces = []
+        further: list[Record] = []
+        for shard, those in groupby(places, key=lambda place: place[0]):
+            for _, table, _, more in self._pieces(join(root, shard), [row for _, row in those], columns, True):
+                pieces.append(table)
+                further += more
+        table = pyarrow.concat_tables(pieces, promote_options="default").combine_chunks() if pieces else None
+        return table, further if any(further) else []
 
-    def _pieces(self, path: str, rows: list[int], names: Iterable[str]) -> Iterator[tuple[list[int], Any, Sources]]:
+    def _further_types(self, path: str) -> dict[str, str]:
+        with self._opened(path) as shard:
+            return further_types(shard.schema, SegmentColumns(shard.schema, self.fields))
+
+    def _pieces(
+        self, path: str, rows: list[int], names: Iterable[str], has_further: bool = False
+    ) -> Iterator[tuple[list[int], Any, Sources, list[Record]]]:
         """Rows of a shard, some at a time, with their numbers; fields that it lacks are left out.
 
-        With them comes where the fields are from, which tells who the speakers are.
+        With them comes where the fields are from, which tells who the speakers are, and, where it is asked for, what
+        the rows have beside the fields of segments, without sound.
         """
         with self._opened(path) as shard:
             columns = SegmentColumns(shard.schema, self.fields)
+            further = list(further_types(shard.schema, columns)) if has_further else []
             num_read = 0
-            for numbers, table in _rows_of(shard, rows, columns.columns(names)):
+            for numbers, table in _rows_of(shard, rows, [*columns.columns(names), *further]):
                 num_read += len(numbers)
-                yield numbers, _as_segments(columns.of(table, names)), columns.sources
+                beside = _plain(table.select(further)).to_pylist() if further else [{}] * len(numbers)
+                yield numbers, _as_segments(columns.of(table, names)), columns.sources, list(map(merged, beside))
             if num_read < len(rows):
                 raise StorageError(_changed(path))
 
@@ -355,9 +387,19 @@ def _lacking(speaker: str, segment_id: str | None, text: str | None, num_codes: 
 
 def _pair(reference: Record, target: Record, speaker_id: str) -> Record:
     pair: Record = {name: target.get(name) for name in SHARED_FIELDS} | {"speaker_id": speaker_id}
-    for side, segment in (("reference", reference), ("target", target)):
+    for side, segment in zip(SIDES, (reference, target)):
         pair |= {f"{side}_{name}": segment[name] for name in SIDE_FIELDS}
+    for side, segment in zip(SIDES, (reference, target)):
+        pair |= {f"{side}_{name}": value for name, value in segment.items() if name not in SEGMENT_FIELDS}
     return pair
+
+
+def _plain(table: Any) -> Any:
+    """The table with values that JSON has."""
+    import pyarrow
+
+    columns = [without_invalid_text(column.cast(plain_type(column.type))) for column in table.columns]
+    return pyarrow.table(columns, names=table.column_names)
 
 
 def _as_segments(table: Any) -> Any:

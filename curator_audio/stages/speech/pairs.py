@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from curator_audio.errors import RecordError
+from curator_audio.stages.field_types import type_of_arrow
+from curator_audio.stages.io.columns import EXTRA
+from curator_audio.stages.speech.parquet_columns import JSON_COLUMN, SegmentColumns
 from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_TYPES
+from curator_audio.storage.json_codec import decode_line
+from curator_audio.tasks import Record
 
 SIDE_FIELDS = ("segment_id", "text", "codes", "duration_sec")
 """What a pair has of its reference and of its target, each as ``reference_…`` and ``target_…``."""
@@ -23,6 +30,43 @@ PAIR_TYPES: Mapping[str, str] = {
 
 PAIR_FIELDS = tuple(PAIR_TYPES)
 """The fields of a pair's record, in order; further ones of both segments may stand behind them."""
+
+
+def further_types(schema: Any, columns: SegmentColumns) -> dict[str, str]:
+    """The types of the columns of a shard that pairs have beside the fields of segments; sound is none of them.
+
+    Args:
+        schema: of the shard, a ``pyarrow.Schema``.
+        columns: which of them are fields of segments.
+
+    Example:
+        >>> import pyarrow
+        >>> schema = pyarrow.schema({"text": pyarrow.string(), "snr": pyarrow.float64(), "take": pyarrow.binary()})
+        >>> further_types(schema, SegmentColumns(schema, {}))
+        {'snr': 'float'}
+    """
+    of = {*columns.sources.of.values(), *SEGMENT_TYPES, JSON_COLUMN}
+    types = {column.name: type_of_arrow(column.type) for column in schema if column.name not in of}
+    return {name: kind for name, kind in types.items() if "binary" not in kind and "audio" not in kind}
+
+
+def merged(row: Record) -> Record:
+    """Further fields of a row, those in ``extra`` among them; without nulls.
+
+    Example:
+        >>> merged({"snr": None, "licence": "CC0", "extra": '{"take": 2}'})
+        {'licence': 'CC0', 'take': 2}
+    """
+    found = {name: value for name, value in row.items() if value is not None}
+    text = found.get(EXTRA)
+    if not isinstance(text, str) or not text.startswith("{"):
+        return found
+    try:
+        extra = decode_line(text.encode())
+    except RecordError:
+        return found
+    del found[EXTRA]
+    return {**found, **{name: value for name, value in extra.items() if name not in found}}
 
 
 def drawn_pairs(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from curator_audio.stages.field_types import plain_type, type_name
+from curator_audio.stages.field_types import plain_type, type_of_arrow
 from curator_audio.stages.io.extra_column import EXTRA, has_extra
 from curator_audio.stages.speech.foreign_fields import sources_of
 from curator_audio.stages.speech.segments import TIME_FIELDS
@@ -66,7 +66,7 @@ class SegmentColumns:
             self.sources = replace(self.sources, of=of, further=further, not_taken=())
 
     def _add(self, name: str, kind: Any, path: tuple[str, ...]) -> None:
-        self.kinds[name], self.types[name], self._paths[name] = _kind(kind), type_name(plain_type(kind)), path
+        self.kinds[name], self.types[name], self._paths[name] = _kind(kind), type_of_arrow(kind), path
 
     def columns(self, wanted: Iterable[str] | None = None) -> list[str]:
         """Return the columns to read for some fields, or for all that are there, ``extra`` among them."""

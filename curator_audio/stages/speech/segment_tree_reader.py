@@ -76,17 +76,11 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
     def outputs(self) -> tuple[list[str], FieldTypes]:
         return ["records"], SEGMENT_TYPES
 
-    def fields_after(self, fields: Fields) -> Fields:
-        return Fields(SEGMENT_TYPES, open=True)
-
     def sampled_fields(self) -> Fields:
         """Return the fields of a segment, and with them those that the first files have beside them."""
         further = self.sources_in(self._look()).further
         types = {name: self._types.get(name, UNTYPED) for name in further}
         return Fields({**SEGMENT_TYPES, **types}, open=self.may_have_more)
-
-    def typed_fields(self) -> Fields:
-        return self.sampled_fields()
 
     @property
     def may_have_more(self) -> bool:

@@ -71,12 +71,11 @@ def test_files_are_published_privately(hub: HubServer, files: Path, tmp_path: Pa
     assert hub.puts() == [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files.glob("*.npz"))]
 
 
-@pytest.mark.ray
 def test_on_ray(hub: HubServer, files: Path, tmp_path: Path, ray_session: None) -> None:
     from curator_audio.executors.ray_actors import RayActorsExecutor
 
     stages = [PublishedFileReaderStage(str(files), 0), FileHasherStage(f"{tmp_path}/out")]
-    Pipeline("publish", stages, [PublishToHub("me/talks")]).run(RayActorsExecutor())
+    Pipeline("publish", stages, [PublishToHub("me/talks")]).run(RayActorsExecutor(num_workers=2))
     assert data_of(hub) == in_data(files)
 
 

@@ -546,7 +546,7 @@ junk = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     entry=entries(),
     place=st.sampled_from([*FIELDS, "segment", "word_end"]),

@@ -69,7 +69,8 @@ def test_call_function() -> None:
     for name, message in (
         ("len", "'len' is not a dotted name"),
         ("no_such_module.f", "cannot be imported"),
-        ("math.nothing", "'nothing' is not there in module math"),
+        ("math.nothing", "'nothing' is not there in module math; give the name of a function"),
+        ("curator_audio.stages.io.ManifestReader", "stages.io; did you mean 'ManifestReaderStage'"),
         ("math.pi", "'pi' is a float"),
     ):
         with pytest.raises(ConfigurationError, match=message):

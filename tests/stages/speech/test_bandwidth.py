@@ -94,7 +94,7 @@ def error(samples: Samples, rate: int, cut: float) -> float:
 
 
 @pytest.mark.parametrize("filtered", FILTERS)
-@pytest.mark.parametrize("octave_db", [0, 3, 6])
+@pytest.mark.parametrize("octave_db", [0, 6])
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 24000, 44100, 48000])
 def test_noise(rate: int, octave_db: float, filtered: Filter) -> None:
     for cut in (1000, 2000, 3400, 4000, 5250, 7500, 8000, 10000, 12000, 16000):

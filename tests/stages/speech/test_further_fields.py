@@ -174,7 +174,7 @@ def test_values_of_all_types_come_as_python_has_them(tmp_path: Path) -> None:
         "day": ("2026-01-02", "string"),
         "price": ("12.50", "string"),
         "times": (["2026-01-02 03:04:00.000"], "list<string>"),
-        "pairs": ([{"key": "a", "value": 1}], "list<object>"),
+        "pairs": ([{"key": "a", "value": 1}], "list<struct<key: string, value: int32>>"),
         "kind": ("x", "string"),
         "small": (1.5, "float32"),
         "id8": (b"12345678", "binary"),

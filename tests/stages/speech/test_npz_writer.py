@@ -6,8 +6,6 @@ import io
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +26,8 @@ from curator_audio.stages.speech.npz import record_of_npz
 from curator_audio.storage.names import short_name
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
-from tests.conftest import REPOSITORY
 from tests.killing import KILLED
+from tests.processes import run_python
 from tests.segments import RATE, FakeCodecStage, fake_codes, npz, segment
 from tests.text_trees import TextTreeReader, write_tree
 
@@ -371,13 +369,8 @@ InPlace(sys.argv[1], Path(sys.argv[2])).run()
 def test_killed_half_way_and_started_again(commit: int, tmp_path: Path, log: Path) -> None:
     root = f"{tmp_path}/npz"
     write(root, TREE)
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_RUN, root, str(log), str(commit)],
-        capture_output=True,
-        cwd=REPOSITORY,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed = run_python(KILLED_RUN, root, log, commit)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     for key, data in TREE.items():
         assert members(files(root)[key]) == members(data), "no file is ever half-written"
     assert any(key.endswith(".tmp") for key in files(root)) is (commit != 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -233,7 +234,7 @@ def test_the_bound_holds_for_every_speaker(tmp_path: Path) -> None:
     assert all(one != other for one, other in ids(pairs))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     places=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 999)), min_size=24, max_size=24),
     others=st.integers(0, 3),
@@ -459,3 +460,35 @@ def test_pairs_open_in_datasets_and_become_prompts(tmp_path: Path) -> None:
         "text 0 text 1<|start|><|speech_0|><|speech_100|><|speech_1|><|speech_101|><|end|>",
         "text 1 text 0<|start|><|speech_1|><|speech_101|><|speech_0|><|speech_100|><|end|>",
     ]
+
+
+# Further fields -----------------------------------------------------------------------------------------------
+
+
+def test_further_fields_of_both_sides_are_columns(tmp_path: Path) -> None:
+    segments = [segment("ann", n, snr=float(n), licence="CC0", extra={"n": n}, take=b"x") for n in range(2)]
+    write_shard(tmp_path / "in", "0", segments)
+    (tmp_path / "in" / "1.parquet").write_bytes((tmp_path / "in" / "0.parquet").read_bytes())
+    stages = [PairReaderStage(f"{tmp_path}/in"), PairParquetWriterStage(f"{tmp_path}/out")]
+    Pipeline("pairs", stages).run(LocalExecutor())
+    (path,) = (tmp_path / "out").glob("*.parquet")
+    table = pq.read_table(path)
+    assert table.schema.names[len(PAIR_FIELDS) :] == [
+        "reference_snr",
+        "reference_licence",
+        "target_snr",
+        "target_licence",
+        "extra",
+    ]
+    first, second = table.to_pylist()
+    assert (first["reference_snr"], first["target_snr"], second["reference_snr"]) == (0.0, 1.0, 1.0)
+    assert first["target_licence"] == "CC0"
+    assert json.loads(first["extra"]) == {"reference_extra": {"n": 0}, "target_extra": {"n": 1}}
+
+
+def test_without_further_fields_there_are_no_further_columns(tmp_path: Path) -> None:
+    write_shard(tmp_path / "in", "0", [segment("ann", n) for n in range(2)])
+    stages = [PairReaderStage(f"{tmp_path}/in"), PairParquetWriterStage(f"{tmp_path}/out")]
+    Pipeline("pairs", stages).run(LocalExecutor())
+    (path,) = (tmp_path / "out").glob("*.parquet")
+    assert pq.read_schema(path).names == list(PAIR_FIELDS)

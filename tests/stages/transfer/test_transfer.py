@@ -23,8 +23,8 @@ from curator_audio.executors.local import LocalExecutor
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.transfer import FileCopierStage, FileTreeReaderStage
 from curator_audio.storage.storage import Storage
-from tests.conftest import REPOSITORY
 from tests.killing import KILLED
+from tests.processes import REPOSITORY, run_python
 from tests.stages.transfer.trees import ODD_NAMES, tree, write
 from tests.storage.servers import reply, serving
 
@@ -349,7 +349,6 @@ class Flaky:
 def test_a_connection_that_breaks_off_is_tried_again(
     size: int, tmp_path: Path, transfer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curator_audio.executors.base.RETRY_PAUSES_SEC", (0.0, 0.0))
     monkeypatch.setenv("S3_ACCESS_KEY", "k")
     monkeypatch.setenv("S3_SECRET_KEY", "s")
     data = os.urandom(size)
@@ -383,11 +382,8 @@ Pipeline("transfer", stages).run(LocalExecutor())
 @pytest.mark.parametrize("commit", [1, 2, 3, 6, 9, 12, 16, 20])
 def test_killed_and_started_again(commit: int, when: str, tmp_path: Path) -> None:
     write(f"{tmp_path}/from", FILES)
-    command = [sys.executable, "-c", COPYING, f"{tmp_path}/from", f"{tmp_path}/to", str(commit), when]
-    killed = subprocess.run(
-        command, capture_output=True, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed = run_python(COPYING, f"{tmp_path}/from", f"{tmp_path}/to", commit, when)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     whole = {key: data for key, data in tree(f"{tmp_path}/to").items() if not key.endswith(".tmp")}
     assert whole.items() <= FILES.items(), "no file is there in part"
 
@@ -398,7 +394,7 @@ def test_killed_and_started_again(commit: int, when: str, tmp_path: Path) -> Non
 
 
 def test_interrupted_between_two_stores_and_started_again(s3_bucket: str, tmp_path: Path) -> None:
-    files = {f"{n % 7}/{n:04d}.npz": os.urandom(2000) for n in range(200)}
+    files = {f"{n % 7}/{n:04d}.npz": os.urandom(2000) for n in range(100)}
     write(f"{tmp_path}/from", files)
     target = f"{s3_bucket}/to"
     command = [sys.executable, "main.py", "--config-name", "transfer", "executor=local", f"input_path={tmp_path}/from"]
@@ -415,8 +411,7 @@ def test_interrupted_between_two_stores_and_started_again(s3_bucket: str, tmp_pa
     there = tree(target)
     assert there and there.items() <= files.items()
 
-    again = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
+    assert main(command[2:]) == 0
     assert tree(target) == files
     assert json.loads(Storage().read(f"{target}/metrics.json"))["partitions"]["done_before"] >= 1
 
@@ -424,10 +419,11 @@ def test_interrupted_between_two_stores_and_started_again(s3_bucket: str, tmp_pa
 # On Ray ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.ray
 @pytest.mark.parametrize("ends", ["s3 to s3"], indirect=True)
 def test_workers_of_ray_copy_the_same(source: str, target: str, ray_session: None, transfer: Any) -> None:
     write(source, FILES)
-    status, copied, _ = transfer(source, target, "executor=ray_actors", "stages.0.partition_size_mb=0")
+    status, copied, _ = transfer(
+        source, target, "executor=ray_actors", "executor.num_workers=2", "stages.0.partition_size_mb=0"
+    )
     assert (status, copied) == (0, {"copied": len(FILES), "skipped": 0})
     assert tree(target) == FILES

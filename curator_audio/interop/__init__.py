@@ -1,0 +1,1 @@
+"""Stages of other libraries in our pipelines, and ours in theirs."""

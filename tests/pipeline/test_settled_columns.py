@@ -1,0 +1,315 @@
+"""Columns that the first run of a folder settles: the same in all shards, in later runs, and on all executors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curator_audio.errors import ConfigurationError
+from curator_audio.executors.base import Executor
+from curator_audio.executors.local import LocalExecutor
+from curator_audio.executors.ray_actors import RayActorsExecutor
+from curator_audio.executors.ray_data import RayDataExecutor
+from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.report.dry_run import dry_run
+from curator_audio.report.result import RunResult
+from curator_audio.stages.general import CallFunctionStage, DropFieldsStage, RenameFieldsStage, SelectFieldsStage
+from curator_audio.stages.io import ManifestReaderStage, ParquetWriterStage
+from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
+from curator_audio.stages.record_stage import RecordStage
+from curator_audio.stages.speech import SegmentParquetReaderStage, SegmentParquetWriterStage
+from curator_audio.stages.speech.segments import SEGMENT_FIELDS
+from curator_audio.tasks import Record
+from tests.extras import needs
+
+
+@dataclass
+class LoudnessStage(RecordStage):
+    """Adds how loud a record is, as somebody's own stage may."""
+
+    name = "loudness"
+
+    def outputs(self) -> tuple[list[str], dict[str, str]]:
+        return [], {"loudness_db": "float"}
+
+    def process_record(self, record: Record) -> Record:
+        return {**record, "loudness_db": record.get("wrong", -20.5)}
+
+
+@dataclass
+class TextColumn(ParquetShardWriterStage):
+    """A writer that has the columns it has."""
+
+    name = "text_column"
+
+    def schema(self) -> Any:
+        return pa.schema([("text", pa.string())])
+
+
+def lines(*records: Record) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+FIRST = [{"text": f"text {n}", "snr": 9.5, "note": None, "tags": ["a"]} for n in range(1000)]
+LATER = [
+    {"text": "b", "snr": "loud", "note": "!", "tags": "none", "late": {"n": 2**70}},
+    {"text": "c", "snr": None, "tags": None},
+]
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    """Two manifests, of which the second is looked into by nobody before it is read."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text(lines(*FIRST))
+    (folder / "b.jsonl").write_text(lines(*LATER))
+    return folder
+
+
+def run(folder: Path, out: Path, *stages: Any, executor: Executor | None = None, **options: Any) -> RunResult:
+    writer = ParquetWriterStage(f"{out}/data")
+    pipeline = Pipeline("open", [ManifestReaderStage(str(folder)), *stages, writer])
+    return pipeline.run(executor or LocalExecutor(), output_dir=str(out), **options)
+
+
+def shards(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((out / "data").glob("*.parquet"))}
+
+
+def tables(out: Path) -> list[Any]:
+    return [pq.read_table(path) for path in sorted((out / "data").glob("*.parquet"))]
+
+
+def columns(out: Path) -> dict[str, str]:
+    found = [{field.name: str(field.type) for field in table.schema} for table in tables(out)]
+    assert all(one == found[0] for one in found)
+    return found[0]
+
+
+def test_what_comes_later_and_what_does_not_fit_is_extra(manifests: Path, tmp_path: Path) -> None:
+    result = run(manifests, tmp_path / "out", LoudnessStage())
+    assert columns(tmp_path / "out") == {
+        "text": "string",
+        "snr": "double",
+        "tags": "list<element: string>",
+        "loudness_db": "double",
+        "extra": "string",
+    }
+    first, second = tables(tmp_path / "out")
+    assert first.num_rows == 1000 and first.column("extra").null_count == 1000
+    later = second.to_pylist()
+    assert [(row["text"], row["snr"], row["loudness_db"]) for row in later] == [("b", None, -20.5), ("c", None, -20.5)]
+    extra = '{"snr":"loud","note":"!","tags":"none","late":{"n":1180591620717411303424}}'
+    assert [row["extra"] for row in later] == [extra, None]
+    assert result.metrics["parquet_writer"].custom == dict.fromkeys(
+        ("extra_snr", "extra_note", "extra_tags", "extra_late"), 1.0
+    )
+
+
+def test_datasets_opens_all_shards_together(manifests: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = needs("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    run(manifests, tmp_path / "out", LoudnessStage())
+    files = f"{tmp_path}/out/data/*.parquet"
+    loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=f"{tmp_path}/cache")
+    assert loaded.features["loudness_db"] == datasets.Value("float64")
+    assert loaded.features["tags"] == datasets.List(datasets.Value("string"))
+    assert loaded.features["extra"] == datasets.Value("string")
+    assert loaded["loudness_db"][:] == [-20.5] * 1002
+
+
+@pytest.mark.ray
+def test_the_same_bytes_on_ray(manifests: Path, tmp_path: Path, ray_session: None) -> None:
+    run(manifests, tmp_path / "local", LoudnessStage())
+    for executor in (RayActorsExecutor(num_workers=2), RayDataExecutor(num_workers=2)):
+        run(manifests, tmp_path / executor.name, LoudnessStage(), executor=executor)
+        assert shards(tmp_path / executor.name) == shards(tmp_path / "local"), executor.name
+
+
+@pytest.mark.ray
+def test_the_same_bytes_on_xenna(manifests: Path, tmp_path: Path, run_cli: Any) -> None:
+    needs("cosmos_xenna")
+    run(manifests, tmp_path / "local")
+    (tmp_path / "open.yaml").write_text(
+        "defaults: [{executor: xenna}, _self_]\nname: open\noutput_dir: ???\nmanifest_path: ???\nstages:\n"
+        "  - {_target_: curator_audio.stages.io.ManifestReaderStage, manifest_path: '${manifest_path}'}\n"
+        "  - {_target_: curator_audio.stages.io.ParquetWriterStage, output_path: '${output_dir}/data'}\n"
+    )
+    out = tmp_path / "xenna"
+    done = run_cli(
+        *(f"--config-path={tmp_path}", "--config-name=open", f"manifest_path={manifests}", f"output_dir={out}")
+    )
+    assert done.returncode == 0, done.stderr
+    assert shards(out) == shards(tmp_path / "local")
+
+
+def test_later_runs_have_the_columns_of_the_first(manifests: Path, tmp_path: Path) -> None:
+    """Also where the start of the manifests would now tell something else; with ``overwrite`` it does."""
+    out = tmp_path / "out"
+    run(manifests, out)
+    before = columns(out)
+    (manifests / "0.jsonl").write_text(lines(*({"text": 7, "speed": n} for n in range(1000))))
+    result = run(manifests, out)
+    assert (result.num_done_before, columns(out)) == (2, before)
+    (first, *_) = tables(out)
+    assert first.to_pylist()[1] == {"text": None, "snr": None, "tags": None, "extra": '{"text":7,"speed":1}'}
+
+    run(manifests, out, overwrite=True)
+    assert columns(out) == {"text": "int64", "speed": "int64", "extra": "string"}
+
+
+def test_input_with_a_field_that_the_columns_of_the_first_run_have_no_place_for(tmp_path: Path) -> None:
+    """Of Parquet it was known that no other field could come, so there is no ``extra``."""
+    out = tmp_path / "out"
+    stages = [SegmentParquetReaderStage(f"{tmp_path}/in"), SegmentParquetWriterStage(f"{out}/data")]
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"text": ["a"], "snr": [9.5]}), tmp_path / "in" / "a.parquet")
+    pipeline = Pipeline("dataset", stages)
+    pipeline.run(LocalExecutor(), output_dir=str(out))
+    assert list(columns(out)) == [*SEGMENT_FIELDS, "snr"]
+    pipeline.run(LocalExecutor(), output_dir=str(out))
+
+    pq.write_table(pa.table({"text": ["b"], "licence": ["CC0"]}), tmp_path / "in" / "b.parquet")
+    with pytest.raises(ConfigurationError, match="the columns of its first run, and none for 'licence', which comes"):
+        pipeline.run(LocalExecutor(), output_dir=str(out))
+    pipeline.run(LocalExecutor(), output_dir=str(out), overwrite=True)
+    assert list(columns(out)) == [*SEGMENT_FIELDS, "snr", "licence"]
+
+
+def test_a_damaged_note_is_told(manifests: Path, tmp_path: Path) -> None:
+    run(manifests, tmp_path / "out")
+    note = tmp_path / "out" / "_ledger" / "schema.json"
+    for text in ("{", "[]", '{"schema": {"columns": {"text": "strong"}, "declared": [], "others": "extra"}}'):
+        note.write_text(text)
+        with pytest.raises(ConfigurationError, match=r"schema\.json .*; choose another output_dir, or overwrite=true$"):
+            run(manifests, tmp_path / "out")
+
+
+def test_a_folder_of_an_earlier_version_keeps_its_columns(
+    manifests: Path, tmp_path: Path, warned: list[str], segment_manifest: Callable[[], Path]
+) -> None:
+    out = tmp_path / "out"
+    pipeline = Pipeline(
+        "segments", [ManifestReaderStage(str(segment_manifest())), SegmentParquetWriterStage(f"{out}/data")]
+    )
+    pipeline.run(LocalExecutor(), output_dir=str(out))
+    assert list(columns(out)) == [*SEGMENT_FIELDS, "snr", "extra"]
+    for path in (out / "data").glob("*.parquet"):  # as version 0.1 left it
+        path.unlink()
+    (out / "_ledger" / "schema.json").unlink()
+    pipeline.run(LocalExecutor(), output_dir=str(out))
+    assert list(columns(out)) == list(SEGMENT_FIELDS)
+    assert [line for line in warned if "was begun by a version that wrote no further fields" in line]
+
+
+@pytest.fixture
+def segment_manifest(tmp_path: Path) -> Callable[[], Path]:
+    def write() -> Path:
+        (tmp_path / "segments.jsonl").write_text(lines({"segment_id": "a", "text": "so be it", "snr": 9.5}))
+        return tmp_path / "segments.jsonl"
+
+    return write
+
+
+# What is declared ------------------------------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_a_declared_column_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(lines({"text": "a"}, {"text": "b", "wrong": "loud"}))
+    result = run(tmp_path / "in.jsonl", tmp_path / "out", LoudnessStage())
+    assert [row["text"] for row in tables(tmp_path / "out")[0].to_pylist()] == ["a"]
+    assert result.quarantined == {"wrong_type": 1}
+
+
+def test_types_go_along_with_names(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(lines({"text": "a", "snr": 1, "licence": "CC0"}))
+    stages = [
+        LoudnessStage(),
+        RenameFieldsStage({"loudness_db": "level", "snr": "ratio"}),
+        SelectFieldsStage(["level", "ratio", "text"]),
+        DropFieldsStage(["text"]),
+    ]
+    run(tmp_path / "in.jsonl", tmp_path / "out", *stages)
+    assert columns(tmp_path / "out") == {"ratio": "int64", "level": "double"}, "nothing else can come"
+
+
+def test_a_stage_that_does_not_say_what_it_adds_loses_nothing(tmp_path: Path) -> None:
+    class Silent(LoudnessStage):
+        def outputs(self) -> tuple[list[str], dict[str, str]]:
+            return [], {}
+
+    (tmp_path / "in.jsonl").write_text(lines({"text": "a"}))
+    run(tmp_path / "in.jsonl", tmp_path / "out", SelectFieldsStage(["text"]), Silent())
+    assert tables(tmp_path / "out")[0].to_pylist() == [{"text": "a", "extra": '{"loudness_db":-20.5}'}]
+
+
+def test_what_a_function_adds_is_extra(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(lines({"text": "a"}))
+    stages = [SelectFieldsStage(["text"]), CallFunctionStage("builtins.dict", {"language": "en"})]
+    run(tmp_path / "in.jsonl", tmp_path / "out", *stages)
+    assert tables(tmp_path / "out")[0].to_pylist() == [{"text": "a", "extra": '{"language":"en"}'}]
+
+
+def test_chosen_columns_may_be_further_ones(segment_manifest: Callable[[], Path], tmp_path: Path) -> None:
+    def chosen(*names: str) -> list[str]:
+        out = tmp_path / "-".join(names)
+        writer = SegmentParquetWriterStage(f"{out}/data", columns=list(names))
+        Pipeline("segments", [ManifestReaderStage(str(segment_manifest())), LoudnessStage(), writer]).run(
+            LocalExecutor(), output_dir=str(out)
+        )
+        return list(columns(out))
+
+    assert chosen("snr", "text", "loudness_db") == ["snr", "text", "loudness_db"]
+    assert chosen("text", "extra") == ["text", "extra"]
+    with pytest.raises(ConfigurationError, match="columns has 'speed', which records here do not have; there are segm"):
+        chosen("text", "speed")
+
+
+# Before anything runs --------------------------------------------------------------------------------------------
+
+
+def test_a_field_that_a_writer_would_lose_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(lines({"text": "a"}))
+    reader, writer = ManifestReaderStage(f"{tmp_path}/in.jsonl"), TextColumn(f"{tmp_path}/out")
+    with pytest.raises(ConfigurationError, match="'text_column' would lose the field 'loudness_db', which 'loudness'"):
+        Pipeline("lossy", [reader, LoudnessStage(), writer]).plan()
+    Pipeline("whole", [reader, LoudnessStage(), DropFieldsStage(["loudness_db"]), writer]).run(LocalExecutor())
+
+    (tmp_path / "in.jsonl").write_text(lines({"text": "a", "snr": 1}))
+    with pytest.raises(ConfigurationError, match="would lose the field 'snr', which 'manifest_reader' reads; give it"):
+        Pipeline("lossy", [reader, writer]).run(LocalExecutor(), output_dir=f"{tmp_path}/new")
+    assert not (tmp_path / "new" / "_ledger" / "configuration.json").exists()
+
+
+def test_a_type_that_there_is_not(tmp_path: Path) -> None:
+    class Odd(LoudnessStage):
+        def outputs(self) -> tuple[list[str], dict[str, str]]:
+            return [], {"loudness_db": "loud"}
+
+    with pytest.raises(ConfigurationError, match="gives 'loudness_db' the type 'loud'; give string, bool, int"):
+        Pipeline("odd", [ManifestReaderStage("in.jsonl"), Odd(), ParquetWriterStage(f"{tmp_path}/out")]).plan()
+
+
+def test_a_dry_run_tells_of_fields(manifests: Path, tmp_path: Path) -> None:
+    stages = [
+        ManifestReaderStage(str(manifests)),
+        LoudnessStage(),
+        RenameFieldsStage({"text": "words"}),
+        ParquetWriterStage(f"{tmp_path}/out", columns={"words": "string", "snr": "float32"}),
+    ]
+    told = dry_run(Pipeline("open", stages), LocalExecutor(), f"{tmp_path}/out", {})
+    assert (
+        "fields:\n"
+        "  manifest_reader: gives text string, snr float, note, tags list<string>, whatever else comes\n"
+        "  loudness: adds loudness_db\n"
+        "  rename_fields: reads text; adds words; removes text\n"
+        "  parquet_writer: keeps words string, snr float32; leaves out note, tags, loudness_db\n"
+    ) in told
