@@ -64,7 +64,6 @@ def test_commands_print_what_the_tutorial_shows(output: Path) -> None:
     assert skipped == {"recording": "whisper", "stage": "loudness", "skipped": {"quiet": 2}}
 
 
-@pytest.mark.xfail(strict=False, reason="the Parquet writer does not keep fields of one's own yet")
 def test_the_field_is_a_column_of_the_output(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = needs("datasets")
     example = PYTHON.search(text_of("custom_stage"))
