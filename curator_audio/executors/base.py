@@ -23,8 +23,8 @@ from curator_audio.errors import (
 )
 from curator_audio.executors.context import Failure, Outcome, RunContext, WorkItem
 from curator_audio.executors.worker import Worker
+from curator_audio.ledger import LedgerEntry
 from curator_audio.pipeline.plan import Capacity, Plan
-from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.tasks import Partition
 
 RETRY_PAUSES_SEC = (0.2, 1.0)

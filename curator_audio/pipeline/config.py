@@ -172,6 +172,7 @@ def build_pipeline(config: Config) -> Pipeline:
     stages = config.get("stages")
     if not isinstance(stages, list) or not stages:
         raise ConfigurationError("the configuration has no stages; list them under 'stages:'")
+    stages = [_limited(stages[0], config.get("limit")), *stages[1:]]
     built = [_build_stage(f"stages.{index}", node) for index, node in enumerate(stages)]
     steps = config.get("after") or []
     if not isinstance(steps, list):
@@ -184,6 +185,16 @@ def build_pipeline(config: Config) -> Pipeline:
         step: PublishToHub = _build("publish", {"_target_": _path(PublishToHub), **published}, AfterStep)
         after += [step] if step.repo_id is not None else []
     return Pipeline(str(config.get("name", "pipeline")), built, after)
+
+
+def _limited(reader: Any, limit: Any) -> Any:
+    """The node of a reader with the limit of the run, where its YAML does not pass it on."""
+    if limit is None or not isinstance(reader, dict) or reader.get("limit") is not None:
+        return reader
+    known = parameters_of(reader.get("_target_"), "stages.0")
+    if known is not None and "limit" not in known:
+        raise ConfigurationError(f"limit is {limit!r}, and {reader.get('_target_')} has none; leave it out")
+    return {**reader, "limit": limit}
 
 
 def build_executor(config: Config) -> Executor:

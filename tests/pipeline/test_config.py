@@ -176,6 +176,16 @@ def test_a_pipeline_of_ones_own_finds_the_executors(tmp_path: Path) -> None:
     assert isinstance(build_executor(load_config("mine", str(tmp_path), ["executor=ray_actors"])), RayActorsExecutor)
 
 
+def test_a_limit_reaches_the_reader_of_ones_own_pipeline(tmp_path: Path) -> None:
+    reader = "_target_: curator_audio.stages.io.ManifestReaderStage, manifest_path: in.jsonl"
+    (tmp_path / "mine.yaml").write_text(f"stages: [{{{reader}}}]\n")
+    (tmp_path / "other.yaml").write_text("stages: [{_target_: curator_audio.stages.general.DropFieldsStage}]\n")
+    stage: Any = build_pipeline(load_config("mine", str(tmp_path), ["limit=3"])).stages[0]
+    assert stage.limit == 3
+    with pytest.raises(ConfigurationError, match=r"limit is 3, and .*DropFieldsStage has none"):
+        build_pipeline(load_config("other", str(tmp_path), ["limit=3"]))
+
+
 @pytest.mark.parametrize(
     "defaults",
     [
@@ -194,6 +204,7 @@ def test_a_pipeline_of_ones_own_takes_the_run_options(defaults: str, tmp_path: P
     assert {
         key: config[key] for key in config if key not in ("executor", "name", "output_path", "publish", "after")
     } == {
+        "limit": None,
         "on_error": "raise",
         "overwrite": False,
         "dry_run": True,
