@@ -11,6 +11,10 @@ from curator_audio.stages.dataset_features import with_features
 from curator_audio.stages.field_types import arrow_type, short
 from curator_audio.stages.fields import Fields, FieldTypes
 from curator_audio.stages.io.extra_column import EXTRA
+from curator_audio.storage.valid_text import is_valid
+
+MAX_FURTHER = 1000
+"""Further columns; where names of fields are made of data, as ids of speakers are, there could be any number."""
 
 Others = Literal["extra", "left out", "none"]
 """What becomes of fields without a column: they stand in ``extra``, are left out as asked for, or none are to come."""
@@ -52,7 +56,8 @@ class Columns:
         """
         core = {name: kind for name, kind in core.items() if name != EXTRA}
         further = {name: kind for name, kind in fields.kinds.items() if name not in core and name != EXTRA}
-        typed = {name: kind for name, kind in further.items() if arrow_type(kind) is not None}
+        has_column = [name for name, kind in further.items() if _may_be_named(name) and arrow_type(kind) is not None]
+        typed = {name: further[name] for name in has_column[:MAX_FURTHER]}
         types = {**core, **typed}
         declared = frozenset(core).union(name for name in typed if fields.types.get(name))
         needs_extra = fields.may_be_more or len(typed) < len(further) or EXTRA in fields.kinds or not types
@@ -126,6 +131,11 @@ def described(columns: Columns) -> list[str]:
     """
     extra = [f"{EXTRA} string (JSON of fields without a column)"] if columns.others == "extra" else []
     return [*(f"{name} {short(kind)}" for name, kind in columns.types.items()), *extra]
+
+
+def _may_be_named(name: str) -> bool:
+    """Whether a column can have the name: half of a character is none that Arrow could write."""
+    return bool(name) and is_valid(name)
 
 
 def _no_such_column(name: str, types: Iterable[str], further: FieldTypes) -> str:
