@@ -71,22 +71,22 @@ class Columns:
         return cls(kept, frozenset(kept), "extra" if EXTRA in chosen else "left out", not_chosen)
 
     def left_out_of(self, fields: Fields) -> list[str]:
-        """The known fields that are not written."""
+        """Return the known fields that are not written."""
         written = set(fields.kinds) - self.not_chosen if self.others == "extra" else self.types
         return [name for name in fields.kinds if name not in written]
 
     @property
     def named(self) -> frozenset[str]:
-        """The fields that are not for ``extra``."""
+        """Return the fields that are not for ``extra``."""
         return self.not_chosen.union(self.types)
 
     @property
     def undeclared(self) -> dict[str, str]:
-        """The types of the columns whose records need not fit."""
+        """Return the types of the columns whose records need not fit."""
         return {name: kind for name, kind in self.types.items() if name not in self.declared}
 
     def schema(self, has_features: bool = True) -> Any:
-        """The ``pyarrow.Schema``.
+        """Return the ``pyarrow.Schema``.
 
         Args:
             has_features: whether it has the features for ``datasets`` in its metadata.
@@ -98,7 +98,7 @@ class Columns:
         return with_features(schema) if has_features else schema
 
     def to_json(self) -> dict[str, Any]:
-        """What is noted of them, as JSON can hold it."""
+        """Return what is noted of them, as JSON can hold it."""
         return {
             "columns": dict(self.types),
             "declared": [name for name in self.types if name in self.declared],
@@ -108,7 +108,7 @@ class Columns:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Columns:
-        """The columns that were noted.
+        """Return the columns that were noted.
 
         Raises:
             ValueError: they are no columns.
@@ -123,7 +123,7 @@ class Columns:
 
 
 def described(columns: Columns) -> list[str]:
-    """The columns with their types, for people to read.
+    """Return the columns with their types, for people to read.
 
     Example:
         >>> described(Columns({"text": "string", "snr": "float"}, others="extra"))
@@ -134,7 +134,7 @@ def described(columns: Columns) -> list[str]:
 
 
 def _may_be_named(name: str) -> bool:
-    """Whether a column can have the name: half of a character is none that Arrow could write."""
+    """Tell whether a column can have the name: half of a character is none that Arrow could write."""
     return bool(name) and is_valid(name)
 
 
