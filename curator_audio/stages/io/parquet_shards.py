@@ -65,19 +65,19 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
     # What the columns are -----------------------------------------------------------------------------------------
 
     def core(self) -> FieldTypes:
-        """The types of the columns that all datasets of this writer have, by name, in order."""
+        """Return the types of the columns that all datasets of this writer have, by name, in order."""
         return {}
 
     def chosen(self) -> list[str] | None:
-        """The columns that the user wants, further ones included; None for all."""
+        """Return the columns that the user wants, further ones included; None for all."""
         return None
 
     def has_features(self) -> bool:
-        """Whether shards tell ``datasets`` what their columns are."""
+        """Tell whether shards tell ``datasets`` what their columns are."""
         return True
 
     def schema(self) -> Any:
-        """The ``pyarrow.Schema`` of all shards: what was settled, or the core columns where nothing was yet."""
+        """Return the ``pyarrow.Schema`` of all shards: what was settled, or the core columns where nothing was yet."""
         columns = self._settled or Columns.settled(self.core(), Fields(), None)
         return columns.schema(self.has_features())
 
@@ -171,7 +171,7 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
                 yield table
 
     def _settled_by(self, records: list[Record]) -> Columns:
-        """The columns of a shard that is written without a run, by its first row group."""
+        """Return the columns of a shard that is written without a run, by its first row group."""
         fields = Fields(seen=types_seen(records))
         columns = Columns.settled(self.core(), fields, self.chosen())
         num_bytes = sum(_num_bytes(record) for record in records)

@@ -43,7 +43,7 @@ class TypedRows:
         self._counted: set[str] = set()
 
     def table(self, rows: list[Row]) -> Any:
-        """The rows as one table, without those that do not fit a declared column."""
+        """Return the rows as one table, without those that do not fit a declared column."""
         records = [record for record, _, _ in rows]
         try:
             ready = self._ready(records)
@@ -60,7 +60,7 @@ class TypedRows:
         return table
 
     def _table_of_some(self, rows: list[Row], ready: _Ready) -> Any:
-        """The records that fit, as one table; the others are added to ``ready.bad``."""
+        """Return the records that fit, as one table; the others are added to ``ready.bad``."""
         import pyarrow
 
         try:
@@ -77,7 +77,7 @@ class TypedRows:
             return pyarrow.concat_tables(tables).combine_chunks()
 
     def _ready(self, records: list[Record], misfits: Mapping[int, set[str]] = NOTHING) -> _Ready:
-        """The records with what has no column in ``extra``.
+        """Return the records with what has no column in ``extra``.
 
         Args:
             records: the records.
@@ -125,7 +125,7 @@ class TypedRows:
             raise
 
     def misfits_of(self, records: list[Record]) -> dict[int, set[str]]:
-        """The columns, of those that are not declared, that values do not fit, by the number of the record."""
+        """Return the columns, of those that are not declared, that values do not fit, by the number of the record."""
         found: dict[int, set[str]] = {}
         for name, kind in self._undeclared.items():
             values = [record.get(name) for record in records]
@@ -206,7 +206,7 @@ def _as_column(values: list[Any], kind: Any) -> Any:
 
 
 def _is_finite(column: Any) -> bool:
-    """Whether no number in a column, or in lists and objects of it, is NaN or infinite."""
+    """Tell whether no number in a column, or in lists and objects of it, is NaN or infinite."""
     import pyarrow
     import pyarrow.compute
 
@@ -224,14 +224,14 @@ def _with_finite_numbers(column: Any, repairs: Repairs) -> Any:
 
 
 def _item(kind: Any) -> Any:
-    """The type of the items of a list, any other as it is."""
+    """Return the type of the items of a list, any other as it is."""
     import pyarrow
 
     return kind.value_type if pyarrow.types.is_list(kind) else kind
 
 
 def misfits() -> tuple[type[Exception], ...]:
-    """What pyarrow raises for a value that a column cannot hold."""
+    """Return what pyarrow raises for a value that a column cannot hold."""
     import pyarrow
 
     return pyarrow.ArrowException, OverflowError, TypeError, ValueError, AttributeError

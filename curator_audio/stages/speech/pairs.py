@@ -32,7 +32,7 @@ PAIR_FIELDS = tuple(PAIR_TYPES)
 
 
 def further_types(schema: Any, columns: SegmentColumns) -> dict[str, str]:
-    """The types of the columns of a shard that pairs have beside the fields of segments; sound is none of them.
+    """Return the types of the columns of a shard that pairs have beside the fields of segments; sound is none of them.
 
     Args:
         schema: of the shard, a ``pyarrow.Schema``.
@@ -66,7 +66,7 @@ def merged(row: Record) -> Record:
 def drawn_pairs(
     speaker_id: str, num_segments: int, references: Sequence[int], max_pairs: int, seed: int
 ) -> list[tuple[int, int]]:
-    """Some of a speaker's pairs of a reference and another segment, all equally likely, none twice, in order.
+    """Return some of a speaker's pairs of a reference and another segment, all equally likely, none twice, in order.
 
     What is drawn depends on nothing but the arguments: other speakers make no difference.
 
