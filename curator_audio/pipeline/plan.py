@@ -20,6 +20,9 @@ from curator_audio.storage.storage import Storage
 
 Stage = ProcessingStage[Any, Any]
 
+OWN_PACKAGE = "curator_audio."
+"""The stages of it say all that they add; others may not."""
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -278,6 +281,8 @@ def fields_along(stages: Sequence[Stage], sampled: Fields | None = None) -> tupl
     all_fields = [fields]
     for stage in stages[1:]:
         fields = stage.fields_after(fields)
+        if not type(stage).__module__.startswith(OWN_PACKAGE):
+            fields = replace(fields, unsaid=True)
         all_fields.append(fields)
     return tuple(all_fields)
 

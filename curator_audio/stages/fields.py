@@ -22,6 +22,7 @@ class Fields:
         open: whether there may be others.
         removed: fields that are certainly not there although the set is open.
         unknown: whether a stage may have added anything, as a function of one's own may.
+        unsaid: whether a stage of another package may have added more than it says.
         seen: fields that the source has where it was looked into, with the types of their values.
 
     Example:
@@ -36,6 +37,7 @@ class Fields:
     open: bool = False
     removed: frozenset[str] = frozenset()
     unknown: bool = False
+    unsaid: bool = False
     seen: FieldTypes = field(default_factory=dict)
 
     @classmethod
@@ -52,6 +54,11 @@ class Fields:
     def known(self) -> Set[str]:
         """The names of the fields that are certainly there."""
         return self.types.keys()
+
+    @property
+    def may_be_more(self) -> bool:
+        """Whether records may have fields that are not known."""
+        return self.open or self.unknown or self.unsaid
 
     @property
     def kinds(self) -> dict[str, str]:

@@ -10,9 +10,7 @@ from curator_audio.errors import ConfigurationError
 from curator_audio.stages.dataset_features import with_features
 from curator_audio.stages.field_types import arrow_type, short
 from curator_audio.stages.fields import Fields, FieldTypes
-
-EXTRA = "extra"
-"""The column with what has no column of its own, a JSON object in a string."""
+from curator_audio.stages.io.extra_column import EXTRA
 
 Others = Literal["extra", "left out", "none"]
 """What becomes of fields without a column: they stand in ``extra``, are left out as asked for, or none are to come."""
@@ -57,7 +55,7 @@ class Columns:
         typed = {name: kind for name, kind in further.items() if arrow_type(kind) is not None}
         types = {**core, **typed}
         declared = frozenset(core).union(name for name in typed if fields.types.get(name))
-        needs_extra = fields.open or fields.unknown or len(typed) < len(further) or EXTRA in fields.kinds or not types
+        needs_extra = fields.may_be_more or len(typed) < len(further) or EXTRA in fields.kinds or not types
         if chosen is None:
             return cls(types, declared, "extra" if needs_extra else "none")
         for name in chosen:
@@ -124,9 +122,9 @@ def described(columns: Columns) -> list[str]:
 
     Example:
         >>> described(Columns({"text": "string", "snr": "float"}, others="extra"))
-        ['text string', 'snr float', 'extra string (a JSON object of all other fields)']
+        ['text string', 'snr float', 'extra string (JSON of fields without a column)']
     """
-    extra = [f"{EXTRA} string (a JSON object of all other fields)"] if columns.others == "extra" else []
+    extra = [f"{EXTRA} string (JSON of fields without a column)"] if columns.others == "extra" else []
     return [*(f"{name} {short(kind)}" for name, kind in columns.types.items()), *extra]
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from curator_audio.errors import RecordError
 from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.field_types import fits
-from curator_audio.stages.io.columns import EXTRA, Columns
+from curator_audio.stages.io.columns import Columns
+from curator_audio.stages.io.extra_column import EXTRA
 from curator_audio.storage.json_codec import encode_record
 from curator_audio.storage.valid_text import Repairs, with_finite_numbers, with_valid_text
 from curator_audio.tasks import Record
@@ -54,7 +55,7 @@ class TypedRows:
         self.stage.log_metrics(ready.repairs.as_metrics())
         for name, count in ready.moved.items():
             self.stage.log_metric(self._metric(name), count)
-        for index, error in ready.bad.items():
+        for index, error in sorted(ready.bad.items()):
             self._set_aside(rows[index], error)
         return table
 
@@ -71,7 +72,8 @@ class TypedRows:
                 try:
                     tables.append(self._as_table([record]))
                 except misfits() as error:
-                    ready.bad[index] = RecordError("wrong_type", f"it does not fit the columns: {error}")
+                    message = f"it does not fit the columns: {self._misfit_in(record) or error}"
+                    ready.bad[index] = RecordError("wrong_type", message)
             return pyarrow.concat_tables(tables).combine_chunks()
 
     def _ready(self, records: list[Record], misfits: Mapping[int, set[str]] = NOTHING) -> _Ready:
@@ -108,7 +110,8 @@ class TypedRows:
                 message = f"'{name}' is {rest[name]!r:.80}, which does not fit its column, {self._types[name]}"
                 raise RecordError("wrong_type", message)
             message = f"'{name}' has no column, as nothing said before the run that it would come"
-            raise RecordError("unknown_field", f"{message}; name it in outputs() of the stage that adds it")
+            remedy = "name it in outputs() of the stage that adds it, and run with overwrite=true"
+            raise RecordError("unknown_field", f"{message}; {remedy}")
         try:
             return encode_record(rest, repairs).decode()
         except RecordError as error:
@@ -132,6 +135,15 @@ class TypedRows:
                 if value is not None and not self._is_column(name, [value], kind):
                     found.setdefault(index, set()).add(name)
         return found
+
+    def _misfit_in(self, record: Record) -> str:
+        """Say which value of a record its column cannot hold."""
+        for name, kind in self._types.items():
+            try:
+                _as_column([record.get(name)], kind)
+            except misfits():
+                return f"'{name}' is {record[name]!r:.80}, which is no {kind}"
+        return ""
 
     def _is_column(self, name: str, values: list[Any], kind: str) -> bool:
         try:

@@ -67,6 +67,7 @@ def fields_going_along(fields: Fields, core: FieldTypes, segments: str = "", gon
         open=fields.open,
         removed=removed if fields.open else frozenset(),
         unknown=fields.unknown,
+        unsaid=fields.unsaid,
         seen={**{name: kind for name, kind in fields.seen.items() if name in kept}, **of_segment},
     )
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from curator_audio.errors import RecordError
 from curator_audio.stages.field_types import type_of_arrow
-from curator_audio.stages.io.columns import EXTRA
+from curator_audio.stages.io.extra_column import with_extra
 from curator_audio.stages.speech.parquet_columns import JSON_COLUMN, SegmentColumns
 from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_TYPES
-from curator_audio.storage.json_codec import decode_line
 from curator_audio.tasks import Record
 
 SIDE_FIELDS = ("segment_id", "text", "codes", "duration_sec")
@@ -57,16 +56,11 @@ def merged(row: Record) -> Record:
         >>> merged({"snr": None, "licence": "CC0", "extra": '{"take": 2}'})
         {'licence': 'CC0', 'take': 2}
     """
-    found = {name: value for name, value in row.items() if value is not None}
-    text = found.get(EXTRA)
-    if not isinstance(text, str) or not text.startswith("{"):
-        return found
     try:
-        extra = decode_line(text.encode())
-    except RecordError:
-        return found
-    del found[EXTRA]
-    return {**found, **{name: value for name, value in extra.items() if name not in found}}
+        found = with_extra(row)
+    except RecordError:  # it is too large to be taken apart
+        found = row
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def drawn_pairs(
