@@ -149,22 +149,22 @@ class Pending:
         ]
         if not moved or not self.ledger.entries:
             return
-        num_same, others = 0, []
+        met: set[str] = set()
+        others: list[str] = []
         with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
             for partition, found in self._checked(pool):
-                num_same += found.is_same
-                if not found.is_same and partition.name in self.ledger.entries:
-                    others.append(partition.name)
-        if others or not num_same:
-            num_done = len(self.ledger.entries)
-            what = (
-                f"{len(others)} of the {num_done} partitions done" if others else f"none of the {num_done} partitions"
-            )
-            holds = f"would be done again, such as {others[0]}" if others else "is in there"
+                (met.add if found.is_same else others.append)(partition.name)
+        done = self.ledger.entries
+        others = [name for name in others if name in done]
+        unmet = [entry for name, entry in done.items() if name not in met]
+        if self.source.selects_all:  # else nothing is dropped
+            others += [entry.partition for entry in unmet if not self.source.keeps(entry.source, has_output=True)]
+        if others or not met & done.keys():
+            missing = sorted(set(others)) or sorted(done)
             raise ConfigurationError(
-                f"{self.ledger.paths.output_dir} holds the output of another configuration: {'; '.join(moved)}; "
-                f"it was not only moved: {what} {holds}; "
-                "choose another output_dir, or overwrite=true to replace it"
+                f"{self.ledger.paths.output_dir} holds the output of another configuration: {'; '.join(moved)}; it was "
+                f"not only moved: {len(missing)} of the {len(done)} partitions done are others or not there, such as "
+                f"{missing[0]}; choose another output_dir, or overwrite=true to replace it"
             )
 
     def _is_own_output(self, partition: Partition) -> bool:

@@ -170,6 +170,25 @@ def test_a_partition_that_was_cut_short_is_not_there_twice(tmp_path: Path) -> No
     assert output(None).count("\n") == 5
 
 
+def test_a_manifest_that_was_moved_and_became_shorter_drops_nothing(tmp_path: Path) -> None:
+    text = [f'{{"n": {n}}}\n' for n in range(10, 30)]
+    (tmp_path / "in.jsonl").write_text("".join(text))
+
+    def done(name: str) -> tuple[int, int]:
+        reader = ManifestReaderStage(f"{tmp_path}/{name}", 40 / 2**20)
+        result = Pipeline("test", [reader, ManifestWriterStage(f"{tmp_path}/out")]).run(LocalExecutor())
+        return result.num_done_before, result.num_output_records
+
+    assert done("in.jsonl") == (0, 20)
+    (tmp_path / "head.jsonl").write_text("".join(text[:10]))
+    with pytest.raises(
+        ConfigurationError, match=r"not only moved: \d of the 5 partitions done are others or not there"
+    ):
+        done("head.jsonl")
+    (tmp_path / "more.jsonl").write_text("".join([*text, text[0]]))
+    assert done("more.jsonl") == (5, 21)
+
+
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "all"])
 def test_limits_are_checked(limit: Any, tmp_path: Path) -> None:
     for make in (TextTreeReader, ManifestReaderStage, RecordingReaderStage):
@@ -217,6 +236,6 @@ def test_another_source_in_its_place_is_refused(kind: str, tmp_path: Path) -> No
             data = path.read_bytes()
             path.write_bytes(data.replace(b"text", b"TEXT") if path.suffix == ".jsonl" else data + b" ")
     before = {path: path.read_bytes() for path in two.rglob("*") if path.is_file()}
-    with pytest.raises(ConfigurationError, match=r"it was not only moved: \d of the \d partitions done would"):
+    with pytest.raises(ConfigurationError, match=r"it was not only moved: \d of the \d partitions done are others"):
         run(pipelines(two)[kind][1](), two)
     assert {path: path.read_bytes() for path in two.rglob("*") if path.is_file()} == before
