@@ -182,7 +182,6 @@ def test_encode(outputs: Path, tmp_path: Path) -> None:
     assert loudness(encoded) == LOUDNESS and all(row["codes"] for row in encoded)
 
 
-@pytest.mark.xfail(strict=False, reason="pairs do not have fields of one's own yet")
 def test_pairs(outputs: Path, tmp_path: Path) -> None:
     """A pair has the field of its target, as ``loudness_db`` or with the side in its name."""
     table = pq.read_table(outputs / "parquet" / "data")
