@@ -27,18 +27,20 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run the whole suite in two processes, where nobody asks for another number; of its parts, one is up sooner."""
-    is_whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not hasattr(config, "workerinput")
-    if is_whole and config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None:
-        config.option.numprocesses, config.option.dist = 2, "loadgroup"
+    options = config.option
+    is_whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS
+    is_alone = options.usepdb or options.trace or options.collectonly or hasattr(config, "workerinput")
+    if is_whole and not is_alone and config.pluginmanager.hasplugin("xdist") and options.numprocesses is None:
+        options.numprocesses, options.dist = 2, "loadgroup"
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that use the session's Ray; those with the mark are run together, by one process, on that Ray."""
     for item in items:
         if "ray_session" in getattr(item, "fixturenames", ()):
             item.add_marker("ray")
-        if item.get_closest_marker("ray"):
+        if item.get_closest_marker("ray") and config.pluginmanager.hasplugin("xdist"):
             item.add_marker(pytest.mark.xdist_group("ray"))
     items.sort(key=lambda item: item.get_closest_marker("ray") is not None)
 

@@ -75,12 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tell(name: str | None, config_path: str | None, overrides: Sequence[str]) -> int:
     """Print the pipelines, or the parameters of one."""
     from curator_audio.pipeline.config import pipelines_folder, pipelines_in
-    from curator_audio.report.catalogue import parameter_list, pipeline_list
+    from curator_audio.report.catalogue import offer_list, parameter_list, pipeline_list
 
     if overrides:
         raise ConfigurationError(f"'{overrides[0]}' is not for --list or --show; leave it out")
     if name is None:
-        print(pipeline_list(pipelines_in(config_path)))
+        print("\n\n".join(filter(None, (pipeline_list(pipelines_in(config_path)), offer_list()))))
     else:
         print(parameter_list(pipelines_in(config_path, name), name, pipelines_folder()))
     return 0
@@ -175,7 +175,9 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     parser.add_argument(
         "--check", metavar="URL", help="only check that a folder can be listed, read and written, or a file read"
     )
-    parser.add_argument("--list", action="store_true", help="print the pipelines, a line each")
+    parser.add_argument(
+        "--list", action="store_true", help="print the pipelines, and what other packages add, a line each"
+    )
     parser.add_argument("--show", metavar="NAME", help="print a pipeline's parameters, with defaults and meanings")
     parser.add_argument("--cfg", choices=["job"], help="print the composed configuration as YAML, and run nothing")
     parser.add_argument("--version", action="version", version=f"curator_audio {__version__}")

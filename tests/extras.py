@@ -13,6 +13,7 @@ EXTRAS = {
     "datasets": ("datasets", "torchcodec"),
     "hub": ("hf_xet", "huggingface_hub"),
     "nemo": ("nemo_curator", "silero_vad"),
+    "test": ("distributed",),
     "xenna": ("cosmos_xenna",),
 }
 """The extras that tests may be run without, and the libraries that come with them."""

@@ -260,7 +260,7 @@ stages:
     function: tests.functions.interrupted
     arguments: {{victim: audio/0030.wav, marker_path: {tmp_path}/marker}}
   - {{_target_: curator_audio.stages.io.ManifestWriterStage, output_path: {tmp_path}/out/out.jsonl}}
-after: [{{_target_: curator_audio.stages.after.JoinParts}}]
+after: [{{_target_: curator_audio.finalizers.JoinParts}}]
 executor: {{_target_: curator_audio.executors.local.LocalExecutor}}
 """
     )

@@ -85,9 +85,14 @@ def test_python_examples_run(document: str, checkout: Path) -> None:
 
 
 def test_the_parameter_table_is_complete_and_true() -> None:
-    config: dict[str, Any] = yaml.safe_load((REPOSITORY / "pipelines" / "pipeline.yaml").read_text(encoding="utf-8"))
+    base, own = (
+        yaml.safe_load((REPOSITORY / "pipelines" / f"{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("run", "pipeline")
+    )
+    config: dict[str, Any] = {**base, **own}
     expected = {name: value for name, value in config.items() if name not in ("defaults", "name", "stages", "after")}
-    expected["executor"] = config["defaults"][0]["executor"]
+    del expected["publish"]  # see below
+    expected["executor"] = base["defaults"][0]["executor"]
     for index, stage in enumerate(config["stages"]):
         expected |= {f"stages.{index}.{key}": value for key, value in stage.items() if key not in ("_target_", "name")}
     for name in ("manifest_path", "limit"):
@@ -97,8 +102,15 @@ def test_the_parameter_table_is_complete_and_true() -> None:
     assert table["manifest_path"] == "must be given" and expected.pop("manifest_path") == "???"
     del table["manifest_path"]
     shown = {name: default.split("`")[1] for name, default in table.items()}
-    as_written = {True: "true", False: "false", None: "null"}
-    assert shown == {n: as_written[v] if v is None or isinstance(v, bool) else str(v) for n, v in expected.items()}
+    as_written = {"True": "true", "False": "false", "None": "null"}
+    assert shown == {name: as_written.get(str(value), str(value)) for name, value in expected.items()}
+
+
+def test_the_table_of_publishing_is_complete_and_true() -> None:
+    base = yaml.safe_load((REPOSITORY / "pipelines" / "run.yaml").read_text(encoding="utf-8"))
+    section = text_of("README.md").split("## Publishing")[1].split("\n## ")[0]
+    table = dict(re.findall(r"^\| `publish\.(\w+)` \| `(.*?)` \|", section, re.MULTILINE))
+    assert {name: yaml.safe_load(default) for name, default in table.items()} == base["publish"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -17,7 +17,7 @@ from typing import Any
 from loguru import logger
 
 from curator_audio.errors import SetupError, describe
-from curator_audio.executors.base import DEATH, MAX_ATTEMPTS, WorkerError, outcome
+from curator_audio.executors.base import MAX_ATTEMPTS, WorkerError, outcome, worker_died
 from curator_audio.executors.blueprint import Blueprint
 from curator_audio.executors.context import Failure, Outcome, RunContext, WorkItem
 from curator_audio.executors.ray_cluster import cause_of
@@ -320,5 +320,5 @@ def _settled(pools: list[_Pool], index: int, job: _Job, note: Any, item: Any) ->
             return None
         if isinstance(note, WorkerError):
             return Failure(job.partition.name, note.message)
-        return Failure(job.partition.name, f"its worker died {MAX_ATTEMPTS} times: {DEATH}")
+        return worker_died(job.partition.name)
     return outcome(note)

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from curator_audio.executors.base import DEATH, MAX_ATTEMPTS, outcome
+from curator_audio.executors.base import MAX_ATTEMPTS, outcome, worker_died
 from curator_audio.executors.blueprint import Blueprint
 from curator_audio.executors.carried import CarriedGroup, arrived, carried, windows
-from curator_audio.executors.context import Failure, Outcome, RunContext
+from curator_audio.executors.context import Outcome, RunContext
 from curator_audio.executors.ray_cluster import engine_errors
 from curator_audio.executors.ray_executor import RayExecutor
 from curator_audio.pipeline.plan import Plan, StageGroup
@@ -39,7 +39,7 @@ class RayDataExecutor(RayExecutor):
                         missing.pop(result.partition, None)
                         yield result
             for name in missing:
-                yield Failure(name, f"its worker died {MAX_ATTEMPTS} times: {DEATH}")
+                yield worker_died(name)
 
     def _run(self, plan: Plan, partitions: list[Partition], context: RunContext) -> Iterator[Outcome]:
         """What comes of the partitions; nothing of one whose worker died each time."""

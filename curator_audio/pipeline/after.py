@@ -35,7 +35,7 @@ class AfterStep(ABC):
 
     name: str = ""
     makes_single_file: ClassVar[bool] = False
-    """Whether it puts the parts together where the writer's output is one file."""
+    """Whether it puts the parts together where the writer's output is one file, so that no other step need do it."""
 
     def check(self, plan: Plan) -> None:  # noqa: B027 most steps can follow any plan
         """Raise ConfigurationError if the step cannot follow this plan."""

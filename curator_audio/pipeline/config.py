@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-import difflib
-import inspect
-import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, CuratorError, describe
 from curator_audio.executors.base import Executor
+from curator_audio.finalizers import PublishToHub
 from curator_audio.pipeline.after import AfterStep
-from curator_audio.pipeline.old_names import check_not_old
+from curator_audio.pipeline.overrides import STAGE_KEYS, first_line, quoted, set_values
 from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.pipeline.schema import Schema
+from curator_audio.pipeline.targets import class_named, nearest, offered, owner_of, parameters_of
 from curator_audio.stages.base import ProcessingStage
-from curator_audio.stages.general.call_function import imported
 from curator_audio.stages.resources import Resources
-
-STAGE_KEYS = ("name", "resources", "num_workers", "batch_size")
-"""What may stand on any stage besides its own parameters."""
 
 Config = dict[str, Any]
 
-_REFERENCE = re.compile(r"\$\{(\w+)\}")
+BASE = "run"
+"""The file of the options that all pipelines have."""
 
 
 def pipelines_folder() -> Path:
@@ -37,9 +34,20 @@ def pipelines_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "pipelines"
 
 
+def choices(group: str, folder: Path) -> list[str]:
+    """What may be chosen of a group: from a folder of pipelines, from the package's, and from installed packages."""
+    named = {name for place in (folder, pipelines_folder()) for name in available(place / group)}
+    return sorted(named.union(entry.name for entry in offered(group)))
+
+
 def available(folder: Path) -> list[str]:
-    """The names of the pipelines in a folder."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    """The names of the pipelines in a folder, or of what a group of them chooses from."""
+    return sorted(path.stem for path in folder.glob("*.yaml") if not is_base(path))
+
+
+def is_base(path: Path) -> bool:
+    """Whether a YAML file has run options for pipelines, and is no pipeline itself."""
+    return path.stem == BASE and not re.search(r"^stages:", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def pipelines_in(config_path: str | None, name: str | None = None) -> Path:
@@ -57,7 +65,7 @@ def pipelines_in(config_path: str | None, name: str | None = None) -> Path:
         raise ConfigurationError(
             f"--config-name is a name and not a path; write --config-path {place} --config-name {name}"
         )
-    if name is not None and not (folder / f"{name}.yaml").is_file():
+    if name is not None and (not (folder / f"{name}.yaml").is_file() or is_base(folder / f"{name}.yaml")):
         raise ConfigurationError(f"there is no pipeline '{name}' in {folder}{nearest(name, available(folder))}")
     return folder
 
@@ -77,32 +85,65 @@ def load_config(name: str, config_path: str | None, overrides: Sequence[str]) ->
 
     with _explained_errors(name):
         config = composed(name, config_path, overrides)
+        if config.get("output_dir", "") is None:
+            del config["output_dir"]  # so that what refers to it says that it is missing
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
 def composed(name: str, config_path: str | None, overrides: Sequence[str]) -> Any:
     """Compose a configuration, in which values may still be missing or refer to others; see ``load_config``."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
     name = name.removesuffix(".yaml").removesuffix(".yml")
     folder = pipelines_in(config_path, name)
-    search = f"hydra.searchpath=[{_quoted('file://' + str(pipelines_folder()))}]"
-    with _explained_errors(name), initialize_config_dir(str(folder), version_base=None):
+    with _explained_errors(name):
         groups, values = _split(overrides, folder)
-        config = compose(name, overrides=[search, *groups])
-        for value in values:
-            check_not_old(config, value)
-        base = copy.deepcopy(config)  # what the command line may name, whatever it adds or takes out
-        for value in values:
-            found = _json_value(value)
-            if found is None:
-                _set(config, _checked(base, value))
-            else:
-                key = value.partition("=")[0].lstrip("+")
-                _exists(base, key, value)
-                OmegaConf.update(config, key, found, merge=False, force_add=True)
+        config = _composed(name, folder, groups)
+        config.setdefault("name", name)
+        set_values(config, values)
         return config
+
+
+def _composed(name: str, folder: Path, groups: Sequence[str]) -> Any:
+    """Compose a pipeline with what it chooses from groups; the run options that it lacks are those of the base."""
+    from hydra.errors import ConfigCompositionException
+    from omegaconf import DictConfig, OmegaConf
+
+    if folder == pipelines_folder():  # whose pipelines name the base
+        return _with_hydra(name, folder, groups)
+    executor = [group for group in groups if group.startswith("executor=")]
+    try:
+        config, to_choose = _with_hydra(name, folder, groups), []
+    except ConfigCompositionException as error:
+        if not executor or "Could not override 'executor'" not in str(error):
+            raise
+        config, to_choose = _with_hydra(name, folder, [group for group in groups if group not in executor]), executor
+    own = config.get("executor")
+    if isinstance(own, str):  # as it would be given in a command
+        _check_choice("executor", own, folder)
+        to_choose = executor or [f"executor={own}"]
+    is_part = own is None or (isinstance(own, DictConfig) and "_target_" not in own)
+    if own is None or (to_choose and not is_part):
+        config.pop("executor", None)
+    base = _with_hydra(BASE, pipelines_folder(), to_choose)
+    if "executor" in config and not is_part:
+        del base["executor"]  # whose parameters the pipeline's own does not have
+    return OmegaConf.merge(base, config)
+
+
+def _with_hydra(name: str, folder: Path, overrides: Sequence[str]) -> Any:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    files = {choice for place in (folder, pipelines_folder()) for choice in available(place / "executor")}
+    for entry in offered("executor"):
+        if entry.name not in files:  # which go before it
+            ConfigStore.instance().store(entry.name, {"_target_": entry.name}, "executor")
+    search = f"hydra.searchpath=[{quoted('file://' + str(pipelines_folder()))}]"
+    with initialize_config_dir(str(folder), version_base=None), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*missing `_self_`")  # which goes last
+        config = compose(name, overrides=[search, *overrides])
+    OmegaConf.set_struct(config, False)
+    return config
 
 
 @contextmanager
@@ -113,22 +154,13 @@ def _explained_errors(name: str) -> Iterator[None]:
 
     try:
         yield
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
         raise ConfigurationError(_explained(error, name)) from None
-
-
-def _json_value(override: str) -> Any:
-    """The mapping or list of an override that is written as JSON; None where it is not.
-
-    Hydra's own grammar has no quoted keys, and few letters that are not ASCII.
-    """
-    key, _, value = override.partition("=")
-    if key.startswith("~") or not value.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        return json.loads(value)
-    except ValueError:
-        return None
+    except RecursionError:
+        raise ConfigurationError(
+            f"the 'defaults' of pipeline '{name}' lead back to itself; a file {BASE}.yaml beside it stands before the "
+            "one with the run options, rename it"
+        ) from None
 
 
 def build_pipeline(config: Config) -> Pipeline:
@@ -140,19 +172,36 @@ def build_pipeline(config: Config) -> Pipeline:
     stages = config.get("stages")
     if not isinstance(stages, list) or not stages:
         raise ConfigurationError("the configuration has no stages; list them under 'stages:'")
+    stages = [_limited(stages[0], config.get("limit")), *stages[1:]]
     built = [_build_stage(f"stages.{index}", node) for index, node in enumerate(stages)]
     steps = config.get("after") or []
     if not isinstance(steps, list):
         raise ConfigurationError(f"after is {steps!r}; give a list of steps")
     after = [_build(f"after.{index}", node, AfterStep) for index, node in enumerate(steps)]
+    published = config.get("publish")
+    if published is not None and not isinstance(published, dict):
+        raise ConfigurationError(f"publish is {published!r}; give publish.repo_id=namespace/name")
+    if published:
+        step: PublishToHub = _build("publish", {"_target_": _path(PublishToHub), **published}, AfterStep)
+        after += [step] if step.repo_id is not None else []
     return Pipeline(str(config.get("name", "pipeline")), built, after)
+
+
+def _limited(reader: Any, limit: Any) -> Any:
+    """The node of a reader with the limit of the run, where its YAML does not pass it on."""
+    if limit is None or not isinstance(reader, dict) or reader.get("limit") is not None:
+        return reader
+    known = parameters_of(reader.get("_target_"), "stages.0")
+    if known is not None and "limit" not in known:
+        raise ConfigurationError(f"limit is {limit!r}, and {reader.get('_target_')} has none; leave it out")
+    return {**reader, "limit": limit}
 
 
 def build_executor(config: Config) -> Executor:
     """The executor a configuration names."""
     node = config.get("executor")
     if not isinstance(node, dict):
-        raise ConfigurationError(f"executor is {node!r}; put 'executor: ray_actors' under 'defaults:'")
+        raise ConfigurationError(f"executor is {node!r}; give one by its name, such as executor=ray_actors")
     executor: Executor = _build("executor", node, Executor)
     return executor
 
@@ -160,11 +209,12 @@ def build_executor(config: Config) -> Executor:
 def _build_stage(place: str, node: Any) -> ProcessingStage[Any, Any]:
     common = {key: node[key] for key in STAGE_KEYS if isinstance(node, dict) and node.get(key) is not None}
     if isinstance(node, dict):
-        node = {key: value for key, value in node.items() if key not in STAGE_KEYS or key in _parameters(node)}
+        own = parameters_of(node.get("_target_"), place) or ()
+        node = {key: value for key, value in node.items() if key not in STAGE_KEYS or key in own}
     stage: ProcessingStage[Any, Any] = _build(place, node, ProcessingStage)
     if "resources" in common:
         resources = common["resources"]
-        known = list(inspect.signature(Resources).parameters)
+        known = list(Schema.of(Resources).parameters)
         if not isinstance(resources, dict):
             raise ConfigurationError(f"{place}.resources is {resources!r}; give any of {', '.join(known)}")
         for key in resources:
@@ -178,51 +228,37 @@ def _build_stage(place: str, node: Any) -> ProcessingStage[Any, Any]:
     return done
 
 
+def _path(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def _build(place: str, node: Any, base: type) -> Any:
     if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
         raise ConfigurationError(f"{place} has no _target_; name the class, such as _target_: package.module.Class")
     target = node["_target_"]
     try:
-        cls: Any = imported(target)
+        cls = class_named(target, place)
     except ConfigurationError as error:
         raise ConfigurationError(f"{place}: {error}") from None
-    if not isinstance(cls, type) or not issubclass(cls, base):
-        raise ConfigurationError(f"{place}: {target} is not a subclass of {base.__name__}; check _target_")
+    is_right = isinstance(cls, type) and issubclass(cls, base)
+    if not is_right:
+        whose = owner_of(target, place)
+        raise ConfigurationError(f"{place}: {target}{whose} is not a subclass of {base.__name__}; check _target_")
     arguments = {key: value for key, value in node.items() if key != "_target_"}
-    parameters = _parameters(node)
+    schema = Schema.of(cls)
     for key in arguments:
-        if key not in parameters:
-            known = [*parameters, *(STAGE_KEYS if base is ProcessingStage else ())]
+        if key not in schema.parameters:
+            known = [*schema.parameters, *(STAGE_KEYS if base is ProcessingStage else ())]
             raise ConfigurationError(f"{place}: {cls.__name__} has no parameter '{key}'{nearest(key, known)}")
-    missing = [key for key, p in parameters.items() if p.default is p.empty and key not in arguments]
+    missing = [key for key in schema.required if key not in arguments]
     if missing:
         raise ConfigurationError(f"{place}: {cls.__name__} needs '{missing[0]}'; set {place}.{missing[0]}")
     try:
-        return cls(**arguments)
+        return cls(**schema.taken(arguments))
     except CuratorError as error:
         raise ConfigurationError(f"{place}: {error}") from None
     except Exception as error:  # the class's own code
         raise ConfigurationError(f"{place}: {cls.__name__} cannot be made: {describe(error)}") from None
-
-
-def _parameters(node: Config) -> dict[str, inspect.Parameter]:
-    try:
-        signature = inspect.signature(imported(str(node.get("_target_"))))
-    except (ConfigurationError, ValueError):
-        return {}
-    return {name: p for name, p in signature.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean …`` for a name that is not known.
-
-    Example:
-        >>> nearest("min_speekers", ["min_speakers", "tolerance"])
-        "; did you mean 'min_speakers'?"
-    """
-    known = list(known)
-    close = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean '{close[0]}'?" if close else f"; there are {', '.join(known)}" if known else ""
 
 
 def _split(overrides: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:
@@ -235,142 +271,31 @@ def _split(overrides: Sequence[str], folder: Path) -> tuple[list[str], list[str]
             is_pipeline = override in {*available(folder), *available(pipelines_folder())}
             advice = f"--config-name {override}" if is_pipeline else "key=value, options begin with --"
             raise ConfigurationError(f"'{override}' is not an override; write {advice}")
-        options = [f for f in (folder / key, pipelines_folder() / key) if key and f.is_dir()]
-        if not options:
+        if key and any((place / key).is_dir() for place in (folder, pipelines_folder())):
+            _check_choice(key, value, folder)
+            groups.append(override)
+        else:
             values.append(override)
-            continue
-        names = sorted({name for option in options for name in available(option)})
-        if value not in names:
-            raise ConfigurationError(f"{key}={value}: there is no such {key}{nearest(value, names)}")
-        groups.append(override)
     return groups, values
 
 
-def _checked(base: Any, override: str) -> str:
-    """The override, if its key exists; parameters and keys of a mapping may be set although the YAML lists them not."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    key, _, value = override.partition("=")
-    parser = OverridesParser.create()
-    is_mapping = False
-    try:
-        parsed = parser.parse_override(override)
-        is_plain = not parsed.is_sweep_override()  # a comma outside of brackets
-        is_mapping = is_plain and isinstance(parsed.value(), dict)
-    except HydraException:  # a path with characters that Hydra's grammar gives a meaning
-        is_plain = False
-    if not is_plain:
-        override = f"{key}={_quoted(value)}"
-        try:
-            parser.parse_override(override)
-        except HydraException as error:
-            raise ConfigurationError(f"'{override}' cannot be read: {_first_line(error)}") from None
-    if key.startswith(("+", "~")):
-        return override
-    return override if _exists(base, key, override) and not is_mapping else f"++{override}"
-
-
-def _set(config: Any, override: str) -> None:
-    """Set what an override gives, as Hydra would: to compose again takes a hundred times as long."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import OmegaConf, open_dict
-
-    parsed = OverridesParser.create().parse_override(override)
-    key = parsed.key_or_group
-    if not parsed.is_delete():
-        OmegaConf.update(config, key, parsed.value(), merge=True, force_add=True)
-        return
-    place, _, name = key.rpartition(".")
-    node: Any = OmegaConf.select(config, place) if place else config
-    if node is None or name not in node:
-        raise ConfigurationError(f"{override}: there is no '{key}' to take out")
-    with open_dict(config):
-        del node[name]
-
-
-def _exists(base: Any, key: str, override: str) -> bool:
-    from omegaconf import DictConfig, ListConfig
-
-    node, place = base, ""
-    steps = key.split(".")
-    for depth, step in enumerate(steps):
-        if isinstance(node, ListConfig):
-            if not step.isdigit() or int(step) >= len(node):
-                raise ConfigurationError(f"{override}: '{place}' has the items 0 to {len(node) - 1}, not '{step}'")
-            item: Any = node._get_node(int(step))
-            if depth + 1 < len(steps) and item._is_interpolation() and (name := _REFERENCE.fullmatch(item._value())):
-                instead = ".".join([name[1], *steps[depth + 1 :]])
-                raise ConfigurationError(f"{override}: '{place}.{step}' is {item._value()}; set {instead} instead")
-            node = node[int(step)]
-        elif isinstance(node, DictConfig):
-            if step not in node:
-                known = _settable(node)
-                if step in known or not node or steps[depth - 1 : depth] in (["storage_options"], ["resources"]):
-                    return False
-                within = f" in {place}" if place else ""
-                if not place and (places := _places_of(base, step)):
-                    written = " or ".join(f"{place}.{override}" for place in places)
-                    raise ConfigurationError(f"{override}: there is no '{step}' at the top; write {written}")
-                raise ConfigurationError(f"{override}: there is no '{step}'{within}{nearest(step, known)}")
-            node = node._get_node(step)
-            node = None if node is not None and node._is_missing() else _walkable(node)
-        elif node is None and depth:
-            return False
-        else:
-            raise ConfigurationError(f"{override}: '{place}' is a value and has no '{step}'")
-        place = f"{place}.{step}" if place else step
-    return True
-
-
-def _places_of(base: Any, name: str) -> list[str]:
-    """Where a parameter stands that was given without its stage: ``stages.1`` for ``timeline``."""
-    from omegaconf import DictConfig
-
-    nodes = {group: base._get_node(group) for group in ("input", "output", "executor") if group in base}
-    for group in ("stages", "after"):
-        items: Any = base.get(group) or []
-        nodes |= {f"{group}.{index}": items._get_node(index) for index in range(len(items))}
-    if name in STAGE_KEYS:
-        return []
-    return [place for place, node in nodes.items() if isinstance(node, DictConfig) and name in _settable(node)]
-
-
-def _walkable(node: Any) -> Any:
-    """A node as it can be walked into; a plain value as itself."""
-    from omegaconf import Container
-
-    return node if isinstance(node, Container) else "value"
-
-
-def _settable(node: Any) -> list[str]:
-    """The keys of a node, and the parameters of the class it names."""
-    keys = [str(key) for key in node if key != "_target_"]
-    target = node.get("_target_")
-    if isinstance(target, str):
-        keys += [key for key in (*_parameters({"_target_": target}), *STAGE_KEYS) if key not in keys]
-    return keys
-
-
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+def _check_choice(group: str, choice: str, folder: Path) -> None:
+    if choice not in (names := choices(group, folder)):
+        raise ConfigurationError(f"{group}={choice}: there is no such {group}{nearest(choice, names)}")
 
 
 def _explained(error: Exception, name: str) -> str:
-    from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+    from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, MissingMandatoryValue
 
     if isinstance(error, (MissingMandatoryValue, InterpolationToMissingValueError)):
         is_direct = isinstance(error, MissingMandatoryValue)
-        key = str(error.full_key or "") if is_direct else _first_line(error).rpartition(" ")[2]
+        key = str(error.full_key or "") if is_direct else first_line(error).rpartition(" ")[2]
         return f"{key} is not set; add {key}=… to the command"
+    if isinstance(error, InterpolationKeyError) and "'output_dir' not found" in str(error):
+        return "output_dir is None; give a folder, as output_dir=… in the command"
     if group := re.match(r"Could not override '(\w+)'\. No match in the defaults list", str(error)):
         return f"pipeline '{name}' has no '{group[1]}' to choose; leave {group[1]}=… out"
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', '')}; mend the YAML"
-    return f"pipeline '{name}': {_first_line(error)}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return f"pipeline '{name}': {first_line(error)}"

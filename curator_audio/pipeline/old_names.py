@@ -1,4 +1,4 @@
-"""What took the place of parameters that other tools of this trade, or other pipelines, have."""
+"""What took the place of parameters that other tools of this trade, or other pipelines, have, and of moved classes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,29 @@ INSTEAD = {
     "speakers_per_batch": "stages.0.speakers_per_batch, with --config-name batch_lists",
 }
 """What to give instead of a name."""
+
+MOVED = {
+    "curator_audio.stages.after.": "curator_audio.finalizers.",
+    "curator_audio.stages.hub.PublishToHub": "curator_audio.finalizers.PublishToHub",
+    "curator_audio.stages.hub.publish.": "curator_audio.finalizers.hub.publish.",
+}
+"""Where classes are that ``_target_`` of a YAML may still look for elsewhere: beginnings of names, old and new."""
+
+
+def name_now(target: str) -> str:
+    """Return the dotted name that a class has now.
+
+    Args:
+        target: its name, now or before it was moved.
+
+    Example:
+        >>> name_now("curator_audio.stages.after.JoinParts")
+        'curator_audio.finalizers.JoinParts'
+    """
+    for old, new in MOVED.items():
+        if target.startswith(old):
+            return new + target.removeprefix(old)
+    return target
 
 
 def check_not_old(config: Any, override: str) -> None:

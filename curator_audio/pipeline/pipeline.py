@@ -30,12 +30,11 @@ class Pipeline:
     Args:
         name: what messages and reports call it.
         stages: a source, any number of stages, a writer.
-        after: steps that need all parts, such as ``JoinParts``.
+        after: steps that need all parts, such as ``SaveToDisk``; parts of a single file are joined without being told.
 
     Example:
         >>> import tempfile
         >>> from curator_audio.executors.local import LocalExecutor
-        >>> from curator_audio.stages.after import JoinParts
         >>> from curator_audio.stages.general import PreserveByValueStage
         >>> from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
         >>> folder = tempfile.mkdtemp()
@@ -47,7 +46,6 @@ class Pipeline:
         ...         PreserveByValueStage("duration", 1.0, "ge"),
         ...         ManifestWriterStage(f"{folder}/out/long.jsonl"),
         ...     ],
-        ...     after=[JoinParts()],
         ... )
         >>> pipeline.run(LocalExecutor()).num_output_records
         1
@@ -66,11 +64,6 @@ class Pipeline:
             ConfigurationError: the stages do not fit together.
         """
         plan = make_plan(self.name, self.stages, storage or Storage())
-        if plan.writer.is_single_file and not any(step.makes_single_file for step in self.after):
-            raise ConfigurationError(
-                f"'{plan.writer.name}' writes one file, {plan.writer.output_path}, which is put together when all "
-                "parts are done; add JoinParts to 'after', or give a folder"
-            )
         for step in self.after:
             step.check(plan)
         for index, stage in enumerate(plan.stages):

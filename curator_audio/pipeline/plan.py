@@ -20,6 +20,9 @@ from curator_audio.storage.storage import Storage
 
 Stage = ProcessingStage[Any, Any]
 
+OWN_PACKAGE = "curator_audio."
+"""The stages of it say all that they add; others may not."""
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -99,11 +102,11 @@ class Plan:
         return self.fields[-2]
 
     def looked_into(self) -> Plan:
-        """The plan with the fields that the start of the source has, in the types of their values."""
+        """Return the plan with the fields that the start of the source has, in the types of their values."""
         return replace(self, fields=fields_along(self.stages, self.source.typed_fields()))
 
     def with_writer(self, writer: WriterStage[Any]) -> Plan:
-        """The plan with another writer in place of its own."""
+        """Return the plan with another writer in place of its own."""
         *groups, last = self.groups
         return replace(self, groups=(*groups, replace(last, stages=(*last.stages[:-1], writer))))
 
@@ -266,7 +269,7 @@ def _checked_fields(stages: list[Stage]) -> tuple[Fields, ...]:
 
 
 def fields_along(stages: Sequence[Stage], sampled: Fields | None = None) -> tuple[Fields, ...]:
-    """The fields after each stage.
+    """Return the fields after each stage.
 
     Args:
         stages: from the source on.
@@ -278,6 +281,8 @@ def fields_along(stages: Sequence[Stage], sampled: Fields | None = None) -> tupl
     all_fields = [fields]
     for stage in stages[1:]:
         fields = stage.fields_after(fields)
+        if not type(stage).__module__.startswith(OWN_PACKAGE):
+            fields = replace(fields, unsaid=True)
         all_fields.append(fields)
     return tuple(all_fields)
 

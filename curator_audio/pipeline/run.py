@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 
 from curator_audio.errors import ConfigurationError
+from curator_audio.finalizers.join_parts import JoinParts
 from curator_audio.ledger import Ledger, LedgerEntry, LedgerPaths
-from curator_audio.pipeline.after import AfterContext
+from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.pending import Pending
 from curator_audio.pipeline.pipeline import configuration, selection
 from curator_audio.pipeline.plan import Plan
@@ -61,6 +62,12 @@ class RunOptions:
         if self.on_error not in ON_ERROR:
             raise ConfigurationError(f"on_error is {self.on_error!r}; give one of {', '.join(ON_ERROR)}")
         object.__setattr__(self, "output_dir", absolute(self.output_dir).rstrip("/"))
+
+
+def steps_of(pipeline: Pipeline, plan: Plan) -> list[AfterStep]:
+    """The steps after all parts are done: the one that the writer's output asks for, and those of the pipeline."""
+    is_joined = not plan.writer.is_single_file or any(step.makes_single_file for step in pipeline.after)
+    return [*([] if is_joined else [JoinParts()]), *pipeline.after]
 
 
 def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResult:
@@ -231,7 +238,7 @@ def _finish(
     if plan.writer.depth > 1:  # files of their own, named after what is in them
         failures = failures | written_twice(entries)
     if not failures:
-        for step in pipeline.after:
+        for step in steps_of(pipeline, plan):
             step.run(AfterContext(plan, entries, ledger, ledger.storage))
     ledger.gather()
     return RunResult(

@@ -29,7 +29,9 @@ def settled(plan: Plan, ledger: Ledger, is_new: bool = False) -> tuple[Plan, Any
         return plan, None
     noted = None if is_new else ledger.schema()
     if noted is not None:
-        return _with(plan, noted, ledger), None
+        plan = _with(plan, noted, ledger)
+        _check_place(plan, ledger)
+        return plan, None
     if not is_new and any(entry.parts for entry in ledger.entries.values()):
         before = plan.writer.settled_before()
         if before is not None:
@@ -42,6 +44,17 @@ def settled(plan: Plan, ledger: Ledger, is_new: bool = False) -> tuple[Plan, Any
     check_kept(looked)
     schema = plan.writer.settle(looked.fields_before_writer)
     return (looked, None) if schema is None else (_with(looked, schema, ledger), schema)
+
+
+def _check_place(plan: Plan, ledger: Ledger) -> None:
+    """Check that the columns of the first run have a place for what the source has now."""
+    if plan.writer.keeps_any:
+        return
+    for name in plan.writer.lost(plan.looked_into().fields_before_writer):
+        raise ConfigurationError(
+            f"{ledger.paths.output_dir} has the columns of its first run, and none for '{name}', which comes now; "
+            "choose another output_dir, or overwrite=true"
+        )
 
 
 def _with(plan: Plan, schema: Any, ledger: Ledger) -> Plan:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import yaml
 
+from curator_audio.pipeline.config import BASE, available
+from curator_audio.pipeline.targets import offered, package_of
+
 _COMMENT = re.compile(r"\s#\s?(.*)$")
 _GROUP = re.compile(r"\$\{(\w+)\}")
 REQUIRED = "???"
@@ -22,9 +25,17 @@ def pipeline_list(folder: Path) -> str:
     Args:
         folder: the folder of YAML files.
     """
-    files = sorted(folder.glob("*.yaml"))
+    files = [folder / f"{name}.yaml" for name in available(folder)]
     width = max((len(file.stem) for file in files), default=0) + 2
     return "\n".join(f"{file.stem:{width}}{_purpose(file.read_text(encoding='utf-8'))}" for file in files)
+
+
+def offer_list() -> str:
+    """What installed packages add, a line each, with what it is written as and its package; empty where nothing is."""
+    written = {"executor": "executor={}", "stage": "_target_: {}"}
+    lines = [(written[kind].format(entry.name), package_of(entry)) for kind in written for entry in offered(kind)]
+    width = max((len(name) for name, _ in lines), default=0) + 2
+    return "\n".join(f"{name:{width}}of {package}" for name, package in lines)
 
 
 def parameter_list(folder: Path, name: str, groups_folder: Path) -> str:
@@ -36,8 +47,7 @@ def parameter_list(folder: Path, name: str, groups_folder: Path) -> str:
         groups_folder: the folder with the choices of ``input=``, ``output=`` and ``executor=``.
     """
     text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
-    # A pipeline's own value for a parameter of a group stands behind the group, and wins.
-    rows = list({row[0]: row for row in _parameters(text, groups_folder)}.values())
+    rows = _with_run_options(list(_parameters(text, groups_folder)), groups_folder)
     names, defaults = (min(44, max(len(row[column]) for row in rows)) for column in (0, 1))
     lines = [f"{key:{names}}  {default:{defaults}}  {meaning}".rstrip() for key, default, meaning in rows]
     return "\n".join([f"{name}: {_purpose(text)}", "", *lines])
@@ -51,6 +61,22 @@ def _purpose(text: str) -> str:
             break
         lines.append(line[2:])
     return re.split(r"[.:;](?:\s|$)", " ".join(lines), maxsplit=1)[0]
+
+
+def _with_run_options(rows: list[Row], groups_folder: Path) -> list[Row]:
+    """Put the run options, as the pipeline or their file has them, before the parameters of its stages."""
+    # What the pipeline sets of a group's parameters stands behind the group, and goes before it.
+    own = {row[0]: row for row in rows}
+    base = groups_folder / f"{BASE}.yaml"
+    options = list(_parameters(base.read_text(encoding="utf-8"), groups_folder)) if base.is_file() else []
+    if "executor" in own:
+        others = [row for row in options if row[0].partition(".")[0] != "executor"]
+        options = [row for row in own.values() if row[0].partition(".")[0] == "executor"] + others
+    told = {row[0] for row in options}
+    left = [row for row in own.values() if row[0] not in told]
+    first = next((at for at, row in enumerate(left) if row[0].startswith(("stages.", "after."))), len(left))
+    rows = left[:first] + [own.get(row[0], row) for row in options] + left[first:]
+    return [row for row in rows if "." not in row[0] or not _GROUP.fullmatch(row[1])]  # else one above has the value
 
 
 def _parameters(text: str, groups_folder: Path) -> Iterator[Row]:
@@ -70,8 +96,10 @@ def _parameters(text: str, groups_folder: Path) -> Iterator[Row]:
 def _choices(defaults: yaml.Node, text: str, groups_folder: Path) -> Iterator[Row]:
     for item in defaults.value:
         for key, value in item.value if isinstance(item, yaml.MappingNode) else ():
-            known = ", ".join(sorted(path.stem for path in (groups_folder / key.value).glob("*.yaml")))
-            yield key.value, value.value, _meaning(value, text) or known
+            group = key.value.removeprefix("override ")
+            meaning = _meaning(value, text) or ", ".join(available(groups_folder / group))
+            others = "".join(f"; {entry.name}, of {package_of(entry)}" for entry in offered(group))
+            yield group, value.value, meaning + others
 
 
 def _of_file(place: str, file: Path) -> Iterator[Row]:
@@ -83,7 +111,7 @@ def _of_file(place: str, file: Path) -> Iterator[Row]:
 
 def _of_mapping(place: str, node: yaml.Node | None, text: str) -> Iterator[Row]:
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        if key.value not in ("_target_", "name") and not _GROUP.fullmatch(str(value.value)):  # one above has its value
+        if key.value not in ("_target_", "name"):
             yield from _of_value(f"{place}.{key.value}", value, text)
 
 

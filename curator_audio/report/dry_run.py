@@ -11,6 +11,7 @@ from curator_audio.pipeline.after import AfterContext
 from curator_audio.pipeline.pending import Pending
 from curator_audio.pipeline.pipeline import Pipeline, configuration, selection
 from curator_audio.pipeline.plan import Plan
+from curator_audio.pipeline.run import steps_of
 from curator_audio.pipeline.settled import settled
 from curator_audio.pipeline.types import task_types
 from curator_audio.pipeline.vanished import unmet_of
@@ -46,7 +47,7 @@ def dry_run(
     done = sorted((entry for name, entry in ledger.entries.items() if name not in to_do), key=lambda entry: entry.order)
     unmet = unmet_of(plan.source, pending)
     context = AfterContext(plan, done, ledger, storage)
-    previews = [(step.name, step.preview(context, partitions)) for step in pipeline.after]
+    previews = [(step.name, step.preview(context, partitions)) for step in steps_of(pipeline, plan)]
     steps = "".join(f"\nthen: {name}{f', {preview}' if preview else ''}" for name, preview in previews)
     inputs = _inputs(partitions, plan.source.batch_of)
     steps += "".join(f"\nnote: {remark}" for remark in remarks)
@@ -104,18 +105,21 @@ def _fields(plan: Plan) -> str:
         new = [name for name in fields.kinds if name not in before.kinds or (name in given and name not in taken)]
         gone = [name for name in before.kinds if name not in fields.kinds]
         if stage is plan.source:
+            new.sort(key=lambda name: name not in fields.types)  # those it always has come first
             there = [f"{name} {short(fields.kinds[name])}".rstrip() for name in new]
             lines.append(f"{stage.name}: gives {', '.join([*there, *(['whatever else comes'] * fields.open)])}")
         else:
+            verbs = {
+                "reads": taken,
+                "adds": [name for name in new if name in given],
+                "passes on": [name for name in new if name not in given],
+                "removes": gone,
+            }
             any_other = ["may add and remove any"] if fields.unknown and not before.unknown else []
-            said = [f"{verb} {', '.join(names)}" for verb, names in _verbs(taken, new, gone) if names]
+            said = [f"{verb} {', '.join(names)}" for verb, names in verbs.items() if names]
             lines.append(f"{stage.name}: {'; '.join([*said, *any_other]) or 'leaves fields as they are'}")
         before = fields
     kept = ", ".join(plan.writer.keeps()) or "all fields"
     left_out = ", ".join(plan.writer.leaves_out(before))
     lines.append(f"{plan.writer.name}: keeps {kept}{f'; leaves out {left_out}' if left_out else ''}")
     return "fields:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _verbs(taken: list[str], new: list[str], gone: list[str]) -> list[tuple[str, list[str]]]:
-    return [("reads", taken), ("adds", new), ("removes", gone)]

@@ -116,7 +116,7 @@ class SourceStage(ProcessingStage[Partition, Out]):
         return Fields.any()
 
     def typed_fields(self) -> Fields:
-        """The record fields of the source with their types, from which the columns of a dataset are settled.
+        """Return the record fields of the source with their types, from which the columns of a dataset are settled.
 
         Those of the source's own schema where it has one, else of its first 1,000 records. Open where there may be
         others than these.

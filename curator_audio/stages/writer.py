@@ -21,8 +21,8 @@ from curator_audio.tasks import Part
 class WriterStage(ProcessingStage[In, Part]):
     """A stage that writes the records of a partition, and gives the files it wrote.
 
-    Where ``output_path`` names a file (it ends in ``suffix``), parts are kept aside for ``JoinParts``; else it is a
-    folder in which every part is a shard.
+    Where ``output_path`` names a file (it ends in ``suffix``), parts are kept aside until they are joined into it; else
+    it is a folder in which every part is a shard.
     """
 
     output_path: str
@@ -50,8 +50,13 @@ class WriterStage(ProcessingStage[In, Part]):
 
     @property
     def looks_at_fields(self) -> bool:
-        """Whether it must know before a run which fields records have."""
+        """Tell whether it must know before a run which fields records have."""
         return type(self).settle is not WriterStage.settle or type(self).lost is not WriterStage.lost
+
+    @property
+    def keeps_any(self) -> bool:
+        """Tell whether it has a place for any field, of which nobody knew before the run, too."""
+        return True
 
     def settle(self, fields: Fields) -> dict[str, Any] | None:
         """Settle what all files of the output share, such as columns, as JSON can hold it; None where there is nothing.

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from curator_audio.errors import RecordError
+from curator_audio.storage.limits import MAX_JSON_BYTES
 from curator_audio.storage.valid_text import BEYOND_DOUBLES, Repairs, decoded_utf8, is_valid, valid_text
 
 
@@ -173,10 +174,10 @@ def encode_record(record: dict[str, Any], repairs: Repairs | None = None) -> byt
 
 
 def encode_fields(record: dict[str, Any], repairs: Repairs | None = None) -> bytes:
-    """The same as ``encode_record``, and an error names the field.
+    """Encode a record as ``encode_record`` does, for a document of its own; an error names the field.
 
     Raises:
-        RecordError: ``not_serializable``.
+        RecordError: ``not_serializable``, or ``too_large``: readers of such documents would refuse it.
 
     Example:
         >>> encode_fields({"text": "so be it", "picture": b"PNG"})
@@ -186,7 +187,7 @@ def encode_fields(record: dict[str, Any], repairs: Repairs | None = None) -> byt
 JSON value
     """
     try:
-        return encode_record(record, repairs)
+        data = encode_record(record, repairs)
     except RecordError:
         for name, value in record.items():
             try:
@@ -194,6 +195,9 @@ JSON value
             except RecordError as error:
                 raise RecordError(error.reason, f"'{name}': {error.message}") from None
         raise
+    if len(data) > MAX_JSON_BYTES:
+        raise RecordError("too_large", f"its fields have {len(data)} bytes as JSON, more than {MAX_JSON_BYTES}")
+    return data
 
 
 def encode_value(value: Any, repairs: Repairs | None = None) -> bytes:

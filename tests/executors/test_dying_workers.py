@@ -15,8 +15,8 @@ from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
 from curator_audio.executors.ray_data import RayDataExecutor
 from curator_audio.executors.ray_executor import RayExecutor
+from curator_audio.finalizers import JoinParts
 from curator_audio.pipeline.pipeline import Pipeline
-from curator_audio.stages.after import JoinParts
 from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.stages.resources import Resources

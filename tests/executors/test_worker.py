@@ -16,9 +16,10 @@ from curator_audio.executors.base import Executor
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
 from curator_audio.executors.ray_data import RayDataExecutor
+from curator_audio.finalizers import JoinParts, SaveToDisk
+from curator_audio.pipeline.after import AfterStep
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.report.result import RunResult
-from curator_audio.stages.after import JoinParts
 from curator_audio.stages.base import ProcessingStage, WorkerInfo
 from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
@@ -145,10 +146,14 @@ def test_a_parameter_that_is_not_kept_is_refused(manifest: Path, tmp_path: Path)
         run(manifest, tmp_path / "out", NotADataclass(3))
 
 
-def test_a_single_file_needs_its_join(manifest: Path, tmp_path: Path) -> None:
-    pipeline = Pipeline("test", [ManifestReaderStage(str(manifest)), ManifestWriterStage(f"{tmp_path}/out.jsonl")])
-    with pytest.raises(ConfigurationError, match="add JoinParts to 'after'"):
-        pipeline.run(LocalExecutor())
+@pytest.mark.parametrize("after", [[], [JoinParts()], [SaveToDisk(None)]])
+def test_a_single_file_is_joined_without_being_told(after: list[AfterStep], manifest: Path, tmp_path: Path) -> None:
+    stages = [ManifestReaderStage(str(manifest), 0.02), ManifestWriterStage(f"{tmp_path}/out/out.jsonl")]
+    result = Pipeline("test", stages, after).run(LocalExecutor())
+    assert len(result.entries) > 5
+    records = [json.loads(line) for line in (tmp_path / "out" / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert records == [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    assert not list((tmp_path / "out" / "_ledger").glob("parts/*"))
 
 
 @dataclass

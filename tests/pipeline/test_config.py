@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,14 @@ import pytest
 from curator_audio.errors import ConfigurationError
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
-from curator_audio.pipeline.config import build_executor, build_pipeline, load_config
+from curator_audio.finalizers import JoinParts, PublishToHub, SaveToDisk
+from curator_audio.pipeline.config import (
+    available,
+    build_executor,
+    build_pipeline,
+    load_config,
+    pipelines_folder,
+)
 from curator_audio.stages.resources import Resources
 
 
@@ -167,6 +176,85 @@ def test_a_pipeline_of_ones_own_finds_the_executors(tmp_path: Path) -> None:
     assert isinstance(build_executor(load_config("mine", str(tmp_path), ["executor=ray_actors"])), RayActorsExecutor)
 
 
+def test_a_limit_reaches_the_reader_of_ones_own_pipeline(tmp_path: Path) -> None:
+    reader = "_target_: curator_audio.stages.io.ManifestReaderStage, manifest_path: in.jsonl"
+    (tmp_path / "mine.yaml").write_text(f"stages: [{{{reader}}}]\n")
+    (tmp_path / "other.yaml").write_text("stages: [{_target_: curator_audio.stages.general.DropFieldsStage}]\n")
+    stage: Any = build_pipeline(load_config("mine", str(tmp_path), ["limit=3"])).stages[0]
+    assert stage.limit == 3
+    with pytest.raises(ConfigurationError, match=r"limit is 3, and .*DropFieldsStage has none"):
+        build_pipeline(load_config("other", str(tmp_path), ["limit=3"]))
+
+
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        "defaults: [run, {override executor: local}, _self_]",
+        "defaults: [{executor: local}, _self_]",
+        "executor: local",
+        "executor: {_target_: curator_audio.executors.local.LocalExecutor}",
+    ],
+)
+def test_a_pipeline_of_ones_own_takes_the_run_options(defaults: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(f"{defaults}\non_error: raise\noutput_path: x\n")
+    given = ["dry_run=true", "storage_options.region=eu", "scratch_budget_gb=3"]
+    config = load_config("mine", str(tmp_path), given)
+    assert config["name"] == "mine"
+    assert isinstance(build_executor(config), LocalExecutor)
+    assert {
+        key: config[key] for key in config if key not in ("executor", "name", "output_path", "publish", "after")
+    } == {
+        "limit": None,
+        "on_error": "raise",
+        "overwrite": False,
+        "dry_run": True,
+        "scratch_budget_gb": 3,
+        "storage_options": {"region": "eu"},
+    }
+    config = load_config("mine", str(tmp_path), ["executor=ray_actors", "executor.num_workers=2", "output_dir=out"])
+    assert (build_executor(config).num_workers, config["output_dir"]) == (2, "out")
+    with pytest.raises(ConfigurationError, match="there is no 'dryrun'; did you mean 'dry_run'"):
+        load_config("mine", str(tmp_path), ["dryrun=true"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("executor: locl", "executor=locl: there is no such executor; did you mean 'local'?"),
+        ("defaults: [run, {executor: local}, _self_]", "To override a value use 'override executor: local'"),
+        ("output_path: ${output_dir}/data", "output_dir is None; give a folder, as output_dir=… in the command"),
+        ("output_path: ${nowhere}/data", "'nowhere' not found"),
+        ("executor: 3", "executor is 3; give one by its name, such as executor=ray_actors"),
+        ("3", "Invalid loaded object type: int"),
+    ],
+)
+def test_mistakes_in_a_pipeline_of_ones_own(text: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigurationError) as error:
+        build_executor(load_config("mine", str(tmp_path), []))
+    assert expected in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_file_of_run_options_is_no_pipeline(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="there is no pipeline 'run'"):
+        load_config("run", None, [])
+    assert "run" not in available(pipelines_folder())
+    (tmp_path / "run.yaml").write_text("defaults: [run, _self_]\nstages: []\n")  # one's own pipeline of that name
+    assert available(tmp_path) == ["run"]
+    with pytest.raises(ConfigurationError, match=r"lead back to itself; a file run\.yaml beside it .* rename it"):
+        load_config("run", str(tmp_path), [])
+
+
+def test_our_pipelines_repeat_no_run_option_that_says_the_same() -> None:
+    def lines(name: str) -> list[str]:
+        return (pipelines_folder() / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+
+    options = {line for line in lines("run") if re.match(r"\w+: ", line)}
+    for name in available(pipelines_folder()):
+        assert lines(name)[lines(name).index("defaults:") + 1].startswith("  - run #")
+        assert not options.intersection(lines(name))
+
+
 def test_pipelines_and_folders_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"there is no pipeline 'pipelin' .*; did you mean 'pipeline'\?"):
         load_config("pipelin", None, [])
@@ -182,6 +270,59 @@ def test_broken_yaml_is_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as error:
         load_config("broken", str(tmp_path), [])
     assert "broken" in str(error.value) and "\n" not in str(error.value)
+
+
+# Completing the output -----------------------------------------------------------------------------------------
+
+
+def test_any_pipeline_publishes_where_a_repository_is_given() -> None:
+    given = ["publish.repo_id=me/talks", "publish.private=false", "publish.tags=[audio]", "save_to_disk=saved"]
+    steps = build_pipeline(load_config("pairs", None, ["input_path=in", *given])).after
+    assert [type(step) for step in steps] == [SaveToDisk, PublishToHub]
+    assert steps[1] == PublishToHub("me/talks", private=False, tags=["audio"])
+    for name in ("pairs", "pipeline"):
+        source = "input_path=in" if name == "pairs" else "manifest_path=in"
+        steps = build_pipeline(load_config(name, None, [source, "publish.license=mit"])).after
+        assert not any(isinstance(step, PublishToHub) for step in steps)
+    (step,) = build_pipeline(load_config("publish", None, ["input_path=in", "repo_id=me/a", "license=mit"])).after
+    assert step == PublishToHub("me/a", license="mit")
+
+
+@pytest.mark.parametrize("name", available(pipelines_folder()))
+def test_every_pipeline_that_makes_a_dataset_names_its_publishing(name: str) -> None:
+    others = {"pipeline", "bandwidth", "batch_lists", "transfer"}
+    assert ("\npublish:" in (pipelines_folder() / f"{name}.yaml").read_text(encoding="utf-8")) == (name not in others)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("publish=me/talks", "publish is 'me/talks'; give publish.repo_id=namespace/name"),
+        ("publish.repo_id=talks", "publish: repo_id is 'talks'; give namespace/name"),
+        ("publish.repo=me/talks", "there is no 'repo' in publish; did you mean 'repo_id'?"),
+        ("publish.num_files_per_commit=0", "publish: num_files_per_commit is 0"),
+    ],
+)
+def test_mistakes_about_publishing(override: str, expected: str) -> None:
+    assert expected in message(override)
+
+
+@pytest.mark.parametrize(
+    ("target", "cls"),
+    [
+        ("curator_audio.stages.after.JoinParts", JoinParts),
+        ("curator_audio.stages.after.join_parts.JoinParts", JoinParts),
+        ("curator_audio.stages.after.SaveToDisk", SaveToDisk),
+        ("curator_audio.stages.hub.PublishToHub", PublishToHub),
+        ("curator_audio.stages.hub.publish.PublishToHub", PublishToHub),
+    ],
+)
+def test_classes_are_found_where_they_were(target: str, cls: type) -> None:
+    parameters = {JoinParts: {}, SaveToDisk: {"path": None}, PublishToHub: {"repo_id": "me/talks"}}[cls]
+    config = load()
+    config["after"] = [{"_target_": target, **parameters}]
+    (step,) = build_pipeline(config).after
+    assert type(step) is cls
 
 
 # As pasted from JSON -------------------------------------------------------------------------------------------
@@ -202,6 +343,37 @@ def test_mappings_and_lists_may_be_json() -> None:
     assert config["storage_options"] == {"region": "eu-west-1"}
 
 
+@pytest.mark.parametrize(
+    ("pasted", "expected"),
+    [
+        ("""{"Atheer_-": "Atheer - أثير", "a.b": "it's {c}"}""", {"Atheer_-": "Atheer - أثير", "a.b": "it's {c}"}),
+        ("{'Atheer_-': 'Atheer - أثير', 'a b': \"it's\"}", {"Atheer_-": "Atheer - أثير", "a b": "it's"}),
+        ("{أثير: Atheer, a b: c}", {"أثير": "Atheer", "a b": "c"}),
+        ('\'{"Atheer_-": "Atheer - أثير"}\'', {"Atheer_-": "Atheer - أثير"}),
+        ("{}", {}),
+    ],
+)
+def test_a_mapping_as_json_python_and_yaml_write_it(pasted: str, expected: dict[str, str]) -> None:
+    config = load_config("segment", None, ["manifest_path=in.jsonl", f"channel_mapping={pasted}"])
+    reader: Any = build_pipeline(config).stages[0]
+    assert reader.channel_mapping == expected
+
+
+def test_json_in_json_and_below_a_key() -> None:
+    nested = {"config_kwargs": {"a b": [1, {"ç": None}]}}
+    overrides = [f"storage_options={json.dumps(nested)}", '+storage_options.x={"y z": [["w"]]}']
+    config = load_config("dataset", None, ["input_path=in", *overrides])
+    assert config["storage_options"] == {**nested, "x": {"y z": [["w"]]}}
+
+
+def test_json_in_a_text_of_the_yaml(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        """stages: [{_target_: curator_audio.stages.general.RenameFieldsStage, names: '{"a b": "أثير"}'}]\n"""
+    )
+    stage: Any = build_pipeline(load_config("mine", str(tmp_path), [])).stages[0]
+    assert stage.names == {"a b": "أثير"}
+
+
 def test_json_replaces_what_was_there() -> None:
     config = load_config("encode", None, ["input_path=in", 'stages.1.resources={"cpus": 2}'])
     assert config["stages"][1]["resources"] == {"cpus": 2}
@@ -213,4 +385,5 @@ def test_json_for_a_name_that_does_not_exist() -> None:
 
 
 def test_brackets_that_are_no_json_are_text() -> None:
+    assert load("manifest_path={a,b}")["manifest_path"] == "{a,b}"
     assert load("manifest_path=[ab]*.jsonl")["manifest_path"] == "[ab]*.jsonl"

@@ -21,11 +21,11 @@ from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.executors.base import Executor
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
+from curator_audio.finalizers import JoinParts
 from curator_audio.ledger import Ledger
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.report.dry_run import dry_run
 from curator_audio.report.result import RunResult
-from curator_audio.stages.after import JoinParts
 from curator_audio.stages.base import ProcessingStage, QuarantinedRecord
 from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestWriterStage

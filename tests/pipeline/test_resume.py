@@ -14,9 +14,9 @@ import pytest
 
 from curator_audio.cli import main
 from curator_audio.executors.local import LocalExecutor
+from curator_audio.finalizers import JoinParts
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.report.result import RunResult
-from curator_audio.stages.after import JoinParts
 from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.storage.storage import Storage
@@ -93,7 +93,7 @@ stages:
     function: tests.functions.waiting_for
     arguments: {{log_path: {log}, gate_path: {gate}, open_for: 14}}
   - {{_target_: curator_audio.stages.io.ManifestWriterStage, output_path: {out}/out.jsonl}}
-after: [{{_target_: curator_audio.stages.after.JoinParts}}]
+after: [{{_target_: curator_audio.finalizers.JoinParts}}]
 """
     )
     words = ["--config-path", str(tmp_path / "conf"), "--config-name", "test"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from curator_audio.stages.after import JoinParts
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.executors.local import LocalExecutor
@@ -18,7 +19,6 @@ from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.report.dry_run import dry_run
 from curator_audio.report.result import RunResult
 from curator_audio.report.summary import summary
-from curator_audio.stages.after import JoinParts
 from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.stages.speech import RecordingReaderStage

@@ -24,7 +24,7 @@ from curator_audio.stages.general import CallFunctionStage, DropFieldsStage, Ren
 from curator_audio.stages.io import ManifestReaderStage, ParquetWriterStage
 from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
 from curator_audio.stages.record_stage import RecordStage
-from curator_audio.stages.speech import SegmentParquetWriterStage
+from curator_audio.stages.speech import SegmentParquetReaderStage, SegmentParquetWriterStage
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS
 from curator_audio.tasks import Record
 from tests.extras import needs
@@ -127,18 +127,28 @@ def test_datasets_opens_all_shards_together(manifests: Path, tmp_path: Path, mon
 
 
 @pytest.mark.ray
-def test_the_same_bytes_on_all_executors(manifests: Path, tmp_path: Path, ray_session: None) -> None:
-    executors: list[Executor] = [RayActorsExecutor(num_workers=2), RayDataExecutor(num_workers=2)]
-    try:
-        from curator_audio.executors.xenna import XennaExecutor
-
-        executors.append(XennaExecutor(num_workers=1))
-    except ImportError:
-        pass
+def test_the_same_bytes_on_ray(manifests: Path, tmp_path: Path, ray_session: None) -> None:
     run(manifests, tmp_path / "local", LoudnessStage())
-    for executor in executors:
+    for executor in (RayActorsExecutor(num_workers=2), RayDataExecutor(num_workers=2)):
         run(manifests, tmp_path / executor.name, LoudnessStage(), executor=executor)
         assert shards(tmp_path / executor.name) == shards(tmp_path / "local"), executor.name
+
+
+@pytest.mark.ray
+def test_the_same_bytes_on_xenna(manifests: Path, tmp_path: Path, run_cli: Any) -> None:
+    needs("cosmos_xenna")
+    run(manifests, tmp_path / "local")
+    (tmp_path / "open.yaml").write_text(
+        "defaults: [{executor: xenna}, _self_]\nname: open\noutput_dir: ???\nmanifest_path: ???\nstages:\n"
+        "  - {_target_: curator_audio.stages.io.ManifestReaderStage, manifest_path: '${manifest_path}'}\n"
+        "  - {_target_: curator_audio.stages.io.ParquetWriterStage, output_path: '${output_dir}/data'}\n"
+    )
+    out = tmp_path / "xenna"
+    done = run_cli(
+        *(f"--config-path={tmp_path}", "--config-name=open", f"manifest_path={manifests}", f"output_dir={out}")
+    )
+    assert done.returncode == 0, done.stderr
+    assert shards(out) == shards(tmp_path / "local")
 
 
 def test_later_runs_have_the_columns_of_the_first(manifests: Path, tmp_path: Path) -> None:
@@ -154,6 +164,35 @@ def test_later_runs_have_the_columns_of_the_first(manifests: Path, tmp_path: Pat
 
     run(manifests, out, overwrite=True)
     assert columns(out) == {"text": "int64", "speed": "int64", "extra": "string"}
+
+
+def test_input_with_a_field_that_the_columns_of_the_first_run_have_no_place_for(tmp_path: Path) -> None:
+    """Of Parquet it was known that no other field could come, so there is no ``extra``."""
+    out = tmp_path / "out"
+    stages = [SegmentParquetReaderStage(f"{tmp_path}/in"), SegmentParquetWriterStage(f"{out}/data")]
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"text": ["a"], "snr": [9.5]}), tmp_path / "in" / "a.parquet")
+    pipeline = Pipeline("dataset", stages)
+    pipeline.run(LocalExecutor(), output_dir=str(out))
+    assert list(columns(out)) == [*SEGMENT_FIELDS, "snr"]
+    pipeline.run(LocalExecutor(), output_dir=str(out))
+
+    pq.write_table(pa.table({"text": ["b"], "licence": ["CC0"]}), tmp_path / "in" / "b.parquet")
+    with pytest.raises(ConfigurationError, match="the columns of its first run, and none for 'licence', which comes"):
+        pipeline.run(LocalExecutor(), output_dir=str(out))
+    pipeline.run(LocalExecutor(), output_dir=str(out), overwrite=True)
+    assert list(columns(out)) == [*SEGMENT_FIELDS, "snr", "licence"]
+
+
+def test_names_that_columns_cannot_have(tmp_path: Path) -> None:
+    ids = {f"speaker {n}": n for n in range(1200)}
+    (tmp_path / "in.jsonl").write_text(lines({"text": "a", "": 1, "half \ud83d": 2, "o": {"a<b": 3}, **ids}))
+    run(tmp_path / "in.jsonl", tmp_path / "out")
+    (row,) = tables(tmp_path / "out")[0].to_pylist()
+    extra = json.loads(row.pop("extra"))
+    assert len(row) == 1000 and row["speaker 998"] == 998
+    assert {name: extra.pop(name) for name in ("", "half \ufffd", "o")} == {"": 1, "half \ufffd": 2, "o": {"a<b": 3}}
+    assert extra == {f"speaker {n}": n for n in range(999, 1200)}
 
 
 def test_a_damaged_note_is_told(manifests: Path, tmp_path: Path) -> None:
@@ -211,6 +250,16 @@ def test_types_go_along_with_names(tmp_path: Path) -> None:
     ]
     run(tmp_path / "in.jsonl", tmp_path / "out", *stages)
     assert columns(tmp_path / "out") == {"ratio": "int64", "level": "double"}, "nothing else can come"
+
+
+def test_a_stage_that_does_not_say_what_it_adds_loses_nothing(tmp_path: Path) -> None:
+    class Silent(LoudnessStage):
+        def outputs(self) -> tuple[list[str], dict[str, str]]:
+            return [], {}
+
+    (tmp_path / "in.jsonl").write_text(lines({"text": "a"}))
+    run(tmp_path / "in.jsonl", tmp_path / "out", SelectFieldsStage(["text"]), Silent())
+    assert tables(tmp_path / "out")[0].to_pylist() == [{"text": "a", "extra": '{"loudness_db":-20.5}'}]
 
 
 def test_what_a_function_adds_is_extra(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import pytest
 
 from curator_audio.errors import StorageError
 from curator_audio.executors.local import LocalExecutor
+from curator_audio.finalizers import JoinParts, SaveToDisk
 from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.pipeline import Pipeline
-from curator_audio.stages.after import JoinParts, SaveToDisk
 from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.stages.speech import SegmentParquetReaderStage, SegmentParquetWriterStage

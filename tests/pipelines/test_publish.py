@@ -396,24 +396,20 @@ def test_from_and_to_s3(hub: HubServer, environment: dict[str, str], interleaved
 def test_a_run_whose_output_is_published(
     hub: HubServer, environment: dict[str, str], manifest: Path, tmp_path: Path
 ) -> None:
-    """A pipeline of one's own with the step in its YAML."""
+    """A pipeline of one's own, which need not know that there is such an option."""
     (tmp_path / "mine.yaml").write_text(
         f"""
-defaults: [executor: local, _self_]
 name: mine
-dry_run: false
+executor: local
 output_dir: {tmp_path}/out
 stages:
   - _target_: curator_audio.stages.io.ManifestReaderStage
     manifest_path: {manifest}
   - _target_: curator_audio.stages.io.ManifestWriterStage
     output_path: ${{output_dir}}/shards
-after:
-  - _target_: curator_audio.stages.hub.PublishToHub
-    repo_id: me/talks
 """
     )
-    words = ["--config-path", tmp_path, "--config-name", "mine"]
+    words = ["--config-path", tmp_path, "--config-name", "mine", "publish.repo_id=me/talks", "publish.tags=[speech]"]
     dry = run_cli(*words, "dry_run=true", env=environment)
     assert "  and the files of 1 partition(s) that are still to be done\n" in dry.stdout, dry.stderr
     done = run_cli(*words, env=environment)
@@ -422,5 +418,6 @@ after:
     (shard,) = (tmp_path / "out" / "shards").iterdir()
     assert files[f"data/{shard.name}"] == shard.read_bytes()
     assert metadata(hub)["dataset_info"]["splits"][0]["num_examples"] == 40
+    assert "speech" in metadata(hub)["tags"]
     dry = run_cli(*words, "dry_run=true", env=environment)
     assert f"  there data/{shard.name}" in dry.stdout and "  0 files to send" in dry.stdout

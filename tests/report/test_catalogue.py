@@ -53,6 +53,25 @@ def test_a_pipelines_parameters(tmp_path: Path) -> None:
     ]
 
 
+def test_run_options_stand_before_the_stages(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("defaults: [{executor: a}]\noutput_dir: null # where\ndry_run: false # stop\n")
+    (tmp_path / "executor").mkdir()
+    (tmp_path / "executor" / "a.yaml").write_text("_target_: A\nworkers: 3\n")
+    (tmp_path / "executor" / "b.yaml").write_text("_target_: B\n")
+    (tmp_path / "one.yaml").write_text("defaults: [run]\noutput_dir: x # its own\nstages: [{_target_: S, limit: 1}]\n")
+    (tmp_path / "two.yaml").write_text("defaults: [{override executor: b}]\n")
+    assert pipeline_list(tmp_path).split() == ["one", "two"]
+    assert [line.split() for line in parameter_list(tmp_path, "one", tmp_path).splitlines()[2:]] == [
+        ["executor", "a", "a,", "b"],
+        ["executor.workers", "3"],
+        ["output_dir", "x", "its", "own"],
+        ["dry_run", "false", "stop"],
+        ["stages.0.limit", "1"],
+    ]
+    names = [line.split()[0] for line in parameter_list(tmp_path, "two", tmp_path).splitlines()[2:]]
+    assert names == ["executor", "output_dir", "dry_run"]
+
+
 def test_every_pipeline_of_the_package_is_told() -> None:
     folder = pipelines_folder()
     names = [line.split()[0] for line in pipeline_list(folder).splitlines()]
@@ -60,4 +79,5 @@ def test_every_pipeline_of_the_package_is_told() -> None:
     for name in names:
         lines = parameter_list(folder, name, folder).splitlines()
         assert not lines[0].endswith(": ")
-        assert any(line.startswith("output_dir ") for line in lines)
+        for option in ("output_dir", "executor", "on_error", "overwrite", "dry_run", "storage_options"):
+            assert sum(line.startswith(f"{option} ") for line in lines) == 1

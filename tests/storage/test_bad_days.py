@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from curator_audio import Pipeline
 from curator_audio.errors import AccessError, ConfigurationError, StorageError
 from curator_audio.executors.local import LocalExecutor
-from curator_audio.stages.after import JoinParts
+from curator_audio.finalizers import JoinParts
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.storage import patience
 from curator_audio.storage.lock import RunLock

@@ -91,8 +91,9 @@ def test_parameters_are_overridden_and_checked(tmp_path: Path, capsys: pytest.Ca
     command += [f"manifest_path={tmp_path}/manifest.jsonl", f"output_dir={tmp_path}/out", "output=webdataset"]
     assert main([*command, "stages.2.min_db=-20"]) == 0
     assert "skipped_quiet: 4" in capsys.readouterr().out
-    assert main([*command, "stages.2.min_db=loud"]) == 2
-    assert capsys.readouterr().err == "error: stages.2: min_db is 'loud'; give a number of dB from -120 to 0\n"
+    for value, expected in (("3", "is 3; give a number of dB from -120 to 0"), ("loud", "is 'loud'; give a number")):
+        assert main([*command, f"stages.2.min_db={value}"]) == 2
+        assert capsys.readouterr().err == f"error: stages.2: min_db {expected}\n"
 
 
 def test_workers_find_the_stage_too(tmp_path: Path, ray_session: None, ray_cluster: Any) -> None:

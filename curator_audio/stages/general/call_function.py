@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, describe
@@ -40,7 +40,7 @@ class CallFunctionStage(RecordStage):
 
     def fields_after(self, fields: Fields) -> Fields:
         """Return any fields: a function does not declare which it adds or removes."""
-        return Fields(fields.types, open=True, unknown=True, seen=fields.seen)
+        return replace(fields, open=True, removed=frozenset(), unknown=True)
 
     def process_record(self, record: Record) -> Record | list[Record] | None:
         result: Record | list[Record] | None = self._function(record, **self.arguments)

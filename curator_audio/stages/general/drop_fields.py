@@ -22,7 +22,7 @@ class DropFieldsStage(RecordStage):
         {'text': 'a'}
     """
 
-    fields: list[str]
+    fields: str | list[str]
 
     name = "drop_fields"
 

@@ -22,7 +22,7 @@ class SelectFieldsStage(RecordStage):
         {'text': 'a', 'duration': 2.5}
     """
 
-    fields: list[str]
+    fields: str | list[str]
 
     name = "select_fields"
 

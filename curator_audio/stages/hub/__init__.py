@@ -1,4 +1,4 @@
-"""Publishing files to a dataset repository on the Hugging Face Hub."""
+"""Files that exist, looked at and hashed for publishing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from curator_audio.lazy import lazily
 if TYPE_CHECKING:
     from curator_audio.stages.hub.file_hasher import FileHasherStage as FileHasherStage
     from curator_audio.stages.hub.file_reader import PublishedFileReaderStage as PublishedFileReaderStage
-    from curator_audio.stages.hub.publish import PublishToHub as PublishToHub
 else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         {
             "file_hasher": ["FileHasherStage"],
             "file_reader": ["PublishedFileReaderStage"],
-            "publish": ["PublishToHub"],
         },
     )

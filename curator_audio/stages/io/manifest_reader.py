@@ -223,7 +223,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         return record
 
     def _first_records(self) -> Iterator[Record]:
-        """The records at the start of the source, as they stand there."""
+        """Return the records at the start of the source, as they stand there."""
         num_bytes = num_records = 0
         for partition in self._pieces():  # whatever is selected: the columns are those of all
             for batch in ManifestReaderStage.process(self, partition):

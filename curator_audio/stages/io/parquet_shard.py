@@ -30,7 +30,7 @@ MAX_VALUES = 2**26
 MAX_RATIO = 1000
 """How many times its size a file may unpack to, beyond ``MAX_RECORD_BYTES``."""
 BYTES_OF_ITEM = 40
-"""About what a number in a list takes in Python."""
+"""About what an item of a list or an object takes in Python."""
 
 HEADER_BYTES = (2**8, 2**13, 2**18, 2**24)
 """How much is read for the header of a page, and how much if that is not all; pyarrow reads no more either."""
@@ -181,11 +181,11 @@ def usable_rows(batch: Any) -> Iterator[dict[str, Any] | RecordError]:
         >>> list(usable_rows(pyarrow.table({"id": [1, 2]})))
         [{'id': 1}, {'id': 2}]
     """
-    lists = {column.name: factor for column in batch.schema if (factor := _bytes_of_item(column.type)) > 1}
+    nested = [column.name for column in batch.schema if column.type.num_fields]
 
-    def num_bytes(rows: Any) -> float:
+    def num_bytes(rows: Any) -> int:
         """About what rows take in Python."""
-        return float(rows.nbytes + sum(rows.column(name).nbytes * factor for name, factor in lists.items()))
+        return int(rows.nbytes) + BYTES_OF_ITEM * sum(_num_items(rows.column(name)) for name in nested)
 
     if num_bytes(batch) <= MAX_UNPACKED_BYTES:
         yield from rows_of(batch)
@@ -193,7 +193,7 @@ def usable_rows(batch: Any) -> Iterator[dict[str, Any] | RecordError]:
     for index in range(len(batch)):
         row = batch.slice(index, 1)
         if (size := num_bytes(row)) > MAX_UNPACKED_BYTES:
-            yield RecordError("too_large", f"the row takes {size:.0f} bytes, more than {MAX_UNPACKED_BYTES}")
+            yield RecordError("too_large", f"the row takes {size} bytes, more than {MAX_UNPACKED_BYTES}")
         else:
             yield from rows_of(row)
 
@@ -211,16 +211,17 @@ def _paths(schema: Any) -> Iterator[str]:
     return (schema.column(index).path for index in range(len(schema)))
 
 
-def _bytes_of_item(kind: Any) -> float:
-    """How many bytes a value of a list takes in Python for each that it takes in pyarrow; 1 for what is no list."""
-    import pyarrow.types as types
+def _num_items(values: Any) -> int:
+    """How many items there are in a column of lists and objects, however deep they lie, lists and objects included."""
+    from pyarrow import types
 
-    if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
-        return 1.0
-    try:
-        return max(1.0, BYTES_OF_ITEM * 8 / float(kind.value_type.bit_width))
-    except ValueError:  # its values have no width of their own
-        return 1.0
+    if isinstance(chunks := getattr(values, "chunks", None), list):
+        return sum(map(_num_items, chunks))
+    if types.is_list(values.type) or types.is_large_list(values.type) or types.is_fixed_size_list(values.type):
+        return len(values) + _num_items(values.flatten())
+    if types.is_struct(values.type):
+        return len(values) + sum(map(_num_items, values.flatten()))
+    return len(values)
 
 
 class _Chunk(NamedTuple):

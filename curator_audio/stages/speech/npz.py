@@ -187,6 +187,8 @@ def npz_of_record(record: Record) -> bytes:
     others["sample_rate"] = sample_rate
     others |= {name: value for name, value in record.items() if name not in SEGMENT_TYPES}
     arrays[METADATA] = np.str_(encode_fields(others).decode())
+    if (num_bytes := sum(np.asarray(array).nbytes for array in arrays.values())) > MAX_UNPACKED_BYTES:
+        raise RecordError("too_large", f"its arrays would have {num_bytes} bytes, more than {MAX_UNPACKED_BYTES}")
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, value in arrays.items():
@@ -225,12 +227,17 @@ def with_codes(data: bytes, codes: Sequence[int] | None, further: Record | None 
 def _changed(data: bytes, further: Record) -> Record:
     """The metadata of a file with other fields; empty where the file has all of them, with these values."""
     with _Arrays(data) as arrays:
-        values, _ = _values(arrays, {})
         metadata = _metadata(arrays)
+        names = [name for name in arrays.names if name in further or name == METADATA]
+        there = {name: arrays.value(name) for name in names if name != METADATA or metadata is None}
+    values = (metadata or {}) | {name: _one(value) if name in _KNOWN else value for name, value in there.items()}
     new = {name: value for name, value in further.items() if name not in values or not _same(values[name], value)}
     if not new:
         return {}
-    kept = {METADATA: values[METADATA]} if metadata is None and METADATA in values else metadata or {}
+    if values.get(METADATA) is NEVER_READ:
+        message = f"its '{METADATA}' holds objects that are never read, so {', '.join(new)} cannot be put there"
+        raise RecordError("pickled_metadata", f"{message}; choose another output_path")
+    kept = metadata if metadata is not None else {name: values[name] for name in there if name == METADATA}
     return kept | new
 
 

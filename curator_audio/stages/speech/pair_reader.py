@@ -18,7 +18,7 @@ from curator_audio.ledger import sha256_of
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.field_types import plain_type
 from curator_audio.stages.fields import Fields
-from curator_audio.stages.io.columns import EXTRA
+from curator_audio.stages.io.extra_column import EXTRA
 from curator_audio.stages.io.parquet_rows import without_invalid_text
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from curator_audio.errors import RecordError
@@ -37,7 +37,6 @@ class SampleReaderStage(SegmentTreeReaderStage):
         folder, _, name = key.rpartition("/")
         values = values_of_sample(key, files)
         sources = self.sources_in({name: kind_of(value) for name, value in values.items()})
-        sources = replace(sources, of={field: other for field, other in sources.of.items() if field != "audio"})
         record = self.usable(foreign_segment(taken(values, sources), ""))
         sound = sound_among(files)
         if sound is not None:

@@ -315,6 +315,29 @@ def test_a_page_that_is_no_page() -> None:
         list(ParquetShard(io.BytesIO(bytes(data))).batches(0, None, 64))
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.list_(pa.list_(pa.int8())),
+        pa.list_(pa.struct({"a": pa.int8()})),
+        pa.struct({"a": pa.list_(pa.int8()), "b": pa.int8()}),
+        pa.list_(pa.list_(pa.int8()), 1),
+    ],
+)
+def test_a_row_of_many_small_items_in_others_is_refused(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte in Arrow is an object of Python, whatever it lies in."""
+    monkeypatch.setattr(parquet_shard, "MAX_UNPACKED_BYTES", 100_000)
+
+    def value(length: int) -> Any:
+        inner = {"a": [1] * length, "b": 1} if pa.types.is_struct(kind) else [[1] * length]
+        return [{"a": 1}] * length if kind == pa.list_(pa.struct({"a": pa.int8()})) else inner
+
+    table = pa.table({"id": [1, 2, 3], "further": pa.array([value(10), value(4000), None], kind)})
+    small, large, none = parquet_shard.usable_rows(table)
+    assert isinstance(large, RecordError) and large.reason == "too_large"
+    assert (small, none) == ({"id": 1, "further": value(10)}, {"id": 3, "further": None})
+
+
 def test_columns_nested_too_deeply() -> None:
     kind: Any = pa.int8()
     for _ in range(parquet_shard.MAX_DEPTH + 1):

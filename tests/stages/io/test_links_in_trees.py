@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from curator_audio.errors import ConfigurationError
-from curator_audio.stages.hub.files import _told_beside
+from curator_audio.finalizers.hub.files import _told_beside
 from curator_audio.stages.io import ManifestReaderStage
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.npz_reader import NpzReaderStage

@@ -10,9 +10,9 @@ import pytest
 
 from curator_audio.errors import AccessError, ConfigurationError, StorageError
 from curator_audio.executors.local import LocalExecutor
+from curator_audio.finalizers import JoinParts
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.report.result import RunResult
-from curator_audio.stages.after import JoinParts
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import Record

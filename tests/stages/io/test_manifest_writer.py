@@ -8,9 +8,9 @@ import pytest
 
 from curator_audio.errors import ConfigurationError, CuratorError
 from curator_audio.executors.local import LocalExecutor
+from curator_audio.finalizers import JoinParts
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.report.result import RunResult
-from curator_audio.stages.after import JoinParts
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.storage.storage import Storage

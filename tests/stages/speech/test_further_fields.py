@@ -345,6 +345,21 @@ def test_fields_that_a_stage_has_added_are_put_beside_the_codes(tmp_path: Path) 
     assert metadata(others) == {"metadata": "a text", "loudness_db": math.pi}
 
 
+def test_what_others_have_pickled_is_not_replaced() -> None:
+    before = npz(metadata=np.array({"a": 1}, object), style=np.array(["calm"]))
+    assert members(with_codes(before, [5], {"style": "calm"})) == members(before)
+    with pytest.raises(RecordError, match=r"pickled_metadata: its 'metadata' holds objects .* so loudness_db cannot"):
+        with_codes(before, [5], {"loudness_db": 1.5})
+
+
+@pytest.mark.parametrize("limit", ["storage.json_codec.MAX_JSON_BYTES", "stages.speech.npz.MAX_UNPACKED_BYTES"])
+def test_what_could_not_be_read_again_is_not_written(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"curator_audio.{limit}", 20_000)
+    assert npz_of_record(segment(duration_sec=0.1))
+    with pytest.raises(RecordError, match="too_large"):
+        npz_of_record(segment(duration_sec=0.1, mine="x" * 20_000))
+
+
 def test_the_rate_is_in_the_file(tmp_path: Path) -> None:
     from curator_audio.stages.speech.sound import audio_field
 

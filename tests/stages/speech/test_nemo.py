@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from curator_audio.cli import main
-from curator_audio.stages.speech.nemo import with_segments
+from curator_audio.stages.speech.nemo import as_entry, with_segments
 from tests.segments import RATE
 
 
@@ -73,3 +73,18 @@ def test_segments_of_such_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (
         "a.wav stands in two lines of the manifest; put its segments into one ('segments': [" in capsys.readouterr().err
     )
+
+
+def test_what_the_segment_says_does_not_stand_beside_it() -> None:
+    line = {
+        "audio_filepath": "a.wav",
+        "duration": 2.5,
+        "text": "so",
+        "offset": 1,
+        "speaker": 7,
+        "lang": "de",
+        "snr": 9.5,
+    }
+    entry = as_entry(line)
+    assert list(entry) == ["audio_filepath", "duration", "text", "snr", "speaker_id", "language", "segments"]
+    assert as_entry({"audio_filepath": "a.wav", "lang": "de", "segments": []})["lang"] == "de"

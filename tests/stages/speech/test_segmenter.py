@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 
 from curator_audio.errors import ConfigurationError, StorageError
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.speech import batches
 from curator_audio.stages.speech.cutting import sample_index
 from curator_audio.stages.speech.segmenter import SegmenterStage
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS
 from curator_audio.stages.speech.sound import decode_sound, encode_flac
+from curator_audio.storage.json_codec import VerbatimFloat
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record
 
@@ -581,3 +583,56 @@ def test_parameters_are_checked(parameter: str, value: Any, message: str) -> Non
     with pytest.raises(ConfigurationError) as caught:
         SegmenterStage(**{parameter: value})
     assert str(caught.value).startswith(message)
+
+
+# What goes along ----------------------------------------------------------------------------------------------
+
+
+def test_single_values_of_entry_and_segment_go_along(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(2), RATE)
+    entry = {
+        "audio_filepath": "a.wav",
+        "swift_audio_filepath": "s3://bucket/a.wav",
+        "duration": 2.0,
+        "language": "en",
+        "episode_id": 7,
+        "licence": "CC0",
+        "explicit": False,
+        "tags": ["news"],
+        "note": None,
+        "segments": [
+            segment(0, 1, snr=9.5, words=[{"word": "hello"}]),
+            segment(1, 2, licence="own", language="de", confidence=VerbatimFloat("0.12345678901234567890")),
+        ],
+    }
+    first, second = segmented(SegmenterStage(), [entry], tmp_path)
+    assert {name: first[name] for name in first if name not in SEGMENT_FIELDS} == {
+        "episode_id": 7,
+        "licence": "CC0",
+        "explicit": False,
+        "snr": 9.5,
+    }
+    assert (first["language"], second["language"]) == ("en", "de")
+    assert (second["licence"], second["confidence"].text) == ("own", "0.12345678901234567890")
+
+
+def test_the_plan_names_what_goes_along() -> None:
+    words = "list<object>"
+    entry = Fields(
+        {"audio_filepath": "string", "loudness_db": "float", "vad": "list<float>"},
+        open=True,
+        seen={
+            "episode_id": "int",
+            "tags": "list<string>",
+            "note": "",
+            "duration": "float",
+            "speaker": "string",
+            "segments": f"list<struct<start: float, end: float, speaker: string, snr?: float, words?: {words}>>",
+        },
+    )
+    fields = SegmenterStage().fields_after(entry)
+    further = {name: kind for name, kind in fields.kinds.items() if name not in SEGMENT_FIELDS}
+    assert further == {"episode_id": "int", "note": "", "snr": "float", "loudness_db": "float"}
+    assert fields.open and "licence" in fields
+    assert not any(name in fields for name in ("segments", "audio_filepath", "tags", "duration", "speaker", "vad"))
+    assert set(fields.types) == {*SEGMENT_FIELDS, "loudness_db"}, "the others may be missing"

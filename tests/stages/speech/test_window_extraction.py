@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.alm import ALMDataBuilderStage, ALMDataOverlapStage
 from curator_audio.stages.base import WorkerInfo
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.speech import WindowExtractionStage
 from curator_audio.stages.speech.cutting import sample_index
 from curator_audio.stages.speech.sound import encode_flac
@@ -398,3 +399,12 @@ def test_parameters_are_checked(parameter: str, value: Any, message: str) -> Non
     with pytest.raises(ConfigurationError) as caught:
         WindowExtractionStage(**{parameter: value})
     assert str(caught.value).startswith(message)
+
+
+def test_single_values_of_the_entry_go_along(six_seconds: Path) -> None:
+    windows = [{"segments": [{"start": 0.0, "end": 2.0, "speaker": "a", "text": "so"}], "rank": 1}]
+    more = {"episode_id": 7, "tags": ["a"], "truncation_events": 3, "filtered_dur": 2.0, "duration": 6.0}
+    (record,) = extracted(WindowExtractionStage(), entry_of("a.wav", *windows, **more), folder=six_seconds)
+    assert tuple(record) == (*WINDOW_FIELDS, "episode_id") and record["episode_id"] == 7
+    fields = WindowExtractionStage().fields_after(Fields(seen={"episode_id": "int", "filtered_dur": "float"}))
+    assert {name for name in fields.kinds if name not in WINDOW_FIELDS} == {"episode_id"}

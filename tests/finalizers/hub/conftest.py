@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curator_audio.stages.hub import patience
+from curator_audio.finalizers.hub import patience
 from tests.extras import needs
 from tests.hub_server import TOKEN, HubServer, serving_hub
 

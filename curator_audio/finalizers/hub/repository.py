@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 
 from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageError
-from curator_audio.stages.hub.patience import Unanswered, pause_before_next
+from curator_audio.finalizers.hub.patience import Unanswered, pause_before_next
 from curator_audio.storage.failures import without_secrets
 
 LOG_IN = "set HF_TOKEN, or log in with: hf auth login"

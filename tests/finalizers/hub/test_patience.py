@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from curator_audio.errors import StorageError
-from curator_audio.stages.hub import patience
-from curator_audio.stages.hub.patience import asked_wait, patient_session, wait_before
+from curator_audio.finalizers.hub import patience
+from curator_audio.finalizers.hub.patience import asked_wait, patient_session, wait_before
 from tests.hub_server import HubServer
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)

@@ -16,13 +16,13 @@ import pytest
 
 from curator_audio.errors import AccessError, ConfigurationError, CuratorError, LockLostError, StorageError
 from curator_audio.executors.local import LocalExecutor
+from curator_audio.finalizers import JoinParts, PublishToHub
+from curator_audio.finalizers.hub import publish as publish_module
+from curator_audio.finalizers.hub.card import card_of
+from curator_audio.finalizers.hub.repository import Repository
 from curator_audio.pipeline.pipeline import Pipeline
-from curator_audio.stages.after import JoinParts
 from curator_audio.stages.base import ProcessingStage
-from curator_audio.stages.hub import FileHasherStage, PublishedFileReaderStage, PublishToHub
-from curator_audio.stages.hub import publish as publish_module
-from curator_audio.stages.hub.card import card_of
-from curator_audio.stages.hub.repository import Repository
+from curator_audio.stages.hub import FileHasherStage, PublishedFileReaderStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.storage import lock as lock_module
 from curator_audio.storage.storage import Storage

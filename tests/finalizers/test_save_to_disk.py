@@ -14,9 +14,9 @@ import soundfile
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.executors.local import LocalExecutor
+from curator_audio.finalizers import JoinParts, SaveToDisk
+from curator_audio.finalizers import save_to_disk as module
 from curator_audio.pipeline.pipeline import Pipeline
-from curator_audio.stages.after import JoinParts, SaveToDisk
-from curator_audio.stages.after import save_to_disk as module
 from curator_audio.stages.io import ManifestWriterStage
 from curator_audio.stages.speech import SegmentParquetReaderStage, SegmentParquetWriterStage
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, segment_record

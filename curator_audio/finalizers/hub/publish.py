@@ -14,16 +14,16 @@ from typing import Any
 from loguru import logger
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError, StorageError
+from curator_audio.finalizers.hub.card import Description, Published, card_of, container_of, figures_of, parsed, size_of
+from curator_audio.finalizers.hub.features import features_of
+from curator_audio.finalizers.hub.files import FOLDER, File, expected_files, figures_before, files_of
+from curator_audio.finalizers.hub.patience import patient_session
+from curator_audio.finalizers.hub.repository import RemoteFile, Repository, State, blob_id, endpoint, token_for
 from curator_audio.ledger import StepEntry, sha256_of
 from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.plan import Plan
-from curator_audio.stages.hub.card import Description, Published, card_of, container_of, figures_of, parsed, size_of
 from curator_audio.stages.hub.contents import sha256_of_file
-from curator_audio.stages.hub.features import features_of
 from curator_audio.stages.hub.file_reader import PublishedFileReaderStage
-from curator_audio.stages.hub.files import FOLDER, File, expected_files, figures_before, files_of
-from curator_audio.stages.hub.patience import patient_session
-from curator_audio.stages.hub.repository import RemoteFile, Repository, State, blob_id, endpoint, token_for
 from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_flag

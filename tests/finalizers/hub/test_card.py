@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from curator_audio.errors import ConfigurationError
-from curator_audio.stages.hub.card import BEGIN, END, Description, Published, card_of, figures_of, size_category
+from curator_audio.finalizers.hub.card import BEGIN, END, Description, Published, card_of, figures_of, size_category
 from tests.extras import needs
 
 needs("huggingface_hub")

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from curator_audio.stages.hub.features import features_of
+from curator_audio.finalizers.hub.features import features_of
 from curator_audio.stages.speech.schema import segment_schema
 from tests.extras import needs
 

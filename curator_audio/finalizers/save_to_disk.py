@@ -12,6 +12,7 @@ from curator_audio.errors import ConfigurationError, StorageError
 from curator_audio.ledger import StepEntry, sha256_of
 from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.plan import Plan
+from curator_audio.stages.dataset_features import with_features
 from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
 from curator_audio.storage.atomic_file import is_temporary
 from curator_audio.storage.storage import FileInfo, absolute, join
@@ -140,7 +141,8 @@ def _arrow_name(part: Part) -> str:
 
 def _schema(plan: Plan) -> Any:
     assert isinstance(plan.writer, ParquetShardWriterStage)  # see check
-    return plan.writer.schema()
+    schema = plan.writer.schema()
+    return schema if (schema.metadata or {}).get(b"huggingface") else with_features(schema)
 
 
 def _state(names: list[str], fingerprint: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Publishing a run's files to a dataset repository on the Hugging Face Hub."""
