@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from curator_audio.tasks import Inputs, Part, Partition
 FORMATS = (1, 2)
 SHOWN_DIFFERENCES = 5
 READ_AT_ONCE = 64
+_PARTITION = re.compile(rb'^\{"partition":"([^"]*)"', re.MULTILINE)
 ANNOUNCED = ".announced"
 
 Entry = TypeVar("Entry")
@@ -242,9 +244,7 @@ class Ledger:
     def _what_is_done(self) -> str:
         """How much another configuration would do again."""
         gathered = self.storage.read(self.paths.gathered) if self.storage.exists(self.paths.gathered) else b""
-        names = {
-            json.loads(line).get("partition") for line in gathered.splitlines() if line.startswith(b'{"partition"')
-        }
+        names = {name.decode(errors="replace") for name in _PARTITION.findall(gathered)}
         loose = self.storage.list_files(self.paths.entries, max_depth=1)
         names |= {info.path.rpartition("/")[2].removesuffix(".json") for info in loose}
         return f" (its {len(names)} partition(s) would be done again)" if names else ""
