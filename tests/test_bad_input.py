@@ -796,7 +796,8 @@ def test_a_second_run_with_other_parameters(manifest: Path, tmp_path: Path, cli:
     assert wrong.status == WRONG
     assert wrong.error == (
         f"{tmp_path}/out holds the output of another configuration: alm_data_builder.min_speakers: 2 → 3; "
-        "alm_data_overlap.overlap_percentage: 50 → 10; choose another output_dir, or overwrite=true to replace it"
+        "alm_data_overlap.overlap_percentage: 50 → 10; choose another output_dir, or overwrite=true to replace it "
+        "(its 1 partition(s) would be done again)"
     )
     assert (tmp_path / "out" / "alm_output.jsonl").read_bytes() == before
 

@@ -95,7 +95,8 @@ def test_the_parameter_table_is_complete_and_true() -> None:
     expected["executor"] = base["defaults"][0]["executor"]
     for index, stage in enumerate(config["stages"]):
         expected |= {f"stages.{index}.{key}": value for key, value in stage.items() if key not in ("_target_", "name")}
-    del expected["stages.0.manifest_path"]  # the same as manifest_path
+    for name in ("manifest_path", "limit"):
+        del expected[f"stages.0.{name}"]  # the same as above
     parameters = text_of("README.md").split("## Parameters")[1].split("## Input")[0]
     table = dict(re.findall(r"^\| `([\w.]+)` \| (.*?) \|", parameters, re.MULTILINE))
     assert table["manifest_path"] == "must be given" and expected.pop("manifest_path") == "???"

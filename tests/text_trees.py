@@ -28,7 +28,7 @@ class TextTreeReader(TreeReaderStage[AudioBatch]):
         return self.group_of(key), key
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
-        for key in task.keys:
+        for key in task.inputs:
             text = self.storage.read(join(task.source_path, key)).decode()
             yield AudioBatch([{"audio_filepath": key, "text": text}], task.source_path)
 

@@ -23,8 +23,8 @@ from curator_audio.errors import (
 )
 from curator_audio.executors.context import Failure, Outcome, RunContext, WorkItem
 from curator_audio.executors.worker import Worker
+from curator_audio.ledger import LedgerEntry
 from curator_audio.pipeline.plan import Capacity, Plan
-from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.tasks import Partition
 
 RETRY_PAUSES_SEC = (0.2, 1.0)
@@ -35,13 +35,30 @@ DEATH = "it ran out of memory (lower num_workers, or give resources.memory_gb), 
 class Executor(ABC):
     """Where a plan runs. All executors give the same bytes.
 
-    Used as a context manager: entering connects (or prepares to), leaving frees what was started.
+    A subclass gives ``name``, ``capacity`` and ``execute``; its parameters are those of its signature. The work itself
+    is done by a ``WholePlan``, where an engine calls functions, or by a ``Worker`` for each of the plan's groups, where
+    it has pools of workers. An executor is used as a context manager: entering connects (or prepares to), leaving frees
+    what was started.
+
+    Example:
+        >>> class InTurn(Executor):
+        ...     name = "in_turn"
+        ...
+        ...     def capacity(self):
+        ...         return machine_capacity()
+        ...
+        ...     def execute(self, plan, partitions, context):
+        ...         run = WholePlan(plan, context)
+        ...         for partition in partitions:
+        ...             yield outcome(run(partition))
     """
 
     name: ClassVar[str]
+    """What ``metrics.json`` and messages call it."""
     in_process: ClassVar[bool] = False
     """Whether stages run in the process of the driver, and see what lies in its memory."""
     num_workers: int | None = None
+    """Workers of each group that asks for no number; None for as many as fit."""
 
     def __enter__(self) -> Executor:
         return self
@@ -55,7 +72,16 @@ class Executor(ABC):
 
     @abstractmethod
     def execute(self, plan: Plan, partitions: Iterator[Partition], context: RunContext) -> Iterator[Outcome]:
-        """Run the partitions through the plan; gives each one's outcome as soon as it is known, in any order."""
+        """Run the partitions through the plan, and yield the outcome of each as soon as it is known, in any order.
+
+        Args:
+            plan: what is run, fitted to the capacity.
+            partitions: lazy, and maybe many; take those that the workers have room for.
+            context: what the run says; it can be pickled.
+
+        Raises:
+            CuratorError: an error that would meet every partition, as ``outcome`` raises it.
+        """
 
 
 def is_fatal(error: BaseException) -> bool:

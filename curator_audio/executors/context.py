@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from curator_audio.ledger import LedgerEntry, LedgerPaths, StageMetrics
 from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
-from curator_audio.storage.ledger import LedgerEntry, LedgerPaths, StageMetrics
 from curator_audio.tasks import Partition, Task
 
 
@@ -18,12 +18,14 @@ class RunContext:
         on_error: ``quarantine`` or ``raise``.
         scratch_budget_gb: how much of the local disk the engine may use in GB (10**9 bytes); None for no limit.
         fingerprint: that of the configuration, which ledger entries carry.
+        root: that of the source, which the places of inputs are below.
     """
 
     worker: WorkerInfo
     on_error: str = "quarantine"
     scratch_budget_gb: float | None = None
     fingerprint: str = ""
+    root: str = ""
 
     @property
     def paths(self) -> LedgerPaths:
@@ -39,14 +41,14 @@ class WorkItem:
         tasks: what the last group made of it.
         metrics: what each stage so far did, by stage name.
         quarantined: the records set aside so far.
-        content_sha256: the hash of what was read.
+        inputs: what the source has noted of what it has read, by place.
     """
 
     partition: Partition
     tasks: list[Task]
     metrics: dict[str, StageMetrics] = field(default_factory=dict)
     quarantined: list[QuarantinedRecord] = field(default_factory=list)
-    content_sha256: str = ""
+    inputs: dict[str, tuple[str | None, str]] = field(default_factory=dict)
 
     @property
     def memory_bytes(self) -> int:
@@ -59,7 +61,13 @@ class WorkItem:
 
     def fresh(self) -> WorkItem:
         """The same item for one attempt at it, which may fail half-way and be repeated."""
-        return replace(self, tasks=list(self.tasks), metrics=dict(self.metrics), quarantined=list(self.quarantined))
+        return replace(
+            self,
+            tasks=list(self.tasks),
+            metrics=dict(self.metrics),
+            quarantined=list(self.quarantined),
+            inputs=dict(self.inputs),
+        )
 
 
 @dataclass(frozen=True)

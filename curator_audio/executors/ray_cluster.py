@@ -120,6 +120,11 @@ class RayCluster:
             if before is not None:
                 os.environ["RAY_ADDRESS"] = before
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it was started here: not one that was there, whose processes belong to others."""
+        return self._started and self._address is None
+
     def stop(self) -> None:
         """Disconnect, and stop Ray if it was started here."""
         if self._started:

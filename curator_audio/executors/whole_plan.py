@@ -10,8 +10,8 @@ from curator_audio.executors.base import WorkerError, attempt
 from curator_audio.executors.blueprint import Blueprint
 from curator_audio.executors.context import RunContext, WorkItem
 from curator_audio.executors.worker import Worker
+from curator_audio.ledger import LedgerEntry
 from curator_audio.pipeline.plan import Plan
-from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.tasks import Partition
 
 _workers: dict[tuple[str, int], list[Worker]] = {}

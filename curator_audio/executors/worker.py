@@ -17,12 +17,13 @@ from loguru import logger
 from curator_audio.errors import BadRecordError, ConfigurationError, SetupError, describe
 from curator_audio.executors.context import RunContext, WorkItem
 from curator_audio.executors.quarantine import one_line, quarantine_lines
+from curator_audio.ledger import LedgerEntry, StageMetrics, relative_to, sha256_of
 from curator_audio.pipeline.plan import StageGroup
 from curator_audio.stages.base import ProcessingStage, QuarantinedRecord, as_tasks
 from curator_audio.stages.pace import Pace
+from curator_audio.stages.source import place_below
 from curator_audio.stages.writer import WriterStage
-from curator_audio.storage.ledger import LedgerEntry, StageMetrics, relative_to, sha256_of
-from curator_audio.tasks import Part, Partition, Task
+from curator_audio.tasks import Input, Inputs, Part, Partition, Task
 
 Stage = ProcessingStage[Any, Any]
 END = object()
@@ -190,40 +191,45 @@ class Worker:
         metrics.items_in = sum(part.num_records for part in parts)
         item.metrics[self._writer.name] = metrics
         self._observe(self._writer, item, metrics)
-        keys = self._marks_after(partition, parts)
+        inputs = self._inputs_after(item, parts)
         entry = LedgerEntry(
             partition=partition.name,
-            source_path=partition.source_path,
+            source=place_below(self._context.root, partition.source_path),
             start=partition.start,
             end=partition.end,
-            version=partition.version,
-            content_sha256=item.content_sha256,
+            inputs=inputs,
             parts=[self._relative(part) for part in self._with_versions(parts)],
             quarantine=[self._relative(part) for part in self._write_quarantine(item)],
             quarantined=dict(Counter(record.reason for record in item.quarantined)),
             metrics=item.metrics,
-            keys=keys,
             made_with=self._context.fingerprint,
+            is_cut=partition.is_cut,
         )
         storage.write(paths.entry(partition.name), entry.to_json())
         return entry
 
-    def _marks_after(self, partition: Partition, parts: list[Part]) -> dict[str, str]:
-        """The partition's files with the marks they have now: parts that replaced their source are marked as such."""
-        replaced = {}
+    def _inputs_after(self, item: WorkItem, parts: list[Part]) -> Inputs:
+        """What the partition was made from; parts in the place of files of the source are marked as such, and noted."""
+        partition, storage = item.partition, self._context.worker.storage
+        inputs = {place: Input(fingerprint) for place, fingerprint in partition.inputs.items()}
+        for place, (fingerprint, content) in item.inputs.items():
+            known = inputs[place].fingerprint if fingerprint is None else fingerprint
+            inputs[place] = Input(known, content)
+        in_place = {}
         for part in parts:
-            key = relative_to(partition.source_path, part.path)
-            if key in partition.keys:
-                part.replaces_source = True
-                replaced[key] = part.path
-        storage = self._context.worker.storage
-        marks = storage.each(lambda path: storage.info(path).mark, list(replaced.values()))
-        return partition.keys | dict(zip(replaced, marks))
+            place = relative_to(partition.source_path, part.path)
+            if place in partition.inputs:
+                part.place = place
+                in_place[part.path] = part
+        marks = storage.each(lambda path: storage.info(path).mark, list(in_place))
+        for part, mark in zip(in_place.values(), marks):
+            inputs[part.place] = Input(mark, part.sha256[:16])
+        return Inputs.of(inputs)
 
     def _with_versions(self, parts: list[Part]) -> list[Part]:
         """The parts with what tells each from another of its name, where their writer has not told."""
         storage = self._context.worker.storage
-        unknown = {part.path: part for part in parts if not (part.version or part.replaces_source)}
+        unknown = {part.path: part for part in parts if not (part.version or part.place)}
         for info in storage.each(storage.find, list(unknown)):
             if info is not None:
                 unknown[info.path].version = info.version
@@ -254,7 +260,7 @@ class Worker:
             counts = metrics.skipped.setdefault(recording, {})
             for reason, count in reasons.items():
                 counts[reason] = counts.get(reason, 0) + count
-        item.content_sha256 = observed.content_sha256 or item.content_sha256
+        item.inputs |= observed.inputs
         if observed.quarantined:
             item.quarantined += observed.quarantined
             metrics.num_quarantined += len(observed.quarantined)

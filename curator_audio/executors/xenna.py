@@ -46,7 +46,7 @@ class XennaExecutor(RayExecutor):
         return super().__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        workers = _own_workers() if self.ray_address is None else []
+        workers = _own_workers() if self._cluster.is_own else []
         super().__exit__(kind, error, at)
         for worker in workers:
             with contextlib.suppress(Exception):  # most have ended by themselves

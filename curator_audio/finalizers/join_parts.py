@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curator_audio.errors import StorageError
+from curator_audio.ledger import StepEntry, sha256_of
 from curator_audio.pipeline.after import AfterContext, AfterStep
-from curator_audio.storage.ledger import StepEntry, sha256_of
 from curator_audio.tasks import Part
 
 

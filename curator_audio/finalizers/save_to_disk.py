@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, StorageError
+from curator_audio.ledger import StepEntry, sha256_of
 from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.plan import Plan
 from curator_audio.stages.dataset_features import with_features
 from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
 from curator_audio.storage.atomic_file import is_temporary
-from curator_audio.storage.ledger import StepEntry, sha256_of
 from curator_audio.storage.storage import FileInfo, absolute, join
 from curator_audio.tasks import Part
 

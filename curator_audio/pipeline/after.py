@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from curator_audio.ledger import Ledger, LedgerEntry
 from curator_audio.pipeline.plan import Plan
-from curator_audio.storage.ledger import Ledger, LedgerEntry
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import Partition
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,12 +92,12 @@ def load_config(name: str, config_path: str | None, overrides: Sequence[str]) ->
 
 def composed(name: str, config_path: str | None, overrides: Sequence[str]) -> Any:
     """Compose a configuration, in which values may still be missing or refer to others; see ``load_config``."""
-
     name = name.removesuffix(".yaml").removesuffix(".yml")
     folder = pipelines_in(config_path, name)
     with _explained_errors(name):
         groups, values = _split(overrides, folder)
         config = _composed(name, folder, groups)
+        config.setdefault("name", name)
         set_values(config, values)
         return config
 
@@ -104,7 +105,7 @@ def composed(name: str, config_path: str | None, overrides: Sequence[str]) -> An
 def _composed(name: str, folder: Path, groups: Sequence[str]) -> Any:
     """Compose a pipeline with what it chooses from groups; the run options that it lacks are those of the base."""
     from hydra.errors import ConfigCompositionException
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     if folder == pipelines_folder():  # whose pipelines name the base
         return _with_hydra(name, folder, groups)
@@ -115,14 +116,15 @@ def _composed(name: str, folder: Path, groups: Sequence[str]) -> Any:
         if not executor or "Could not override 'executor'" not in str(error):
             raise
         config, to_choose = _with_hydra(name, folder, [group for group in groups if group not in executor]), executor
-    own = config.get("executor", {})
+    own = config.get("executor")
     if isinstance(own, str):  # as it would be given in a command
         _check_choice("executor", own, folder)
         to_choose = executor or [f"executor={own}"]
-    if to_choose and (isinstance(own, str) or "_target_" in own):
-        del config["executor"]
+    is_part = own is None or (isinstance(own, DictConfig) and "_target_" not in own)
+    if own is None or (to_choose and not is_part):
+        config.pop("executor", None)
     base = _with_hydra(BASE, pipelines_folder(), to_choose)
-    if "executor" in config and "_target_" in own:
+    if "executor" in config and not is_part:
         del base["executor"]  # whose parameters the pipeline's own does not have
     return OmegaConf.merge(base, config)
 
@@ -137,7 +139,8 @@ def _with_hydra(name: str, folder: Path, overrides: Sequence[str]) -> Any:
         if entry.name not in files:  # which go before it
             ConfigStore.instance().store(entry.name, {"_target_": entry.name}, "executor")
     search = f"hydra.searchpath=[{quoted('file://' + str(pipelines_folder()))}]"
-    with initialize_config_dir(str(folder), version_base=None):
+    with initialize_config_dir(str(folder), version_base=None), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*missing `_self_`")  # which goes last
         config = compose(name, overrides=[search, *overrides])
     OmegaConf.set_struct(config, False)
     return config
@@ -151,7 +154,7 @@ def _explained_errors(name: str) -> Iterator[None]:
 
     try:
         yield
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
         raise ConfigurationError(_explained(error, name)) from None
     except RecursionError:
         raise ConfigurationError(
@@ -169,6 +172,7 @@ def build_pipeline(config: Config) -> Pipeline:
     stages = config.get("stages")
     if not isinstance(stages, list) or not stages:
         raise ConfigurationError("the configuration has no stages; list them under 'stages:'")
+    stages = [_limited(stages[0], config.get("limit")), *stages[1:]]
     built = [_build_stage(f"stages.{index}", node) for index, node in enumerate(stages)]
     steps = config.get("after") or []
     if not isinstance(steps, list):
@@ -183,11 +187,21 @@ def build_pipeline(config: Config) -> Pipeline:
     return Pipeline(str(config.get("name", "pipeline")), built, after)
 
 
+def _limited(reader: Any, limit: Any) -> Any:
+    """The node of a reader with the limit of the run, where its YAML does not pass it on."""
+    if limit is None or not isinstance(reader, dict) or reader.get("limit") is not None:
+        return reader
+    known = parameters_of(reader.get("_target_"), "stages.0")
+    if known is not None and "limit" not in known:
+        raise ConfigurationError(f"limit is {limit!r}, and {reader.get('_target_')} has none; leave it out")
+    return {**reader, "limit": limit}
+
+
 def build_executor(config: Config) -> Executor:
     """The executor a configuration names."""
     node = config.get("executor")
     if not isinstance(node, dict):
-        raise ConfigurationError(f"executor is {node!r}; put 'executor: ray_actors' under 'defaults:'")
+        raise ConfigurationError(f"executor is {node!r}; give one by its name, such as executor=ray_actors")
     executor: Executor = _build("executor", node, Executor)
     return executor
 

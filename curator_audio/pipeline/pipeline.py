@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 
 from curator_audio.errors import ConfigurationError
+from curator_audio.ledger import relative_to
 from curator_audio.pipeline.after import AfterStep
 from curator_audio.pipeline.plan import Plan, Stage, make_plan
+from curator_audio.stages.source import SourceStage
 from curator_audio.stages.writer import WriterStage
-from curator_audio.storage.ledger import relative_to
 from curator_audio.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -132,11 +133,22 @@ def configuration(plan: Plan, output_dir: str) -> dict[str, Any]:
             **{
                 name: _located(stage, value, output_dir)
                 for name, value in parameters(stage).items()
-                if name not in stage.free_parameters
+                if name not in stage.free_parameters and name not in _selecting(stage)
             },
         }
         for stage in plan.stages
     }
+
+
+def selection(plan: Plan) -> dict[str, Any]:
+    """What chooses the partitions of a plan, by stage: a later run into the same folder may choose others."""
+    source = plan.source
+    given = parameters(source)
+    return {source.name: {name: given[name] for name in source.selecting if name in given}}
+
+
+def _selecting(stage: Stage) -> tuple[str, ...]:
+    return stage.selecting if isinstance(stage, SourceStage) else ()
 
 
 def parameters(stage: Stage) -> dict[str, Any]:

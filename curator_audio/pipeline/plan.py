@@ -102,11 +102,11 @@ class Plan:
         return self.fields[-2]
 
     def looked_into(self) -> Plan:
-        """The plan with the fields that the start of the source has, in the types of their values."""
+        """Return the plan with the fields that the start of the source has, in the types of their values."""
         return replace(self, fields=fields_along(self.stages, self.source.typed_fields()))
 
     def with_writer(self, writer: WriterStage[Any]) -> Plan:
-        """The plan with another writer in place of its own."""
+        """Return the plan with another writer in place of its own."""
         *groups, last = self.groups
         return replace(self, groups=(*groups, replace(last, stages=(*last.stages[:-1], writer))))
 
@@ -269,7 +269,7 @@ def _checked_fields(stages: list[Stage]) -> tuple[Fields, ...]:
 
 
 def fields_along(stages: Sequence[Stage], sampled: Fields | None = None) -> tuple[Fields, ...]:
-    """The fields after each stage.
+    """Return the fields after each stage.
 
     Args:
         stages: from the source on.

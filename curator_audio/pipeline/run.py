@@ -14,26 +14,19 @@ from loguru import logger
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.finalizers.join_parts import JoinParts
+from curator_audio.ledger import Ledger, LedgerEntry, LedgerPaths
 from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.pending import Pending
-from curator_audio.pipeline.pipeline import configuration
+from curator_audio.pipeline.pipeline import configuration, selection
 from curator_audio.pipeline.plan import Plan
 from curator_audio.pipeline.settled import settled
+from curator_audio.pipeline.vanished import vanished
 from curator_audio.pipeline.written_twice import written_twice
 from curator_audio.report.progress import Progress
 from curator_audio.report.result import RunResult
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.storage.failures import without_secrets
 from curator_audio.storage.json_codec import encode_record
-from curator_audio.storage.ledger import (
-    Ledger,
-    LedgerEntry,
-    LedgerPaths,
-    log_lost,
-    log_vanished,
-    log_vanished_keys,
-    log_vanished_recordings,
-)
 from curator_audio.storage.lock import RunLock
 from curator_audio.storage.storage import Storage, absolute, join
 from curator_audio.storage.valid_text import Repairs, with_finite_numbers, with_valid_text
@@ -45,6 +38,7 @@ if TYPE_CHECKING:
 
 NOTED_AT_ONCE = 64
 NOTED_BYTES = 2**20
+NOTED_INPUTS = 10_000
 FAILURES_NAMED = 20
 """How many failed partitions are told while a run goes on; a cause that meets all of them would fill the log."""
 ON_ERROR = ("quarantine", "raise")
@@ -92,7 +86,7 @@ def run(pipeline: Pipeline, executor: Executor, options: RunOptions) -> RunResul
             stage.check_source(plan.source)
         with RunLock(storage, LedgerPaths(options.output_dir).lock) as lock:
             storage = lock.storage  # which writes only while the lock is this run's
-            ledger = Ledger(storage, options.output_dir, pipeline.output_places(plan))
+            ledger = Ledger(storage, options.output_dir, pipeline.output_places(plan), plan.source.root)
             pending = Pending(plan.source, ledger, plan.writer)
             partitions, plan = _prepare(ledger, plan, pending, options, lock.may_be_woken)
             failures, mb_per_sec = _map(executor, plan, partitions, pending, options)
@@ -134,10 +128,11 @@ def _prepare(
 
     A source that cannot be read leaves all as it was, and so do fields that would be lost.
     """
-    configured = configuration(plan, options.output_dir)
+    configured, chosen = configuration(plan, options.output_dir), selection(plan)
     if not options.overwrite:
-        ledger.check_configuration(configured)
+        ledger.check_configuration(configured, chosen)
         ledger.load()
+        pending.check_moved()
     partitions = iter(pending)
     first = next(partitions, None)
     plan, schema = settled(plan, ledger, options.overwrite)
@@ -146,11 +141,11 @@ def _prepare(
     if options.overwrite:
         ledger.load(to_erase=True)
         if first is not None:
-            pending.check_not_read(ledger.disposable(), is_folder=bool(first.keys) or plan.source.reads_whole_folder)
+            pending.check_not_read(ledger.disposable())
         ledger.erase(other_may_be_woken)
     else:
         _check_not_foreign(ledger, plan)
-    ledger.claim(configured)
+    ledger.claim(configured, chosen)
     if schema is not None:
         ledger.note_schema(schema)
     ledger.sweep(plan.writer.output_path, plan.writer.depth)
@@ -183,7 +178,7 @@ def _map(
         return {}, {}
     ledger = pending.ledger
     worker = WorkerInfo(uuid.uuid4().hex[:12], options.output_dir, ledger.storage)
-    context = RunContext(worker, options.on_error, options.scratch_budget_gb, ledger.fingerprint)
+    context = RunContext(worker, options.on_error, options.scratch_budget_gb, ledger.fingerprint, ledger.root)
     failures: dict[str, str] = {}
     workers = {stage.name: group.num_workers for group in plan.groups for stage in group.stages}
     num_bytes = plan.source.num_bytes() if options.progress else None
@@ -214,7 +209,9 @@ def _windows(partitions: Iterator[Partition]) -> Iterator[list[Partition]]:
     window: list[Partition] = []
     for partition in partitions:
         window.append(partition)
-        if len(window) >= NOTED_AT_ONCE or sum(len(noted.data or b"") for noted in window) > NOTED_BYTES:
+        num_inputs = sum(len(noted.inputs) for noted in window)
+        num_bytes = sum(len(noted.data or b"") for noted in window)
+        if len(window) >= NOTED_AT_ONCE or num_inputs >= NOTED_INPUTS or num_bytes > NOTED_BYTES:
             yield window
             window = []
     if window:
@@ -224,7 +221,8 @@ def _windows(partitions: Iterator[Partition]) -> Iterator[list[Partition]]:
 def _started(partition: Partition, plan: Plan, ledger: Ledger) -> LedgerEntry:
     part = ledger.relative(plan.writer.part_path(partition.name, ledger.paths.parts))
     quarantine = ledger.relative(ledger.paths.quarantine(partition.name))
-    return LedgerEntry.started(partition, part, quarantine, ledger.fingerprint)
+    source = plan.source.place_of(partition.source_path)
+    return LedgerEntry.started(partition, source, part, quarantine, ledger.fingerprint)
 
 
 def _finish(
@@ -235,24 +233,10 @@ def _finish(
     failures: dict[str, str],
 ) -> RunResult:
     ledger = pending.ledger
-    listed = set(pending.names)
-    sources = plan.source.source_paths()
-    unlisted = [entry for name, entry in ledger.entries.items() if name not in listed]
-    stays = plan.source.keeps_vanished
-    kept = [entry for entry in unlisted if entry.source_path not in sources or entry.keys or (stays and entry.parts)]
-    lost = [entry for entry in kept if ledger.is_gone(entry)]  # and cannot be made again
-    log_lost(lost)
-    lost_names = {entry.partition for entry in lost}
-    kept = [entry for entry in kept if entry.partition not in lost_names]
-    kept_names = {entry.partition for entry in kept}
-    ledger.forget(entry for entry in unlisted if entry.partition not in kept_names)  # the file has become shorter
-    log_vanished([entry for entry in kept if entry.source_path not in sources and not entry.keys])
-    log_vanished_recordings(sum(entry.source_path in sources and not entry.keys for entry in kept))
-    log_vanished_keys(pending.num_keys_gone + sum(len(entry.keys) for entry in kept), pending.num_keys_dropped)
-    entries: list[LedgerEntry] = [ledger.entries[name] for name in pending.names if name in ledger.entries]
+    kept, outside = vanished(plan.source, pending)
+    entries = sorted(ledger.entries.values(), key=lambda entry: entry.order)
     if plan.writer.depth > 1:  # files of their own, named after what is in them
         failures = failures | written_twice(entries)
-    entries += kept
     if not failures:
         for step in steps_of(pipeline, plan):
             step.run(AfterContext(plan, entries, ledger, ledger.storage))
@@ -266,5 +250,6 @@ def _finish(
         failures=failures,
         num_done_before=pending.num_done_before,
         num_kept=len(kept),
+        outside=outside,
         derived={stage.name: stage.derived_metrics for stage in plan.stages},
     )

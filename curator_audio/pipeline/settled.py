@@ -7,8 +7,8 @@ from typing import Any
 from loguru import logger
 
 from curator_audio.errors import ConfigurationError
+from curator_audio.ledger import Ledger
 from curator_audio.pipeline.plan import Plan, check_kept
-from curator_audio.storage.ledger import Ledger
 
 
 def settled(plan: Plan, ledger: Ledger, is_new: bool = False) -> tuple[Plan, Any]:

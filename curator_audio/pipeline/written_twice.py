@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from curator_audio.storage.ledger import LedgerEntry
+from curator_audio.ledger import LedgerEntry
 
 
 def written_twice(entries: Iterable[LedgerEntry]) -> dict[str, str]:
@@ -18,9 +18,10 @@ def written_twice(entries: Iterable[LedgerEntry]) -> dict[str, str]:
 
     Example:
         >>> from curator_audio.tasks import Part
+        >>> from curator_audio.tasks.inputs import NOTHING
         >>> one, other = Part("news/a.wav", 10, "x", 1), Part("news/a.wav", 12, "y", 1)
         >>> parts = {"0": one, "1": other}
-        >>> written_twice(LedgerEntry(name, "in", 0, 0, "", "", [part], [], {}, {}) for name, part in parts.items())
+        >>> written_twice(LedgerEntry(name, "", 0, 0, NOTHING, [part], [], {}, {}) for name, part in parts.items())
         {'1': 'news/a.wav is also what partition 0 has written: two records have one name; rename one'}
     """
     first: dict[str, tuple[str, str]] = {}

@@ -6,16 +6,17 @@ import io
 from typing import Any
 
 from curator_audio.executors.base import Executor
+from curator_audio.ledger import Ledger, LedgerEntry
 from curator_audio.pipeline.after import AfterContext
 from curator_audio.pipeline.pending import Pending
-from curator_audio.pipeline.pipeline import Pipeline, configuration
+from curator_audio.pipeline.pipeline import Pipeline, configuration, selection
 from curator_audio.pipeline.plan import Plan
 from curator_audio.pipeline.run import steps_of
 from curator_audio.pipeline.settled import settled
 from curator_audio.pipeline.types import task_types
+from curator_audio.pipeline.vanished import unmet_of
 from curator_audio.stages.field_types import short
 from curator_audio.stages.fields import Fields
-from curator_audio.storage.ledger import Ledger
 from curator_audio.storage.storage import Storage, absolute
 from curator_audio.tasks import Partition
 
@@ -32,33 +33,44 @@ def dry_run(
     plan = pipeline.plan(storage)
     with executor:
         plan = plan.fitted(executor.capacity(), executor.num_workers)
-    ledger = Ledger(storage, absolute(output_dir).rstrip("/"), pipeline.output_places(plan))
+    ledger = Ledger(storage, absolute(output_dir).rstrip("/"), pipeline.output_places(plan), plan.source.root)
     if not overwrite:
-        ledger.check_configuration(configuration(plan, ledger.paths.output_dir))
+        ledger.check_configuration(configuration(plan, ledger.paths.output_dir), selection(plan))
         ledger.load()
     plan, _ = settled(plan.looked_into(), ledger, overwrite)
     remarks = plan.source.remarks()
     pending = Pending(plan.source, ledger, plan.writer)
+    if not overwrite:
+        pending.check_moved()
     partitions = list(pending)
     to_do = {partition.name for partition in partitions}
-    done = [ledger.entries[name] for name in pending.names if name not in to_do]
+    done = sorted((entry for name, entry in ledger.entries.items() if name not in to_do), key=lambda entry: entry.order)
+    unmet = unmet_of(plan.source, pending)
     context = AfterContext(plan, done, ledger, storage)
     previews = [(step.name, step.preview(context, partitions)) for step in steps_of(pipeline, plan)]
     steps = "".join(f"\nthen: {name}{f', {preview}' if preview else ''}" for name, preview in previews)
+    inputs = _inputs(partitions, plan.source.batch_of)
     steps += "".join(f"\nnote: {remark}" for remark in remarks)
     return (
         f"pipeline {pipeline.name} on {executor.name}, output in {ledger.paths.output_dir}\n{_table(plan)}\n"
         f"{_fields(plan)}{steps}\n"
-        f"partitions: {len(partitions)} to do, {pending.num_done_before} done before{_files(partitions)}\n"
+        f"partitions: {len(partitions)} to do, {pending.num_done_before} done before{_unmet(plan, unmet)}{inputs}\n"
         "dry run: nothing was run or written"
     )
 
 
-def _files(partitions: list[Partition]) -> str:
+def _unmet(plan: Plan, unmet: list[LedgerEntry]) -> str:
+    """Return what of the output belongs to nothing that would be met."""
+    if not unmet:
+        return ""
+    return f", {len(unmet)} " + ("of what is gone" if plan.source.selects_all else "outside of the selection")
+
+
+def _inputs(partitions: list[Partition], batch_of: str) -> str:
     """Return how many files are to be done, where partitions are batches of files."""
-    num_files = sum(len(partition.keys) for partition in partitions)
+    num_files = sum(len(partition.inputs) for partition in partitions)
     num_bytes = sum(partition.end - partition.start for partition in partitions)
-    return f"\nfiles: {num_files} to do, {num_bytes / 2**20:.1f} MB" if num_files else ""
+    return f"\n{batch_of}s: {num_files} to do, {num_bytes / 2**20:.1f} MB" if batch_of and num_files else ""
 
 
 def _table(plan: Plan) -> str:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
-from curator_audio.storage.ledger import LedgerEntry, StageMetrics
+from curator_audio.ledger import LedgerEntry, StageMetrics
 
 LINE_INTERVAL_SEC = 10.0
 BYTES = {"read": ("bytes_copied", "bytes_compared"), "written": ("bytes_copied",)}

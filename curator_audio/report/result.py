@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from curator_audio.storage.ledger import LedgerEntry, StageMetrics
+from curator_audio.ledger import LedgerEntry, StageMetrics
 
 
 @dataclass
@@ -23,6 +23,8 @@ class RunResult:
         failures: the reasons why partitions failed, by partition name.
         num_done_before: partitions that an earlier run had done.
         num_kept: partitions whose source is gone, and whose output is kept.
+        outside: the partitions of earlier runs that this one was not told to take, as it was given ``limit`` or the
+            like; their output is kept.
         derived: for each stage, a function that computes further figures from its totals.
         time_sec: wall-clock seconds of this run.
         mb_per_sec: MB (10**6 bytes) a second that this run has ``read`` and ``written``, where it copied files.
@@ -36,6 +38,7 @@ class RunResult:
     failures: dict[str, str] = field(default_factory=dict)
     num_done_before: int = 0
     num_kept: int = 0
+    outside: list[LedgerEntry] = field(default_factory=list)
     derived: Mapping[str, Callable[[Mapping[str, float]], dict[str, float]]] = field(default_factory=dict)
     time_sec: float = 0.0
     mb_per_sec: Mapping[str, float] = field(default_factory=dict)
@@ -104,6 +107,7 @@ class RunResult:
                 "done_before": self.num_done_before,
                 "failed": len(self.failures),
                 "kept_of_vanished_sources": self.num_kept,
+                "outside_selection": len(self.outside),
             },
             "failures": self.failures,
             "stages": {

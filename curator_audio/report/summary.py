@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from curator_audio.ledger import StageMetrics
 from curator_audio.report.result import RunResult
-from curator_audio.storage.ledger import StageMetrics
 
 SHOWN_FAILURES = 5
 
@@ -17,6 +17,9 @@ def summary(result: RunResult) -> str:
         lines.append(f"  {f'[{stage}]':{width}}  {_stage_line(metrics)}")
     if result.num_done_before:
         lines.append(f"  Partitions: {len(result.entries)} done, {result.num_done_before} of them by an earlier run")
+    if result.outside:
+        num_records = sum(entry.num_records for entry in result.outside)
+        lines.append(f"  Outside of the selection: {len(result.outside)} partitions with {num_records} records, kept")
     for name, message in list(result.failures.items())[:SHOWN_FAILURES]:
         lines.append(f"  Failed: {name}: {message}")
     if result.failures:

@@ -19,7 +19,7 @@ from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Record, Task
 
 if TYPE_CHECKING:
-    from curator_audio.storage.ledger import StageMetrics
+    from curator_audio.ledger import StageMetrics
 
 In = TypeVar("In", bound=Task, contravariant=True)
 Out = TypeVar("Out", bound=Task, covariant=True)
@@ -48,7 +48,8 @@ class Observations:
     metrics: dict[str, float] = field(default_factory=dict)
     quarantined: list[QuarantinedRecord] = field(default_factory=list)
     skipped: dict[str, dict[str, int]] = field(default_factory=dict)
-    content_sha256: str = ""
+    inputs: dict[str, tuple[str | None, str]] = field(default_factory=dict)
+    """Of places that a source has read, the fingerprint where it was not known before, and the hash of the content."""
 
 
 @dataclass(frozen=True)

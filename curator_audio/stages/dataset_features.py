@@ -9,7 +9,7 @@ _DTYPES = {"double": "float64", "float": "float32", "halffloat": "float16", "dat
 
 
 def with_features(schema: Any) -> Any:
-    """A schema with the ``datasets`` features of its columns in its metadata; a struct of bytes and path is audio.
+    """Return a schema with the features of its columns for ``datasets`` in its metadata; bytes with a path are audio.
 
     Without them audio would load as a plain struct.
 
@@ -21,7 +21,7 @@ def with_features(schema: Any) -> Any:
 
 
 def feature_of(kind: Any, has_audio: bool = False) -> Any:
-    """A type as ``datasets`` writes it in JSON.
+    """Return a type as ``datasets`` writes it in JSON.
 
     Args:
         kind: the ``pyarrow.DataType``.

@@ -38,7 +38,7 @@ _MEMBER = re.compile(r"[^<>,:?\s][^<>,:?]*")
 
 
 def is_type(kind: Any) -> bool:
-    """Whether there is a type of this name.
+    """Tell whether there is a type of this name.
 
     Example:
         >>> is_type("list<float>"), is_type("list<code>"), is_type("strong"), is_type("int32")
@@ -58,7 +58,7 @@ def is_type(kind: Any) -> bool:
 
 @lru_cache(maxsize=4096)
 def arrow_type(kind: str) -> Any:
-    """The ``pyarrow.DataType`` of a type; None for one that no column can hold.
+    """Return the ``pyarrow.DataType`` of a type; None for one that no column can hold.
 
     Raises:
         ValueError: there is no such type.
@@ -84,7 +84,7 @@ def arrow_type(kind: str) -> Any:
 
 
 def type_of_arrow(kind: Any) -> str:
-    """The name of a type of Arrow, as what its values are in Python; ``UNTYPED`` where it has none.
+    """Return the name of a type of Arrow, as what its values are in Python; ``UNTYPED`` where it has none.
 
     Example:
         >>> import pyarrow
@@ -113,7 +113,7 @@ def type_of_arrow(kind: Any) -> str:
 
 
 def plain_type(kind: Any) -> Any:
-    """The type of Arrow whose values are those of JSON (and bytes) in Python: times and decimals become texts.
+    """Return the type of Arrow whose values are those of JSON (and bytes) in Python: times and decimals become texts.
 
     Example:
         >>> import pyarrow
@@ -142,7 +142,7 @@ def plain_type(kind: Any) -> Any:
 
 
 def type_of_values(values: Iterable[Any]) -> str:
-    """The type of a field that has these values, as ``types_seen`` finds it.
+    """Return the type of a field that has these values, as ``types_seen`` finds it.
 
     Example:
         >>> [type_of_values(values) for values in (["a", None], [1, 2.5], [[1], []], [{"a": 1}], [1, "a"], [2**70])]
@@ -152,7 +152,7 @@ def type_of_values(values: Iterable[Any]) -> str:
 
 
 def members(kind: str) -> dict[str, str]:
-    """The types of the members of an object, or of the objects in a list, by their names; none for any other type.
+    """Return the types of the members of an object, or of the objects in a list, by name; none for any other type.
 
     Example:
         >>> members("list<struct<start: float, words?: list<object>>>")
@@ -162,7 +162,7 @@ def members(kind: str) -> dict[str, str]:
 
 
 def short(kind: str) -> str:
-    """A type as a table shows it, without the members of objects.
+    """Return a type as a table shows it, without the members of objects.
 
     Example:
         >>> short("list<struct<start: float, end: float>>"), short("struct<a: list<int>>"), short("float")
@@ -174,7 +174,7 @@ def short(kind: str) -> str:
 
 
 def types_seen(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The types that values of fields have, by name, in the order in which the fields appear.
+    """Return the types that values of fields have, by name, in the order in which the fields appear.
 
     Where a field has values of several types, the first decides, and whole numbers are floats among floats. Objects are
     looked into where they are a field's value or in a list that is.
@@ -191,7 +191,7 @@ def types_seen(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def fits(values: Iterable[Any], kind: str) -> bool:
-    """Whether a column of a type gives back each of these values as it is; None always fits.
+    """Tell whether a column of a type gives back each of these values as it is; None always fits.
 
     Example:
         >>> fits([1, 0.5, None], "float"), fits([1, True], "int"), fits([{"a": 1}], "struct<a: int, b: int>")
@@ -213,7 +213,7 @@ def fits(values: Iterable[Any], kind: str) -> bool:
 
 
 def _is_not_finite(value: Any) -> bool:
-    """Whether a value is a number that is written as null wherever it stands."""
+    """Tell whether a value is a number that is written as null wherever it stands."""
     return type(value) is VerbatimFloat and value - value != 0
 
 
@@ -243,7 +243,7 @@ def _all_merged(kinds: Iterable[str]) -> str:
 
 @lru_cache(maxsize=4096)
 def _merged(first: str, second: str) -> str:
-    """The type of a field that has values of both."""
+    """Return the type of a field that has values of both."""
     if first == second or not second:
         return first
     if not first:
@@ -274,13 +274,13 @@ def _is_column(kind: str) -> bool:
 
 
 def _inside(word: str, kind: str) -> str | None:
-    """What stands between the brackets of ``word<…>``."""
+    """Return what stands between the brackets of ``word<…>``."""
     return kind[len(word) + 1 : -1].strip() if kind.startswith(f"{word}<") and kind.endswith(">") else None
 
 
 @lru_cache(maxsize=4096)
 def _split(kind: str) -> tuple[tuple[str, str], ...]:
-    """The members of an object or of those in a list, as they are written."""
+    """Return the members of an object or of those in a list, as they are written."""
     listed = _inside("list", kind)
     text = _inside("struct", kind if listed is None else listed)
     if not text:

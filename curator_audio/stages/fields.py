@@ -57,12 +57,12 @@ class Fields:
 
     @property
     def may_be_more(self) -> bool:
-        """Whether records may have fields that are not known."""
+        """Tell whether records may have fields that are not known."""
         return self.open or self.unknown or self.unsaid
 
     @property
     def kinds(self) -> dict[str, str]:
-        """All fields that are known, those that were seen first, with the type that was declared or else seen.
+        """Return all fields that are known, those that were seen first, with the type that was declared or else seen.
 
         Example:
             >>> fields = Fields({"loudness_db": "float", "score": ""}, seen={"text": "string", "score": "int"})
@@ -72,12 +72,12 @@ class Fields:
         return {**self.seen, **{name: kind or self.seen.get(name, UNTYPED) for name, kind in self.types.items()}}
 
     def seeing(self, sampled: Fields) -> Fields:
-        """The same with what a look into the source tells: which fields there are, and whether there may be others."""
+        """Return the same with what a look into the source tells: its fields, and whether there may be others."""
         found = {name: kind for name, kind in sampled.kinds.items() if name in self and not self.types.get(name)}
         return replace(self, seen={**self.seen, **found}, open=self.open and sampled.open)
 
     def plus(self, names: Iterable[str] | FieldTypes) -> Fields:
-        """The same with fields added; one without a type has that of the field it replaces."""
+        """Return the same with fields added; one without a type has that of the field it replaces."""
         added = {name: kind or self.types.get(name, UNTYPED) for name, kind in typed(names).items()}
         seen = {name: kind for name, kind in self.seen.items() if not added.get(name)}
         return replace(self, types={**self.types, **added}, removed=self.removed - added.keys(), seen=seen)
@@ -94,7 +94,7 @@ class Fields:
         return Fields({name: self.types.get(name, UNTYPED) for name in there if name not in seen}, seen=seen)
 
     def renamed(self, names: Mapping[str, str]) -> Fields:
-        """The same with other names for some fields, by their old ones."""
+        """Return the same with other names for some fields, by their old ones."""
         before = self.minus([*names, *names.values()])
         new = {names.get(name, name): kind for name, kind in self.types.items()}
         seen = {names.get(name, name): kind for name, kind in self.seen.items()}

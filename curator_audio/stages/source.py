@@ -6,13 +6,15 @@ import hashlib
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
 
+from curator_audio.errors import ConfigurationError
+from curator_audio.ledger import relative_to
 from curator_audio.stages.base import Out, ProcessingStage, WorkerInfo
 from curator_audio.stages.fields import Fields
-from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.storage import FileInfo, Storage
-from curator_audio.tasks import Partition, Record
+from curator_audio.tasks import Input, Inputs, Partition, Record
 
 MAX_SLUG_CHARACTERS = 40  # of at most 4 bytes each, so that file names stay below 255 bytes
 _NUMBER = re.compile(r"^(\d{6}-)+")
@@ -25,16 +27,23 @@ REPORTS = ("metrics.json", "skipped.jsonl")
 class SourceStage(ProcessingStage[Partition, Out]):
     """A stage that lists the partitions of a source, and reads one when it is given it.
 
-    Reading must log the hash of what was read in ``self.observed.content_sha256``: it decides on a later run
-    whether a partition of a changed file has itself changed.
+    A partition has its ``inputs``: for each place below ``root`` a fingerprint that is cheap to know. Reading must note
+    the hash of what was read (``note_content``): where a fingerprint has changed on a later run, it decides whether
+    the partition has.
     """
 
-    _storage: Storage | None = None
-    reads_whole_folder: bool = False
-    """Whether its ``source_paths`` are folders of which all files are read: what is written there would be, too."""
+    selecting: ClassVar[tuple[str, ...]] = ()
+    """Parameters that choose partitions, and change nothing about what comes of one: a later run may have others."""
+    locating: ClassVar[tuple[str, ...]] = ()
+    """Those of them that tell where the source is, which may have been moved."""
+    missing: ClassVar[Mapping[str, str]] = {}
+    """Fingerprints that stand for what is not there, and what that means for what was made of it before: it stays."""
+    batch_of: ClassVar[str] = ""
+    """What a partition has many of that stay together, such as ``file``; empty where it is one of something."""
 
-    keeps_vanished: bool = False
-    """Whether what was made of a partition without keys stays when its source no longer has it; of keys it does."""
+    limit: int | None = None
+    """A source reads no more than so many of its first inputs, those of earlier runs included; None for all."""
+    _storage: Storage | None = None
 
     @property
     def storage(self) -> Storage:
@@ -45,29 +54,69 @@ class SourceStage(ProcessingStage[Partition, Out]):
     def setup(self, worker: WorkerInfo) -> None:
         self._storage = worker.storage
 
+    @property
     @abstractmethod
-    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+    def root(self) -> str:
+        """What the places of inputs are below."""
+
+    @abstractmethod
+    def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
         """All partitions, lazily, in a stable order, without reading more than must be.
 
         Args:
-            done: what earlier runs finished, and what they began, by partition name. A source that lists files leaves
-                those of such a partition together, so that new ones make new partitions, and a run that was killed
+            known: what earlier runs finished, and what they began, by partition name. A source of batches leaves what
+                is in such a partition together, so that what is new makes new partitions, and a run that was killed
                 goes on as it began.
 
         Raises:
             AccessError: the source is not there or may not be read.
         """
 
-    @abstractmethod
-    def content_sha256(self, partition: Partition) -> str:
-        """The hash that reading ``partition`` would log."""
+    def completed(self, partition: Partition) -> Partition:
+        """Return a partition with those of its inputs that cost more to list, to be compared with an earlier run's."""
+        return partition
+
+    def content_of(self, partition: Partition, place: str) -> str:
+        """Return the hash that reading ``partition`` would note of a place; empty where none would be."""
+        return ""
+
+    def of_format_1(self, partition: Partition, noted: Mapping[str, str]) -> Mapping[str, Input]:
+        """Return what a partition was made from, of which there is an entry in format 1 of the ledger.
+
+        Args:
+            partition: as it is now, completed.
+            noted: ``version`` and ``content_sha256`` of the entry.
+        """
+        return {}
+
+    def keeps(self, source: str, has_output: bool) -> bool:
+        """Whether the output of a partition stays when that is not in the source any more.
+
+        Args:
+            source: the file of it, below ``root``.
+            has_output: whether something came of it.
+        """
+        return True
+
+    def place_of(self, path: str) -> str:
+        """Return a path below ``root``; empty for ``root`` itself, and what lies elsewhere."""
+        return place_below(self.root, path)
+
+    def note_content(self, place: str, content: str, fingerprint: str | None = None) -> None:
+        """Note the hash of what was read at a place, and its fingerprint where the partition came without it."""
+        self.observed.inputs[place] = (fingerprint, content)
+
+    @property
+    def selects_all(self) -> bool:
+        """Whether no parameter leaves out anything of the source."""
+        return all(getattr(self, name) is None for name in self.selecting if name not in self.locating)
 
     def sampled_fields(self) -> Fields:
         """The record fields seen in a look at the start of the source; open if nothing can be said."""
         return Fields.any()
 
     def typed_fields(self) -> Fields:
-        """The record fields of the source with their types, from which the columns of a dataset are settled.
+        """Return the record fields of the source with their types, from which the columns of a dataset are settled.
 
         Those of the source's own schema where it has one, else of its first 1,000 records. Open where there may be
         others than these.
@@ -85,6 +134,10 @@ class SourceStage(ProcessingStage[Partition, Out]):
     def source_paths(self) -> set[str]:
         """The files (or prefixes) that partitions are pieces of, those without any partition included."""
 
+    def folders_read(self) -> set[str]:
+        """The folders of which all files are read: what is written there would be, too."""
+        return set()
+
     def remarks(self) -> list[str]:
         """Return what a look at the start of the source tells that a user should know before a run, a line each.
 
@@ -96,6 +149,27 @@ class SourceStage(ProcessingStage[Partition, Out]):
     def num_bytes(self) -> int | None:
         """The size of all partitions together, if it can be known before listing them."""
         return None
+
+
+def check_limit(limit: object) -> None:
+    """Refuse a limit that is not null or a whole number above 0.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise ConfigurationError(f"limit is {limit!r}; give a whole number of at least 1, or null for all")
+
+
+def place_below(root: str, path: str) -> str:
+    """Return a path below another; empty for that itself, and for what lies elsewhere.
+
+    Example:
+        >>> [place_below("/data", path) for path in ("/data/a/in.jsonl", "/data", "/lists")]
+        ['a/in.jsonl', '', '']
+    """
+    place = relative_to(root, path)
+    return "" if place == path else place
 
 
 def slug_of(path: str) -> str:
@@ -127,15 +201,16 @@ def _stem(path: str) -> str:
     return re.sub(r"[^\w-]", "_", os.path.basename(path).split(".")[0])
 
 
-def without_bookkeeping(files: list[FileInfo]) -> list[FileInfo]:
-    """The files without ledger, quarantine and reports of the runs that wrote into their folders."""
-    outputs = {file.path.split(LEDGER_FOLDER)[0] for file in files if LEDGER_FOLDER in file.path}
-    ledgers = tuple(output + LEDGER_FOLDER for output in outputs)
-    quarantines = tuple(f"{output}/quarantine/part-" for output in outputs)
-    told = {f"{output}/{name}" for output in outputs for name in REPORTS}
-
-    def is_ours(path: str) -> bool:
-        is_quarantine = path.startswith(quarantines) and path.endswith(".jsonl")
-        return path.startswith(ledgers) or is_quarantine or path in told
-
-    return [file for file in files if not is_ours(file.path)]
+def without_bookkeeping(files: Iterable[FileInfo]) -> Iterator[FileInfo]:
+    """The files, in order of their paths, without ledger, quarantine and reports of the runs that wrote there."""
+    quarantines: tuple[str, ...] = ()
+    reports: set[str] = set()
+    for file in files:
+        path = file.path
+        if LEDGER_FOLDER in path:  # before which nothing sorts that else tells of its run
+            output = path.split(LEDGER_FOLDER)[0]
+            if f"{output}/{REPORTS[0]}" not in reports:
+                quarantines = (*quarantines, f"{output}/quarantine/part-")
+                reports |= {f"{output}/{name}" for name in REPORTS}
+        elif not (path.startswith(quarantines) and path.endswith(".jsonl")) and path not in reports:
+            yield file

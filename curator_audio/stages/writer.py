@@ -50,12 +50,12 @@ class WriterStage(ProcessingStage[In, Part]):
 
     @property
     def looks_at_fields(self) -> bool:
-        """Whether it must know before a run which fields records have."""
+        """Tell whether it must know before a run which fields records have."""
         return type(self).settle is not WriterStage.settle or type(self).lost is not WriterStage.lost
 
     @property
     def keeps_any(self) -> bool:
-        """Whether it has a place for any field, of which nobody knew before the run, too."""
+        """Tell whether it has a place for any field, of which nobody knew before the run, too."""
         return True
 
     def settle(self, fields: Fields) -> dict[str, Any] | None:

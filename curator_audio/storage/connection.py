@@ -47,8 +47,8 @@ def check_connection(path: str, options: Mapping[str, Any] | None = None, timeou
         StorageError: the store is not reached, or fails; a later try may help.
 
     Example:
-        >>> check_connection("memory://doc/out")  # doctest: +ELLIPSIS
-        'memory://doc/out (nothing there yet) can be listed, read, written and deleted (... ms a request)'
+        >>> check_connection("memory://check/out")  # doctest: +ELLIPSIS
+        'memory://check/out (nothing there yet) can be listed, read, written and deleted (... ms a request)'
     """
     if not path:
         raise ConfigurationError("the path to check is ''; give a folder or a file")

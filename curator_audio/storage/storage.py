@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
 from itertools import chain, islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import IO, Any, Protocol, TypeVar
 
 from curator_audio.errors import AccessError, ConfigurationError, CuratorError, StorageError
@@ -215,6 +215,16 @@ class Storage:
             except FileNotFoundError:
                 return []
             return self._listed(filesystem, folder, found)
+
+    def files_below(self, folder: str) -> Iterator[FileInfo]:
+        """The same as ``list_files`` gives, one by one: of a local folder they are never in memory together."""
+        if not is_local(folder) or not os.path.isdir(local_path(folder)):
+            yield from self.list_files(folder)
+            return
+        with explained(folder, "list"):
+            if self._tree is not None and local_path(folder) in self._tree:
+                self._tree.check_folder(local_path(folder).rstrip("/"))
+            yield from _files_below(folder.rstrip("/"), local_path(folder))
 
     def glob(self, pattern: str) -> list[FileInfo]:
         """All files that match a pattern with ``*``, ``?`` and ``[…]``, in order of their paths."""
@@ -646,6 +656,28 @@ def _files_in(folder: str) -> list[FileInfo]:
                 stat = _stat_of(entry)
                 files.append(FileInfo(f"{root}/{entry.name}", stat.st_size, local_version(stat)))
     return sorted(files, key=attrgetter("path"))
+
+
+def _files_below(root: str, folder: str) -> Iterator[FileInfo]:
+    """All files below a local folder in order of their paths; links to folders are not followed, but given."""
+    try:
+        with os.scandir(folder) as listed:
+            entries = [(entry.name + "/" * entry.is_dir(follow_symlinks=False), entry) for entry in listed]
+    except FileNotFoundError:  # it has gone since
+        return
+    for name, entry in sorted(entries, key=itemgetter(0)):
+        if name.endswith("/"):
+            yield from _files_below(f"{root}/{entry.name}", entry.path)
+            continue
+        with suppress(FileNotFoundError):
+            stat = entry.stat(follow_symlinks=False)
+            num_bytes = stat.st_size
+            if entry.is_symlink():
+                try:
+                    num_bytes = entry.stat().st_size
+                except OSError:
+                    num_bytes = 0
+            yield FileInfo(f"{root}/{name}", num_bytes, f"{num_bytes}-{stat.st_mtime}")
 
 
 def _remove(path: str) -> None:

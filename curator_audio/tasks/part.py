@@ -16,18 +16,19 @@ class Part(Task):
         num_bytes: its size, checked before a later run trusts it.
         sha256: the hash of its bytes.
         num_records: how many records it holds.
-        replaces_source: True if it was written in the place of a file that was read, which is the user's own.
-        is_copy: True if it is a copy of one file of the source, and is kept when that file is gone.
         version: identifies the file's content in its storage (etag, or time of writing, and size); empty if not known.
+        stays: True if it is kept when its source goes or the ledger is erased, as copies are.
+        place: the place of the input that it is, for a file of the source that was left as it was or written in its
+            place; such a file is the user's own. Empty for all others.
     """
 
     path: str
     num_bytes: int
     sha256: str
     num_records: int
-    replaces_source: bool = False
-    is_copy: bool = False
     version: str = ""
+    stays: bool = False
+    place: str = ""
 
     @property
     def num_items(self) -> int:

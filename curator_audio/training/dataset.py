@@ -109,7 +109,7 @@ class ShardDataset(IterableDataset[Sample]):  # type: ignore[misc]
         self._rank, self._world_size = _rank_of(rank, world_size)
         self._storage = Storage(storage_options)
         self._path = absolute(os.fspath(path))
-        files = without_bookkeeping(self._storage.list_files(self._path))
+        files = list(without_bookkeeping(self._storage.list_files(self._path)))
         self._shards, files = _shards_of(self._path, files, columns)
         self._pieces = self._shards.pieces(self._storage, files)
         self._size = sum(piece.end - piece.start for piece in self._pieces)

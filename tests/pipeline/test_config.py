@@ -176,6 +176,16 @@ def test_a_pipeline_of_ones_own_finds_the_executors(tmp_path: Path) -> None:
     assert isinstance(build_executor(load_config("mine", str(tmp_path), ["executor=ray_actors"])), RayActorsExecutor)
 
 
+def test_a_limit_reaches_the_reader_of_ones_own_pipeline(tmp_path: Path) -> None:
+    reader = "_target_: curator_audio.stages.io.ManifestReaderStage, manifest_path: in.jsonl"
+    (tmp_path / "mine.yaml").write_text(f"stages: [{{{reader}}}]\n")
+    (tmp_path / "other.yaml").write_text("stages: [{_target_: curator_audio.stages.general.DropFieldsStage}]\n")
+    stage: Any = build_pipeline(load_config("mine", str(tmp_path), ["limit=3"])).stages[0]
+    assert stage.limit == 3
+    with pytest.raises(ConfigurationError, match=r"limit is 3, and .*DropFieldsStage has none"):
+        build_pipeline(load_config("other", str(tmp_path), ["limit=3"]))
+
+
 @pytest.mark.parametrize(
     "defaults",
     [
@@ -186,13 +196,15 @@ def test_a_pipeline_of_ones_own_finds_the_executors(tmp_path: Path) -> None:
     ],
 )
 def test_a_pipeline_of_ones_own_takes_the_run_options(defaults: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text(f"{defaults}\nname: mine\non_error: raise\noutput_path: x\n")
+    (tmp_path / "mine.yaml").write_text(f"{defaults}\non_error: raise\noutput_path: x\n")
     given = ["dry_run=true", "storage_options.region=eu", "scratch_budget_gb=3"]
     config = load_config("mine", str(tmp_path), given)
+    assert config["name"] == "mine"
     assert isinstance(build_executor(config), LocalExecutor)
     assert {
         key: config[key] for key in config if key not in ("executor", "name", "output_path", "publish", "after")
     } == {
+        "limit": None,
         "on_error": "raise",
         "overwrite": False,
         "dry_run": True,
@@ -212,12 +224,14 @@ def test_a_pipeline_of_ones_own_takes_the_run_options(defaults: str, tmp_path: P
         ("defaults: [run, {executor: local}, _self_]", "To override a value use 'override executor: local'"),
         ("output_path: ${output_dir}/data", "output_dir is None; give a folder, as output_dir=… in the command"),
         ("output_path: ${nowhere}/data", "'nowhere' not found"),
+        ("executor: 3", "executor is 3; give one by its name, such as executor=ray_actors"),
+        ("3", "Invalid loaded object type: int"),
     ],
 )
 def test_mistakes_in_a_pipeline_of_ones_own(text: str, expected: str, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ConfigurationError) as error:
-        load_config("mine", str(tmp_path), [])
+        build_executor(load_config("mine", str(tmp_path), []))
     assert expected in str(error.value) and "\n" not in str(error.value)
 
 

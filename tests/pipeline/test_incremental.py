@@ -22,6 +22,7 @@ from curator_audio.executors.base import Executor
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.executors.ray_actors import RayActorsExecutor
 from curator_audio.finalizers import JoinParts
+from curator_audio.ledger import Ledger
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.report.dry_run import dry_run
 from curator_audio.report.result import RunResult
@@ -30,7 +31,6 @@ from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestWriterStage
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.storage import atomic_file
-from curator_audio.storage.ledger import Ledger
 from curator_audio.storage.storage import Storage, join
 from curator_audio.tasks import AudioBatch, Record
 from tests.killing import KILLED
@@ -207,9 +207,13 @@ def test_any_history_of_a_folder(history: list[Texts], limit: int) -> None:
         known = {key for of in made.values() for key in of}
         again = {name: {k: texts[k] for k in of if k in texts} for name, of in made.items() if written & of.keys()}
         assert sorted(seen) == sorted([*(key for of in again.values() for key in of), *(texts.keys() - known)])
-        new = {e.partition: {k: texts[k] for k in e.keys} for e in result.entries if e.partition not in made}
+        new = {
+            e.partition: {k: texts[k] for k in e.inputs.unpacked()} for e in result.entries if e.partition not in made
+        }
         made |= again | new
-        assert {entry.partition: set(entry.keys) for entry in result.entries} == {n: set(of) for n, of in made.items()}
+        assert {entry.partition: set(entry.inputs.unpacked()) for entry in result.entries} == {
+            n: set(of) for n, of in made.items()
+        }
         expected = Counter((key, text) for of in made.values() for key, text in of.items() if text != "bad")
         assert Counter(records(out)) == expected
         assert result.num_output_records == sum(expected.values())
@@ -290,7 +294,7 @@ def test_killed_and_started_again_on_another_tree(commit: int, when: str, tmp_pa
     write_tree(root, BAD_TREE)
     with killed_at(commit, when):
         run(root, out)
-    done = {key for entry in loaded(out).entries.values() for key in entry.keys}
+    done = {key for entry in loaded(out).entries.values() for key in entry.inputs.unpacked()}
     now = {"a/1.txt": "1", "c/1.txt": "1", "d/0.txt": "0", "d/1.txt": "bad"}
     write_tree(root, now, BAD_TREE)
 
@@ -346,7 +350,7 @@ def test_what_was_begun_does_not_bind_a_run_that_may_choose(tmp_path: Path) -> N
 
     def run_with(size: float) -> list[int]:
         stages = [FreeTextTreeReader(root, size), Noting(), ManifestWriterStage(out)]
-        return [len(entry.keys) for entry in Pipeline("test", stages).run(LocalExecutor()).entries]
+        return [entry.inputs.num for entry in Pipeline("test", stages).run(LocalExecutor()).entries]
 
     with killed_at(6):  # as the second entry appears
         run_with(0)
@@ -421,7 +425,9 @@ def test_a_partition_that_failed_stays_together(tmp_path: Path) -> None:
     write_tree(root, now, tree)
     result, seen = run(root, out)
     assert seen == ["b/1.txt", "b/2.txt", "b/0.txt"]
-    assert [list(entry.keys) for entry in result.entries if entry.partition == failed] == [["b/1.txt", "b/2.txt"]]
+    assert [list(entry.inputs.unpacked()) for entry in result.entries if entry.partition == failed] == [
+        ["b/1.txt", "b/2.txt"]
+    ]
     assert sorted(records(out)) == sorted(now.items())
     assert leftovers(out) == set()
 
@@ -525,9 +531,9 @@ def test_bad_records_are_told_with_their_own_partition(changes: bool, tmp_path: 
     root, out = f"{tmp_path}/tree", f"{tmp_path}/out"
     write_tree(root, {"a/1.txt": "1", "b/1.txt": "bad", "c/1.txt": "bad", "d/1.txt": "1"})
     result = pipeline(root, out, 0.0, Tagging(), PoolingStage(changes)).run(LocalExecutor())
-    told = {next(iter(entry.keys)): entry.quarantined for entry in result.entries}
+    told = {next(iter(entry.inputs.unpacked())): entry.quarantined for entry in result.entries}
     assert told == {"a/1.txt": {}, "b/1.txt": {"bad_text": 1}, "c/1.txt": {"bad_text": 1}, "d/1.txt": {}}
     for entry in result.entries:
         for part in entry.quarantine:
             line = json.loads((tmp_path / "out" / part.path).read_text())
-            assert line["record"]["audio_filepath"] in entry.keys
+            assert line["record"]["audio_filepath"] in entry.inputs.unpacked()

@@ -184,6 +184,17 @@ def test_input_with_a_field_that_the_columns_of_the_first_run_have_no_place_for(
     assert list(columns(out)) == [*SEGMENT_FIELDS, "snr", "licence"]
 
 
+def test_names_that_columns_cannot_have(tmp_path: Path) -> None:
+    ids = {f"speaker {n}": n for n in range(1200)}
+    (tmp_path / "in.jsonl").write_text(lines({"text": "a", "": 1, "half \ud83d": 2, "o": {"a<b": 3}, **ids}))
+    run(tmp_path / "in.jsonl", tmp_path / "out")
+    (row,) = tables(tmp_path / "out")[0].to_pylist()
+    extra = json.loads(row.pop("extra"))
+    assert len(row) == 1000 and row["speaker 998"] == 998
+    assert {name: extra.pop(name) for name in ("", "half \ufffd", "o")} == {"": 1, "half \ufffd": 2, "o": {"a<b": 3}}
+    assert extra == {f"speaker {n}": n for n in range(999, 1200)}
+
+
 def test_a_damaged_note_is_told(manifests: Path, tmp_path: Path) -> None:
     run(manifests, tmp_path / "out")
     note = tmp_path / "out" / "_ledger" / "schema.json"

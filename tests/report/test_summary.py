@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from curator_audio.ledger import LedgerEntry, StageMetrics
 from curator_audio.report.progress import Progress, clock
 from curator_audio.report.result import RunResult
 from curator_audio.report.summary import summary
-from curator_audio.storage.ledger import LedgerEntry, StageMetrics
 from curator_audio.tasks import Part
+from curator_audio.tasks.inputs import NOTHING
 
 
 def entry(number: int, records: int = 5, quarantined: dict[str, int] | None = None) -> LedgerEntry:
@@ -17,7 +18,7 @@ def entry(number: int, records: int = 5, quarantined: dict[str, int] | None = No
         "writer": StageMetrics(0.25, 1, records, 0),
     }
     parts = [Part(f"p{number}.jsonl", 100, "", records)] if records else []
-    return LedgerEntry(f"p{number}", "in.jsonl", 0, 1000, "", "", parts, [], quarantined or {}, metrics)
+    return LedgerEntry(f"p{number}", "in.jsonl", 0, 1000, NOTHING, parts, [], quarantined or {}, metrics)
 
 
 def result(*entries: LedgerEntry, **values: object) -> RunResult:
@@ -38,7 +39,7 @@ def test_how_fast_files_were_copied() -> None:
     progress = Progress({"copier": 1}, None, shown=False)
     assert progress.mb_per_sec() == {}
     copied = StageMetrics(1.0, 1, 2, 0, 0, {"bytes_copied": 30e6, "bytes_compared": 15e6})
-    progress.done(LedgerEntry("p0", "in", 0, 1000, "", "", [], [], {}, {"copier": copied}))
+    progress.done(LedgerEntry("p0", "in", 0, 1000, NOTHING, [], [], {}, {"copier": copied}))
     rates = progress.mb_per_sec()
     assert rates["read"] > rates["written"] > 0 and abs(rates["read"] / rates["written"] - 1.5) < 0.1
 

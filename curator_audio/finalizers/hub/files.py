@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError, StorageError
+from curator_audio.ledger import relative_to
 from curator_audio.pipeline.after import AfterContext
 from curator_audio.stages.hub.file_hasher import FileHasherStage
 from curator_audio.stages.hub.file_reader import PublishedFileReaderStage
-from curator_audio.storage.ledger import LedgerEntry, relative_to
 from curator_audio.storage.limits import MAX_JSON_BYTES
 from curator_audio.storage.storage import Storage, join
 from curator_audio.tasks import Part, Partition
@@ -65,24 +65,24 @@ def files_of(context: AfterContext) -> list[File]:
         num_records = sum(entry.num_records for entry in context.entries)
         name = join(FOLDER, posixpath.basename(writer.output_path))
         return [File(name, found.path, found.num_bytes, "", num_records)] if found else []
-    return _sorted(_file(context, entry, part) for entry in context.entries for part in entry.parts)
+    return _sorted(_file(context, part) for entry in context.entries for part in entry.parts)
 
 
 def expected_files(context: AfterContext, pending: Sequence[Partition]) -> list[File]:
     """The same before a run: what is done, and what is there to be hashed; what is not written yet is not known."""
     if context.plan.writer.is_single_file:
         return files_of(context) if context.entries and not pending else []
-    files = [_file(context, entry, part) for entry in context.entries for part in entry.parts]
+    files = [_file(context, part) for entry in context.entries for part in entry.parts]
     reader = context.plan.source
     if isinstance(reader, PublishedFileReaderStage):
         listed = {file.path: file for file in reader.files()}
         for partition in pending:
             before = context.ledger.entries.get(partition.name)
-            hashes = {part.path: part.sha256 for part in before.parts} if before else {}
-            for key, mark in partition.keys.items():
+            hashes = {part.place: part.sha256 for part in before.parts} if before else {}
+            noted = before.inputs.unpacked() if before else {}
+            for key, mark in partition.inputs.items():
                 info = listed[join(partition.source_path, key)]
-                is_same = before is not None and before.keys.get(key) == mark
-                sha256 = hashes.get(context.ledger.relative(info.path), "") if is_same else ""
+                sha256 = hashes.get(key, "") if key in noted and noted[key].fingerprint == mark else ""
                 files.append(File(_name(key), info.path, info.num_bytes, sha256, 0, is_users=True))
     return _sorted(files)
 
@@ -95,7 +95,7 @@ def figures_before(context: AfterContext) -> tuple[str, list[tuple[str, dict[str
     """
     plan = context.plan
     if isinstance(plan.writer, FileHasherStage):
-        (root,) = plan.source.source_paths()
+        root = plan.source.root
         return _told_beside(context.storage, root) or (plan.name, [])
     totals: dict[str, dict[str, float]] = {stage.name: {} for stage in plan.stages}
     for entry in context.entries:
@@ -107,11 +107,11 @@ def figures_before(context: AfterContext) -> tuple[str, list[tuple[str, dict[str
     return plan.name, stages
 
 
-def _file(context: AfterContext, entry: LedgerEntry, part: Part) -> File:
-    path, is_users = context.ledger.absolute(part.path), part.replaces_source or part.is_copy
+def _file(context: AfterContext, part: Part) -> File:
+    path, is_users = context.ledger.path_of(part), bool(part.place) or part.stays
     if not is_users and context.ledger.part_source(part) is None:
         raise StorageError(f"the file {path} has gone while the run was going on; run again")
-    roots = (context.plan.writer.output_path, entry.source_path)
+    roots = (context.plan.writer.output_path, context.plan.source.root)
     below = (relative_to(root, path) for root in roots)
     key = next((key for key in below if key != path), posixpath.basename(path))
     return File(_name(key), path, part.num_bytes, part.sha256, part.num_records, is_users)

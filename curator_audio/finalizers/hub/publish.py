@@ -19,6 +19,7 @@ from curator_audio.finalizers.hub.features import features_of
 from curator_audio.finalizers.hub.files import FOLDER, File, expected_files, figures_before, files_of
 from curator_audio.finalizers.hub.patience import patient_session
 from curator_audio.finalizers.hub.repository import RemoteFile, Repository, State, blob_id, endpoint, token_for
+from curator_audio.ledger import StepEntry, sha256_of
 from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.plan import Plan
 from curator_audio.stages.hub.contents import sha256_of_file
@@ -27,11 +28,11 @@ from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_flag
 from curator_audio.stages.transfer.copying import Copying
-from curator_audio.storage.ledger import StepEntry, sha256_of
 from curator_audio.storage.storage import Storage, is_local, join, local_path
 from curator_audio.tasks import Partition
 
 CARD = "README.md"
+LIMITED = "the run has a limit; publish_limited=true publishes all the same"
 
 
 @dataclass
@@ -54,6 +55,7 @@ class PublishToHub(AfterStep):
         license: an identifier of the Hub, such as ``cc-by-4.0``; None leaves the one in the card.
         tags: words to find the dataset by.
         pretty_name: a name for people; None leaves the one in the card.
+        publish_limited: whether to publish what comes of a run that has a ``limit``, too.
 
     Raises:
         ConfigurationError: a parameter out of range.
@@ -72,6 +74,7 @@ class PublishToHub(AfterStep):
     license: str | None = None
     tags: list[str] = field(default_factory=list)
     pretty_name: str | None = None
+    publish_limited: bool = False
 
     name = "publish_to_hub"
 
@@ -81,6 +84,7 @@ class PublishToHub(AfterStep):
         if not isinstance(self.revision, str) or not _is_branch(self.revision):
             raise ConfigurationError(f"revision is {self.revision!r}; give the name of a branch, such as main")
         check_flag("private", self.private)
+        check_flag("publish_limited", self.publish_limited)
         check_count("num_files_per_commit", self.num_files_per_commit, "of at least 1", 1)
         for name in ("commit_message", "license", "pretty_name"):
             value = getattr(self, name)
@@ -108,6 +112,9 @@ class PublishToHub(AfterStep):
     def run(self, context: AfterContext) -> None:
         if self.repo_id is None:
             return
+        if self._is_limited(context):
+            logger.warning(f"nothing is published in datasets/{self.repo_id}: {LIMITED}")
+            return
         files = files_of(context)
         if not files:
             logger.warning(f"there is no file to publish in datasets/{self.repo_id}")
@@ -129,6 +136,8 @@ class PublishToHub(AfterStep):
     def preview(self, context: AfterContext, pending: Sequence[Partition]) -> str:
         if self.repo_id is None:
             return "nothing to publish: repo_id is null"
+        if self._is_limited(context):
+            return f"nothing to publish: {LIMITED}"
         files = expected_files(context, pending)
         with patient_session():
             hub = Repository(self.repo_id, self.revision, may_lack_token=True)
@@ -154,6 +163,9 @@ class PublishToHub(AfterStep):
             ]
         )
 
+    def _is_limited(self, context: AfterContext) -> bool:
+        return context.plan.source.limit is not None and not self.publish_limited
+
     def _creations(self, state: State | None) -> str:
         if state is None:
             return f" (will be created, {'private' if self.private else 'public'})"
@@ -169,9 +181,10 @@ class PublishToHub(AfterStep):
 
     def _inputs(self, context: AfterContext, files: list[File]) -> str:
         """Tells whether anything that is published has changed."""
-        entries = [[[part.path, part.sha256, part.num_bytes] for part in e.parts] + [e.keys] for e in context.entries]
+        parts = [part for entry in context.entries for part in entry.parts]
+        made = [[part.place or part.path, part.sha256, part.num_bytes] for part in parts]
         card = [self.license, self.tags, self.pretty_name, figures_before(context)]
-        return sha256_of([[file.name for file in files], entries, card])
+        return sha256_of([[file.name for file in files], made, card])
 
     def _publish(self, context: AfterContext, hub: Repository, files: list[File]) -> None:
         storage, there = context.storage, hub.files()

@@ -170,8 +170,7 @@ class CuratorStage(ReadsReferences, RecordStage):
         return [], dict.fromkeys(told, UNTYPED) | self.adds
 
     def fields_after(self, fields: Fields) -> Fields:
-        added = {name: kind for name, kind in self.outputs()[1].items() if kind or name not in fields.known}
-        return fields.minus(self.removes).plus(added)
+        return super().fields_after(fields.minus(self.removes))
 
     def check_source(self, source: SourceStage[Any]) -> None:
         if self._reads_recordings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -14,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.stages.field_types import NAMES, fits, is_type
+from curator_audio.storage.json_codec import VerbatimFloat
 
-_KIND = re.compile(r"(list<)*(string|bool|int|int32|float|float32|binary|audio|object|)(>*)")
 _NUMBERS: dict[str, type] = {"b": bool, "i": int, "u": int, "f": float}
-_AS_THEY_ARE = frozenset((type(None), bool, int, float, bytes))
+_AS_THEY_ARE = frozenset((type(None), bool, int, float, bytes, VerbatimFloat))
 _LEFT_OUT = object()
 
 
@@ -144,34 +144,19 @@ def check_types(parameter: str, types: Any) -> None:
     if not isinstance(types, dict) or not all(isinstance(name, str) and name for name in types):
         raise ConfigurationError(f"{parameter} is {types!r}; give types by the names of fields, such as {{wer: float}}")
     for name, kind in types.items():
-        found = _KIND.fullmatch(kind) if isinstance(kind, str) else None
-        if not found or kind.count("<") != kind.count(">") or ("list<" in kind and not found[2]):
-            raise ConfigurationError(
-                f"{parameter}.{name} is {kind!r}; give string, bool, int, int32, float, float32, binary, audio, "
-                "object, or list<…> of one of them"
-            )
+        if not is_type(kind):
+            raise ConfigurationError(f"{parameter}.{name} is {kind!r}; give {NAMES}, or object")
 
 
-def fitted(name: str, value: Any, kind: str) -> Any:
-    """Return a plain value as one of a declared type; a whole number is one of the numbers.
+def check_fits(name: str, value: Any, kind: str) -> None:
+    """Check that a plain value is of a declared type.
 
     Raises:
-        RecordError: it is of another type.
+        RecordError: it is of another.
 
     Example:
-        >>> fitted("wer", 1, "float"), fitted("words", ["a"], "list<string>"), fitted("wer", None, "float")
-        (1.0, ['a'], None)
+        >>> check_fits("wer", 1, "float"), check_fits("words", ["a"], "list<string>"), check_fits("wer", None, "float")
+        (None, None, None)
     """
-    if value is None or kind in ("", "object"):
-        return value
-    if kind.startswith("list<") and isinstance(value, list):
-        return [fitted(name, item, kind[5:-1]) for item in value]
-    if kind in ("float", "float32") and type(value) in (int, float):
-        return float(value)
-    if kind == "audio" and isinstance(value, dict) and isinstance(value.get("bytes"), bytes):
-        return value
-    kinds = {"string": str, "bool": bool, "int": int, "int32": int, "binary": bytes}
-    bits = {"int": 63, "int32": 31}.get(kind, 0)
-    if type(value) is kinds.get(kind) and (not bits or -(2**bits) <= value < 2**bits):
-        return value
-    raise RecordError("wrong_type", f"{name} is {value!r:.80}, which is no {kind}, as 'adds' says")
+    if not fits([value], kind):
+        raise RecordError("wrong_type", f"{name} is {value!r:.80}, which is no {kind}, as 'adds' says")

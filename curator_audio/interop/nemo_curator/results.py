@@ -10,7 +10,7 @@ from typing import Any
 
 from curator_audio.errors import RecordError
 from curator_audio.interop.nemo_curator.handed import METADATA, Handed, SoundKeys
-from curator_audio.interop.nemo_curator.plain import Plain, fitted
+from curator_audio.interop.nemo_curator.plain import Plain, check_fits
 from curator_audio.interop.nemo_curator.sound import given_back, with_sound
 from curator_audio.stages.optional import is_number
 from curator_audio.tasks import Record
@@ -70,7 +70,7 @@ class Results:
         self._check_removed(record, found)
         if waveform is not None:
             found = self._with_sound(handed, found, waveform, sample_rate)
-        return self._fitted(found)
+        return self._checked(found)
 
     def _put_back(self, data: dict[str, Any], name: str, record: Record) -> None:
         """Give a field the value that the record has, or take it off."""
@@ -103,10 +103,10 @@ class Results:
             "{audio: audio} to keep it as the record's",
         )
 
-    def _fitted(self, found: Record) -> Record:
+    def _checked(self, found: Record) -> Record:
         for name, kind in self.adds.items():
             if name in found:
-                found[name] = fitted(name, found[name], kind)
+                check_fits(name, found[name], kind)
             else:
                 self.counts[f"without_{name}"] += 1
         return found

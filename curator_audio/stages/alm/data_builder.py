@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.ledger import StageMetrics
 from curator_audio.stages.alm.columns import hertz
 from curator_audio.stages.alm.windows import (
     LOSS_CAUSES,
@@ -20,7 +21,6 @@ from curator_audio.stages.optional import Ignored, is_number
 from curator_audio.stages.parameters import check_count, check_flag, check_number, field_names
 from curator_audio.stages.record_stage import RecordStage
 from curator_audio.stages.times import END_OF_RECORDING
-from curator_audio.storage.ledger import StageMetrics
 from curator_audio.tasks import Record
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from curator_audio.errors import RecordError, StorageError
+from curator_audio.ledger import relative_to
 from curator_audio.stages.hub.contents import contents_of
 from curator_audio.stages.transfer.checks import check_name
 from curator_audio.stages.transfer.file_batch import FileBatch
 from curator_audio.stages.writer import WriterStage
-from curator_audio.storage.ledger import relative_to
 from curator_audio.storage.links import check_regular
 from curator_audio.storage.storage import FileInfo, Storage, is_local, join
 from curator_audio.tasks import Part
@@ -68,4 +68,4 @@ def _hashed(storage: Storage, file: FileInfo, root: str) -> Part:
         check_regular(file.path, root)
     sha256, num_bytes, num_records = contents_of(storage, file.path)
     # It is the user's own file: no run deletes it.
-    return Part(file.path, num_bytes, sha256, num_records, replaces_source=True, is_copy=True)
+    return Part(file.path, num_bytes, sha256, num_records, place=relative_to(root, file.path))

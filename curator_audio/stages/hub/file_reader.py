@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from curator_audio.errors import AccessError
-from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.transfer.file_batch import FileBatch
 from curator_audio.stages.transfer.file_tree_reader import FileTreeReaderStage
 from curator_audio.storage.storage import FileInfo, join
@@ -29,18 +28,21 @@ class PublishedFileReaderStage(FileTreeReaderStage):
 
     name = "file_reader"
 
-    def is_selected(self, key: str) -> bool:
-        return super().is_selected(key) and not any(name.startswith(".") for name in key.split("/"))
+    def is_read(self, place: str) -> bool:
+        return super().is_read(place) and not any(name.startswith(".") for name in place.split("/"))
+
+    def fingerprint_of(self, file: FileInfo) -> str:
+        return file.mark  # as ledgers have those of files in their place
 
     def _tell_left_out(self) -> None:
         """Say nothing: nobody expects the reports of runs in a dataset."""
 
     def files(self) -> list[FileInfo]:
         """All files there are to publish, as they were listed."""
-        return self._included()
+        return list(self._included())
 
     def process(self, task: Partition) -> Iterator[FileBatch]:
-        paths = [join(task.source_path, key) for key in task.keys]
+        paths = [join(task.source_path, key) for key in task.inputs]
         batch = FileBatch(task.source_path, [])
         for path, found in zip(paths, self.storage.each(self._looked_at, paths)):
             if isinstance(found, AccessError):
@@ -54,8 +56,3 @@ class PublishedFileReaderStage(FileTreeReaderStage):
             return self.storage.info(path)
         except AccessError as error:  # a link to a folder, or to nothing
             return error
-
-    def _partition(self, name: str, files: Mapping[str, FileInfo]) -> Partition:
-        return TreeReaderStage._partition(
-            self, name, files
-        )  # with marks, as ledgers have those of files in their place

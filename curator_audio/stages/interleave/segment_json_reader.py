@@ -7,9 +7,9 @@ import posixpath
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import orjson
 from loguru import logger
@@ -17,13 +17,12 @@ from loguru import logger
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.interleave.batch_list import SUFFIX, folders_of, lines_of
-from curator_audio.stages.source import SourceStage
+from curator_audio.stages.source import SourceStage, check_limit
 from curator_audio.storage.json_codec import decode_line
-from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.limits import MAX_JSON_BYTES
 from curator_audio.storage.names import short_name
 from curator_audio.storage.storage import FileInfo, Storage, absolute, join
-from curator_audio.tasks import AudioBatch, Partition, Record
+from curator_audio.tasks import AudioBatch, Input, Inputs, Partition, Record
 
 JSON_SUFFIX = ".json"
 NAMED_AFTER_BYTES = 55  # put around the name of a list in those of other files
@@ -52,6 +51,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
     Args:
         input_path: the folder or prefix of the tree; a local path or any fsspec URL.
         list_dir: the folder of the lists (``*.txt``), or a single list.
+        limit: read no more than so many of the first lists; None for all.
 
     Raises:
         ConfigurationError: no path.
@@ -68,9 +68,11 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
 
     input_path: str
     list_dir: str
+    limit: int | None = field(default=None, kw_only=True)
 
     name = "segment_json_reader"
-    reads_whole_folder = True
+    selecting: ClassVar[tuple[str, ...]] = ("input_path", "list_dir", "limit")
+    locating: ClassVar[tuple[str, ...]] = ("input_path", "list_dir")
     _tree: Storage | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +81,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
             if not isinstance(value, str) or not value:
                 raise ConfigurationError(f"{name} is {value!r}; give {what}")
             setattr(self, name, absolute(value).rstrip("/"))
+        check_limit(self.limit)
 
     def setup(self, worker: WorkerInfo) -> None:
         super().setup(worker)
@@ -96,27 +99,57 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
 
     # The driver: which lists there are ----------------------------------------------------------------------
 
-    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+    @property
+    def root(self) -> str:
+        return self.input_path
+
+    def keeps(self, source: str, has_output: bool) -> bool:
+        return False
+
+    def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
         if not self.storage.is_folder(self.input_path):
             raise ConfigurationError(f"{self.input_path} has no files; give the folder above those of the speakers")
-        for file in self._lists():
+        for file in self._lists()[: self.limit]:
             try:
                 data = self._list(file.path)
             except RecordError:  # which the worker will tell
                 data = b""
-            yield Partition(_name_of(file.path), self.list_dir, 0, file.num_bytes, file.num_bytes, data=data)
+            inputs = {posixpath.basename(file.path): hashlib.sha256(data).hexdigest()[:16]}
+            yield Partition(_name_of(file.path), self.list_dir, 0, file.num_bytes, file.num_bytes, inputs, data)
 
-    def content_sha256(self, partition: Partition) -> str:
-        listing = _Listing(partition)
-        for line, folders in self._listed(listing.lines):
-            listing.add(line, folders)
-        return listing.digest.hexdigest()
+    def completed(self, partition: Partition) -> Partition:
+        inputs = dict(partition.inputs)
+        for _, folders in self._listed(_Listing(partition).lines):
+            inputs |= {self.place_of(folder): _fingerprint_of(files) for folder, files in folders}
+        return replace(partition, inputs=inputs)
+
+    def content_of(self, partition: Partition, place: str) -> str:
+        if "/" not in place:
+            return ""  # a list is known by its hash
+        files = self._files(join(self.input_path, place))
+        if not isinstance(files, list):
+            return ""
+        content = _FolderContent()
+        for file, data in zip(files, self.storage.ahead(self._content, files)):
+            content.add(file, data)
+        return content.sha256
+
+    def of_format_1(self, partition: Partition, noted: Mapping[str, str]) -> Mapping[str, Input]:
+        digest = hashlib.sha256(partition.data or b"")  # of the list, and names and versions of the files
+        for _, folders in self._listed(_Listing(partition).lines):
+            for folder, files in folders:
+                digest.update("\n".join([folder, *map(_named, files), ""]).encode(errors="surrogateescape"))
+        is_same = digest.hexdigest() == noted["content_sha256"]
+        return {place: Input(fingerprint) for place, fingerprint in partition.inputs.items()} if is_same else {}
 
     def source_paths(self) -> set[str]:
         return {self.list_dir, self.input_path}
 
+    def folders_read(self) -> set[str]:
+        return {self.list_dir, self.input_path}
+
     def num_bytes(self) -> int | None:
-        return sum(file.num_bytes for file in self._lists())
+        return sum(file.num_bytes for file in self._lists()[: self.limit])
 
     def _list(self, path: str) -> bytes:
         """What is in a list; one that is a link to somewhere else is a ``RecordError``."""
@@ -150,6 +183,8 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
 
         def listed() -> Iterator[FileInfo]:
             for line, folders in self._listed(listing.lines):
+                for folder, files in folders:
+                    self.note_content(self.place_of(folder), "", _fingerprint_of(files))
                 for folder, files in listing.add(line, folders):
                     ready.append((folder, files))
                     yield from files
@@ -160,7 +195,6 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
             folder, files = ready.popleft()
             yield self._batch(folder, files, chain([first], islice(contents, len(files) - 1)))
             progress.folder_done()
-        self.observed.content_sha256 = listing.digest.hexdigest()
         path = self._path_of(task.name)
         if not listing.lines:
             try:
@@ -200,8 +234,9 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
             return error
 
     def _batch(self, folder: str, files: list[FileInfo], contents: Iterable[_Content]) -> AudioBatch:
-        batch = AudioBatch([], folder)
+        batch, read = AudioBatch([], folder), _FolderContent()
         for file, content in zip(files, contents):
+            read.add(file, content)
             try:
                 batch.records.append(_decoded(content))
             except (RecordError, AccessError) as error:
@@ -210,6 +245,7 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
             batch.offsets.append(-1)
             batch.paths.append(file.path)
         self.log_metric("folders", 1)
+        self.note_content(self.place_of(folder), read.sha256, _fingerprint_of(files))
         return batch
 
     def _report(self, path: str, listing: _Listing) -> None:
@@ -241,7 +277,7 @@ class _Line:
 
 
 class _Listing:
-    """What a list names, and the hash of all that is read: the list, and names and versions of the files.
+    """What a list names.
 
     Attributes:
         missing: lines whose folder has no files.
@@ -252,7 +288,6 @@ class _Listing:
         self.lines: list[_Line] = []
         self.missing: list[str] = []
         self.num_repeated = 0
-        self.digest = hashlib.sha256(partition.data or b"")
         met: set[bytes] = set()
         for offset, content in lines_of(partition.data or b""):
             if content in met:
@@ -266,15 +301,32 @@ class _Listing:
 
     def add(self, line: _Line, folders: list[_Folder]) -> list[_Folder]:
         """Take in what there is of a line; returns the folder to read, if there is one."""
-        for folder, files in folders:
-            names = [f"{posixpath.basename(file.path)} {file.version}" for file in files]
-            self.digest.update("\n".join([folder, *names, ""]).encode(errors="surrogateescape"))
         if len(folders) > 1:
             both = " and ".join(folder for folder, _ in folders)
             line.error = RecordError("ambiguous_folder", f"it may mean {both}; rename one of them")
         elif not folders and line.error is None:
             self.missing.append(line.content.decode())
         return folders if line.error is None else []
+
+
+class _FolderContent:
+    """The hash of what is in a folder: names of files and what they hold; none where one could not be read."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._is_whole = True
+
+    def add(self, file: FileInfo, content: _Content) -> None:
+        """Take in the next file."""
+        self._is_whole &= isinstance(content, bytes)
+        if isinstance(content, bytes):
+            name = posixpath.basename(file.path).encode(errors="surrogateescape")
+            self._digest.update(b"%d %s %d " % (len(name), name, len(content)))
+            self._digest.update(content)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()[:16] if self._is_whole else ""
 
 
 class _Progress:
@@ -289,6 +341,15 @@ class _Progress:
         if time.monotonic() - self._last >= PROGRESS_INTERVAL_SEC:
             self._last = time.monotonic()
             logger.info(f"{self._name}: {self._num_done} of {self._num_folders} folders")
+
+
+def _named(file: FileInfo) -> str:
+    return f"{posixpath.basename(file.path)} {file.version}"
+
+
+def _fingerprint_of(files: list[FileInfo]) -> str:
+    """What changes when a file of a folder is written again, or another one comes or goes."""
+    return hashlib.sha256("\n".join(map(_named, files)).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _is_hidden(file: FileInfo) -> bool:

@@ -6,18 +6,19 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.ledger import relative_to, sha256_of
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.interleave.batch_list import line_of
 from curator_audio.stages.interleave.segment_json_reader import JSON_SUFFIX
 from curator_audio.stages.parameters import check_count
-from curator_audio.stages.source import SourceStage
+from curator_audio.stages.source import SourceStage, check_limit
 from curator_audio.storage.failures import explained
-from curator_audio.storage.ledger import LedgerEntry, relative_to, sha256_of
 from curator_audio.storage.links import Tree
 from curator_audio.storage.storage import absolute, is_local, join, local_path
-from curator_audio.tasks import AudioBatch, Partition
+from curator_audio.tasks import AudioBatch, Input, Inputs, Partition
 
 MIN_DIGITS = 4
 
@@ -37,6 +38,7 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
         input_path: the folder or prefix of the tree; a local path or any fsspec URL.
         speakers_per_batch: how many speakers a batch has; the last one has what is left.
         split: what the names of the batches begin with.
+        limit: make no more than so many of the first batches, of those there are in all; None for all.
 
     Raises:
         ConfigurationError: a parameter out of range, or two folders that would be the same line of a list.
@@ -55,9 +57,11 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
     input_path: str
     speakers_per_batch: int = 10
     split: str = "train"
+    limit: int | None = field(default=None, kw_only=True)
 
     name = "speaker_batch_reader"
-    reads_whole_folder = True
+    selecting: ClassVar[tuple[str, ...]] = ("input_path", "limit")
+    locating: ClassVar[tuple[str, ...]] = ("input_path",)
     _found: list[_Folder] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -66,6 +70,7 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
         check_count("speakers_per_batch", self.speakers_per_batch, "of at least 1", 1)
         if not isinstance(self.split, str) or not re.fullmatch(r"\w[\w.-]{0,99}", self.split):
             raise ConfigurationError(f"split is {self.split!r:.120}; give a name such as train")
+        check_limit(self.limit)
         self.input_path = absolute(self.input_path).rstrip("/")
 
     def setup(self, worker: WorkerInfo) -> None:
@@ -75,22 +80,32 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
     def outputs(self) -> tuple[list[str], dict[str, str]]:
         return ["records"], {"folder": "string"}
 
-    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+    @property
+    def root(self) -> str:
+        return self.input_path
+
+    def keeps(self, source: str, has_output: bool) -> bool:
+        return False  # the same folders are in other batches
+
+    def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
         books: dict[str, list[str]] = {}
         for speaker, book in self._folders():
             books.setdefault(speaker, []).append(book)
         speakers = list(books)
         batches = [speakers[i : i + self.speakers_per_batch] for i in range(0, len(speakers), self.speakers_per_batch)]
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(batches[: self.limit]):
             name = f"{self.split}-{number:0{MIN_DIGITS}d}-of-{len(batches):0{MIN_DIGITS}d}"
             folders = "\0".join(f"{speaker}/{book}" for speaker in batch for book in books[speaker])
             data = folders.encode(errors="surrogateescape")
-            yield Partition(name, self.input_path, 0, 0, version=sha256_of(folders), data=data)
+            yield Partition(name, self.input_path, 0, 0, inputs={name: sha256_of(folders)}, data=data)
 
-    def content_sha256(self, partition: Partition) -> str:
-        return ""  # the version tells whether it changed
+    def of_format_1(self, partition: Partition, noted: Mapping[str, str]) -> Mapping[str, Input]:
+        return {place: Input(noted["version"]) for place in partition.inputs}
 
     def source_paths(self) -> set[str]:
+        return {self.input_path}
+
+    def folders_read(self) -> set[str]:
         return {self.input_path}
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:

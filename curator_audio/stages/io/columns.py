@@ -10,9 +10,11 @@ from curator_audio.errors import ConfigurationError
 from curator_audio.stages.dataset_features import with_features
 from curator_audio.stages.field_types import arrow_type, short
 from curator_audio.stages.fields import Fields, FieldTypes
+from curator_audio.stages.io.extra_column import EXTRA
+from curator_audio.storage.valid_text import is_valid
 
-EXTRA = "extra"
-"""The column with what has no column of its own, a JSON object in a string."""
+MAX_FURTHER = 1000
+"""Further columns; where names of fields are made of data, as ids of speakers are, there could be any number."""
 
 Others = Literal["extra", "left out", "none"]
 """What becomes of fields without a column: they stand in ``extra``, are left out as asked for, or none are to come."""
@@ -54,7 +56,8 @@ class Columns:
         """
         core = {name: kind for name, kind in core.items() if name != EXTRA}
         further = {name: kind for name, kind in fields.kinds.items() if name not in core and name != EXTRA}
-        typed = {name: kind for name, kind in further.items() if arrow_type(kind) is not None}
+        has_column = [name for name, kind in further.items() if _may_be_named(name) and arrow_type(kind) is not None]
+        typed = {name: further[name] for name in has_column[:MAX_FURTHER]}
         types = {**core, **typed}
         declared = frozenset(core).union(name for name in typed if fields.types.get(name))
         needs_extra = fields.may_be_more or len(typed) < len(further) or EXTRA in fields.kinds or not types
@@ -68,22 +71,22 @@ class Columns:
         return cls(kept, frozenset(kept), "extra" if EXTRA in chosen else "left out", not_chosen)
 
     def left_out_of(self, fields: Fields) -> list[str]:
-        """The known fields that are not written."""
+        """Return the known fields that are not written."""
         written = set(fields.kinds) - self.not_chosen if self.others == "extra" else self.types
         return [name for name in fields.kinds if name not in written]
 
     @property
     def named(self) -> frozenset[str]:
-        """The fields that are not for ``extra``."""
+        """Return the fields that are not for ``extra``."""
         return self.not_chosen.union(self.types)
 
     @property
     def undeclared(self) -> dict[str, str]:
-        """The types of the columns whose records need not fit."""
+        """Return the types of the columns whose records need not fit."""
         return {name: kind for name, kind in self.types.items() if name not in self.declared}
 
     def schema(self, has_features: bool = True) -> Any:
-        """The ``pyarrow.Schema``.
+        """Return the ``pyarrow.Schema``.
 
         Args:
             has_features: whether it has the features for ``datasets`` in its metadata.
@@ -95,7 +98,7 @@ class Columns:
         return with_features(schema) if has_features else schema
 
     def to_json(self) -> dict[str, Any]:
-        """What is noted of them, as JSON can hold it."""
+        """Return what is noted of them, as JSON can hold it."""
         return {
             "columns": dict(self.types),
             "declared": [name for name in self.types if name in self.declared],
@@ -105,7 +108,7 @@ class Columns:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Columns:
-        """The columns that were noted.
+        """Return the columns that were noted.
 
         Raises:
             ValueError: they are no columns.
@@ -120,7 +123,7 @@ class Columns:
 
 
 def described(columns: Columns) -> list[str]:
-    """The columns with their types, for people to read.
+    """Return the columns with their types, for people to read.
 
     Example:
         >>> described(Columns({"text": "string", "snr": "float"}, others="extra"))
@@ -128,6 +131,11 @@ def described(columns: Columns) -> list[str]:
     """
     extra = [f"{EXTRA} string (JSON of fields without a column)"] if columns.others == "extra" else []
     return [*(f"{name} {short(kind)}" for name, kind in columns.types.items()), *extra]
+
+
+def _may_be_named(name: str) -> bool:
+    """Tell whether a column can have the name: half of a character is none that Arrow could write."""
+    return bool(name) and is_valid(name)
 
 
 def _no_such_column(name: str, types: Iterable[str], further: FieldTypes) -> str:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import QuarantinedRecord, WorkerInfo
 from curator_audio.stages.field_types import types_seen
 from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.one_document import advice, kind_of_document, why_not_text
-from curator_audio.stages.source import SourceStage, slug_of, without_bookkeeping
+from curator_audio.stages.source import SourceStage, check_limit, slug_of, without_bookkeeping
 from curator_audio.storage.byte_ranges import OVERLONG_KEPT_BYTES, Lines, read_blocks, read_lines
 from curator_audio.storage.decompression import CODECS, codec_of, decompressed
 from curator_audio.storage.json_codec import decode_line
-from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.links import is_link_to_folder
 from curator_audio.storage.storage import FileInfo, Storage, absolute, fixed_folder, is_local, local_path
-from curator_audio.tasks import AudioBatch, Partition, Record
+from curator_audio.tasks import AudioBatch, Input, Inputs, Partition, Record
 
 MANIFEST_SUFFIXES = tuple(
     suffix + compression for suffix in (".jsonl", ".json", ".ndjson") for compression in ("", *CODECS)
@@ -48,6 +48,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         manifest_path: a manifest, a folder, or a glob of them; a local path or any fsspec URL.
         partition_size_mb: size of a piece in MB (2**20 bytes) of uncompressed text.
         max_line_mb: a longer line is quarantined unread.
+        limit: read no more than so many of the first records; None for all.
 
     Raises:
         ConfigurationError: a size that is not positive; or, when it is looked into, a manifest that is one document.
@@ -63,10 +64,14 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
     manifest_path: str
     partition_size_mb: float = 4.0
     max_line_mb: float = 64.0
+    limit: int | None = field(default=None, kw_only=True)
 
     name = "manifest_reader"
+    selecting: ClassVar[tuple[str, ...]] = ("manifest_path", "limit")
+    locating: ClassVar[tuple[str, ...]] = ("manifest_path",)
     _has_lines = False
     _tree: Storage | None = field(default=None, init=False, repr=False, compare=False)
+    _places: set[str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.manifest_path, str) or not self.manifest_path:
@@ -75,15 +80,16 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise ConfigurationError(f"{name} is {value!r}; give a number of MB above 0")
+        check_limit(self.limit)
         self._is_named_folder = self.manifest_path.endswith("/")
         self.manifest_path = absolute(self.manifest_path)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_tree": None}
+        return self.__dict__ | {"_tree": None, "_places": None}
 
     def setup(self, worker: WorkerInfo) -> None:
         super().setup(worker)
-        self._tree, self._has_lines = None, False  # in an earlier run they were others
+        self._tree, self._has_lines, self._places = None, False, None  # in an earlier run they were others
 
     def outputs(self) -> tuple[list[str], dict[str, str]]:
         return ["records"], {}
@@ -97,7 +103,53 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
                 self._tree = self.storage.within(fixed_folder(path) if self._is_glob else path)
         return self._tree
 
-    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+    @property
+    def root(self) -> str:
+        if self._is_glob:
+            return fixed_folder(self.manifest_path)
+        return self.manifest_path.rstrip("/") if self._is_folder else self.manifest_path
+
+    def keeps(self, source: str, has_output: bool) -> bool:
+        """What was made of a manifest stays when that goes; not so of a piece that it has not any more."""
+        return source not in self._sources()
+
+    def _sources(self) -> set[str]:
+        """The manifests by their places; listed once a run."""
+        if self._places is None:
+            self._places = {self.place_of(file.path) for file in self._files()}
+        return self._places
+
+    def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
+        if self.limit is None:
+            yield from self._pieces()
+            return
+        done = {place for inputs in (known or {}).values() for place in inputs.unpacked()}
+        num_left = self.limit
+        for piece in self._pieces():
+            try:
+                offsets = [] if self._refusal(piece.source_path) else [start for start, _ in self._lines(piece)]
+            except RecordError:
+                offsets = []
+            yield piece if len(offsets) <= num_left else self._cut(piece, offsets[num_left], done)
+            num_left -= len(offsets)
+            if num_left <= 0:
+                return
+
+    def _cut(self, piece: Partition, end: int, done: Collection[str]) -> Partition:
+        """Return a piece up to a line, or to where an earlier run has read it: what is done is not done to less."""
+        (version,), file = piece.inputs.values(), self.place_of(piece.source_path)
+        further = re.compile(re.escape(f"{file}[{piece.start}:") + r"(\d+)\]").fullmatch
+        ends = [int(found[1]) for known in done if (found := further(known))]
+        end = max([end, *(known for known in ends if known <= piece.end)])
+        if end == piece.end:
+            return piece
+        data = None if piece.data is None else piece.data[: end - piece.start]
+        return replace(
+            piece, end=end, inputs={f"{file}[{piece.start}:{end}]": version}, data=data, overlong_num_bytes=0
+        )
+
+    def _pieces(self) -> Iterator[Partition]:
+        """All partitions there are."""
         files = self._files()
         if not any(file.num_bytes for file in files):
             raise ConfigurationError(f"{self.manifest_path} is empty (0 bytes); give a manifest with a record a line")
@@ -105,7 +157,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         for file in files:
             codec = codec_of(file.path)
             if self._refusal(file.path):
-                yield _partition(file, 0, file.num_bytes)  # for a worker to tell of
+                yield self._partition(file, 0, file.num_bytes)  # for a worker to tell of
                 continue
             yield from self._ranges(file) if codec is None else self._blocks(file, codec)
 
@@ -115,7 +167,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         except RecordError as error:  # it is a link that leads elsewhere
             self.set_aside(task.source_path, error)
             return
-        self.observed.content_sha256 = lines.sha256
+        self.note_lines(task, lines)
         records: list[Record] = []
         offsets: list[int] = []
         batch_start = lines.start
@@ -130,6 +182,11 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         if records:
             yield self._batch(task, records, offsets)
 
+    def note_lines(self, task: Partition, lines: Lines) -> None:
+        """Note the hash of the lines of a partition."""
+        for place in task.inputs:
+            self.note_content(place, lines.sha256)
+
     def source_paths(self) -> set[str]:
         return {file.path for file in self._files()}
 
@@ -137,11 +194,14 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         files = self._files()
         return None if any(codec_of(file.path) for file in files) else sum(file.num_bytes for file in files)
 
-    def content_sha256(self, partition: Partition) -> str:
+    def content_of(self, partition: Partition, place: str) -> str:
         try:
             return self._lines(partition).sha256
         except RecordError:
             return ""
+
+    def of_format_1(self, partition: Partition, noted: Mapping[str, str]) -> Mapping[str, Input]:
+        return {place: Input(noted["version"], noted["content_sha256"]) for place in partition.inputs}
 
     def sampled_fields(self) -> Fields:
         files = [file for file in self._files() if not self._refusal(file.path)]
@@ -163,9 +223,9 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         return record
 
     def _first_records(self) -> Iterator[Record]:
-        """The records at the start of the source, as they stand there."""
+        """Return the records at the start of the source, as they stand there."""
         num_bytes = num_records = 0
-        for partition in ManifestReaderStage.partitions(self):
+        for partition in self._pieces():  # whatever is selected: the columns are those of all
             for batch in ManifestReaderStage.process(self, partition):
                 yield from batch.records[: TYPED_RECORDS - num_records]
                 num_records += len(batch.records)
@@ -220,7 +280,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         self._has_lines = True
 
     def first_records(self, count: int) -> list[tuple[Record, str]]:
-        batches = (batch for partition in self.partitions() for batch in self.process(partition))
+        batches = (batch for partition in self._pieces() for batch in self.process(partition))
         records = islice(((record, batch.source_path) for batch in batches for record in batch.records), count)
         found = list(records)
         self.take_observations()  # which are for when they are read to be processed
@@ -234,7 +294,7 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
                 raise ConfigurationError(f"no file matches {path}; check the pattern")
             return files
         if self._is_folder:
-            files = without_bookkeeping(self.storage.list_files(path))
+            files = list(without_bookkeeping(self.storage.list_files(path)))
             # A link to a folder is not followed, and whoever would read it tells so.
             files = [file for file in files if file.path.endswith(MANIFEST_SUFFIXES) or is_link_to_folder(file.path)]
             if not files:
@@ -249,12 +309,24 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         step = max(1, int(self.partition_size_mb * 2**20))
         for start in range(0, file.num_bytes, step):
             end = min(start + step, file.num_bytes)
-            yield _partition(file, start, end)
+            yield self._partition(file, start, end)
 
     def _blocks(self, file: FileInfo, codec: str) -> Iterator[Partition]:
         with decompressed(self.tree, file.path, codec) as read:
             for block in read_blocks(read, int(self.partition_size_mb * 2**20), self._max_line_bytes):
-                yield _block_partition(file, block)
+                yield self._block_partition(file, block)
+
+    def _partition(self, file: FileInfo, start: int, end: int) -> Partition:
+        """A partition named after its file and first byte, so that names sort as the lines do."""
+        inputs = {f"{self.place_of(file.path)}[{start}:{end}]": file.version}
+        return Partition(f"{slug_of(file.path)}-{start:013d}", file.path, start, end, file.num_bytes, inputs)
+
+    def _block_partition(self, file: FileInfo, block: Lines) -> Partition:
+        num_bytes = max(len(block.data), block.overlong_num_bytes)
+        partition = self._partition(file, block.start, block.start + num_bytes)
+        partition.data = block.data
+        partition.overlong_num_bytes = block.overlong_num_bytes
+        return partition
 
     def _lines(self, partition: Partition) -> Lines:
         if partition.data is not None:
@@ -262,7 +334,8 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
         if error := self._refusal(partition.source_path):
             raise error
 
-        file = FileInfo(partition.source_path, partition.source_num_bytes, partition.version)
+        (version,) = partition.inputs.values()
+        file = FileInfo(partition.source_path, partition.source_num_bytes, version)
 
         def read(start: int, end: int) -> bytes:
             return self.tree.read_range(file.path, start, min(end, file.num_bytes), file)
@@ -308,19 +381,6 @@ def _sampled(line: bytes) -> Record:
     except RecordError:
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _partition(file: FileInfo, start: int, end: int) -> Partition:
-    """A partition named after its file and first byte, so that names sort as the lines do."""
-    return Partition(f"{slug_of(file.path)}-{start:013d}", file.path, start, end, file.num_bytes, file.version)
-
-
-def _block_partition(file: FileInfo, block: Lines) -> Partition:
-    num_bytes = max(len(block.data), block.overlong_num_bytes)
-    partition = _partition(file, block.start, block.start + num_bytes)
-    partition.data = block.data
-    partition.overlong_num_bytes = block.overlong_num_bytes
-    return partition
 
 
 def _duration_sec(record: Record) -> float:

@@ -19,7 +19,7 @@ from curator_audio.stages.parameters import check_number
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.atomic_file import AtomicFile
 from curator_audio.storage.storage import Storage
-from curator_audio.tasks import AudioBatch, Part
+from curator_audio.tasks import AudioBatch, Part, Record
 
 MAX_ROW_GROUP_RECORDS = 10_000
 COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "none")
@@ -65,19 +65,19 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
     # What the columns are -----------------------------------------------------------------------------------------
 
     def core(self) -> FieldTypes:
-        """The types of the columns that all datasets of this writer have, by name, in order."""
+        """Return the types of the columns that all datasets of this writer have, by name, in order."""
         return {}
 
     def chosen(self) -> list[str] | None:
-        """The columns that the user wants, further ones included; None for all."""
+        """Return the columns that the user wants, further ones included; None for all."""
         return None
 
     def has_features(self) -> bool:
-        """Whether shards tell ``datasets`` what their columns are."""
+        """Tell whether shards tell ``datasets`` what their columns are."""
         return True
 
     def schema(self) -> Any:
-        """The ``pyarrow.Schema`` of all shards: what was settled, or the core columns where nothing was yet."""
+        """Return the ``pyarrow.Schema`` of all shards: what was settled, or the core columns where nothing was yet."""
         columns = self._settled or Columns.settled(self.core(), Fields(), None)
         return columns.schema(self.has_features())
 
@@ -160,22 +160,23 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
             schema = self.schema()
             rows = TypedRows(schema, Columns(dict.fromkeys(schema.names, ""), frozenset(schema.names)), self)
         else:
-            columns = self._settled
-            if columns is None:  # it writes a shard without a run
-                first = list(islice(groups, 2))
-                columns, groups = self._settled_by(first), chain(first, groups)
+            first = list(islice(groups, 0 if self._settled else 1))
+            columns = self._settled or self._settled_by([record for rows in first for record, _, _ in rows])
+            groups = chain(iter(first), groups)
+            del first  # which would be held until the last one is written
             rows = TypedRows(columns.schema(self.has_features()), columns, self)
         for group in groups:
             table = rows.table(group)
             if len(table):
                 yield table
 
-    def _settled_by(self, groups: list[list[Row]]) -> Columns:
-        """The columns for the records of a shard, of which these are the first row groups."""
-        records = [record for record, _, _ in next(iter(groups), [])]
+    def _settled_by(self, records: list[Record]) -> Columns:
+        """Return the columns of a shard that is written without a run, by its first row group."""
         fields = Fields(seen=types_seen(records))
         columns = Columns.settled(self.core(), fields, self.chosen())
-        if len(groups) == 1 and not TypedRows(columns.schema(), columns, self).misfits_of(records):
+        num_bytes = sum(_num_bytes(record) for record in records)
+        is_last = num_bytes < self.row_group_mb * 2**20 and len(records) < MAX_ROW_GROUP_RECORDS
+        if is_last and not TypedRows(columns.schema(), columns, self).misfits_of(records):
             return columns
         return Columns.settled(self.core(), replace(fields, open=True), self.chosen())
 

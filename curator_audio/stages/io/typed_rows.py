@@ -12,7 +12,8 @@ from typing import Any
 from curator_audio.errors import RecordError
 from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.field_types import fits
-from curator_audio.stages.io.columns import EXTRA, Columns
+from curator_audio.stages.io.columns import Columns
+from curator_audio.stages.io.extra_column import EXTRA
 from curator_audio.storage.json_codec import encode_record
 from curator_audio.storage.valid_text import Repairs, with_finite_numbers, with_valid_text
 from curator_audio.tasks import Record
@@ -42,7 +43,7 @@ class TypedRows:
         self._counted: set[str] = set()
 
     def table(self, rows: list[Row]) -> Any:
-        """The rows as one table, without those that do not fit a declared column."""
+        """Return the rows as one table, without those that do not fit a declared column."""
         records = [record for record, _, _ in rows]
         try:
             ready = self._ready(records)
@@ -54,12 +55,12 @@ class TypedRows:
         self.stage.log_metrics(ready.repairs.as_metrics())
         for name, count in ready.moved.items():
             self.stage.log_metric(self._metric(name), count)
-        for index, error in ready.bad.items():
+        for index, error in sorted(ready.bad.items()):
             self._set_aside(rows[index], error)
         return table
 
     def _table_of_some(self, rows: list[Row], ready: _Ready) -> Any:
-        """The records that fit, as one table; the others are added to ``ready.bad``."""
+        """Return the records that fit, as one table; the others are added to ``ready.bad``."""
         import pyarrow
 
         try:
@@ -71,11 +72,12 @@ class TypedRows:
                 try:
                     tables.append(self._as_table([record]))
                 except misfits() as error:
-                    ready.bad[index] = RecordError("wrong_type", f"it does not fit the columns: {error}")
+                    message = f"it does not fit the columns: {self._misfit_in(record) or error}"
+                    ready.bad[index] = RecordError("wrong_type", message)
             return pyarrow.concat_tables(tables).combine_chunks()
 
     def _ready(self, records: list[Record], misfits: Mapping[int, set[str]] = NOTHING) -> _Ready:
-        """The records with what has no column in ``extra``.
+        """Return the records with what has no column in ``extra``.
 
         Args:
             records: the records.
@@ -123,7 +125,7 @@ class TypedRows:
             raise
 
     def misfits_of(self, records: list[Record]) -> dict[int, set[str]]:
-        """The columns, of those that are not declared, that values do not fit, by the number of the record."""
+        """Return the columns, of those that are not declared, that values do not fit, by the number of the record."""
         found: dict[int, set[str]] = {}
         for name, kind in self._undeclared.items():
             values = [record.get(name) for record in records]
@@ -133,6 +135,15 @@ class TypedRows:
                 if value is not None and not self._is_column(name, [value], kind):
                     found.setdefault(index, set()).add(name)
         return found
+
+    def _misfit_in(self, record: Record) -> str:
+        """Say which value of a record its column cannot hold."""
+        for name, kind in self._types.items():
+            try:
+                _as_column([record.get(name)], kind)
+            except misfits():
+                return f"'{name}' is {record[name]!r:.80}, which is no {kind}"
+        return ""
 
     def _is_column(self, name: str, values: list[Any], kind: str) -> bool:
         try:
@@ -195,7 +206,7 @@ def _as_column(values: list[Any], kind: Any) -> Any:
 
 
 def _is_finite(column: Any) -> bool:
-    """Whether no number in a column, or in lists and objects of it, is NaN or infinite."""
+    """Tell whether no number in a column, or in lists and objects of it, is NaN or infinite."""
     import pyarrow
     import pyarrow.compute
 
@@ -213,14 +224,14 @@ def _with_finite_numbers(column: Any, repairs: Repairs) -> Any:
 
 
 def _item(kind: Any) -> Any:
-    """The type of the items of a list, any other as it is."""
+    """Return the type of the items of a list, any other as it is."""
     import pyarrow
 
     return kind.value_type if pyarrow.types.is_list(kind) else kind
 
 
 def misfits() -> tuple[type[Exception], ...]:
-    """What pyarrow raises for a value that a column cannot hold."""
+    """Return what pyarrow raises for a value that a column cannot hold."""
     import pyarrow
 
     return pyarrow.ArrowException, OverflowError, TypeError, ValueError, AttributeError

@@ -48,8 +48,12 @@ class Channels:
             if "/" in new or new in (".", ".."):
                 raise ConfigurationError(f"channel_mapping has {new!r}, which is no name of a folder; give another")
 
+    def renamed(self, channel: str) -> str:
+        """What a channel is called, whether it is taken or not."""
+        return self.mapping.get(channel, channel)
+
     def name_of(self, channel: str) -> str | None:
         """What a channel is called, or None where it is not taken."""
-        name = self.mapping.get(channel, channel)
+        name = self.renamed(channel)
         is_taken = self.selected is None or channel in self.selected or name in self.selected
         return name if is_taken else None

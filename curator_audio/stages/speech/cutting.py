@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from curator_audio.errors import ConfigurationError
+from curator_audio.ledger import StageMetrics
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.optional import Ignored, as_text
 from curator_audio.stages.parameters import check_count, check_number
@@ -25,7 +26,6 @@ from curator_audio.stages.speech.resample import resampled
 from curator_audio.stages.speech.segments import METADATA_FIELDS
 from curator_audio.stages.speech.sound import MAX_PEAK, Samples
 from curator_audio.stages.speech.sound_options import SoundOptions
-from curator_audio.storage.ledger import StageMetrics
 from curator_audio.tasks import AudioBatch, Record
 
 Span = tuple[int, int]

@@ -15,7 +15,7 @@ _OF_SEGMENT = ("duration", "speaker")  # which are duration_sec, and speaker_id
 
 
 def going_along(entry: Record, segment: Record, core: Container[str]) -> Record:
-    """The further fields of a segment: its own, and those of its entry that it does not have itself.
+    """Return the further fields of a segment: its own, and those of its entry that it does not have itself.
 
     They are single values: texts, numbers, true or false. Paths are not among them, as they lead nowhere from there.
 
@@ -77,5 +77,5 @@ def _goes(name: str, core: Container[str], held: tuple[str, ...]) -> bool:
 
 
 def _is_single(kind: str) -> bool:
-    """Whether a field of a type may go along: one of an unknown type may."""
+    """Tell whether a field of a type may go along: one of an unknown type may."""
     return kind in SCALARS or kind == UNTYPED

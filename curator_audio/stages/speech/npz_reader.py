@@ -14,12 +14,12 @@ from curator_audio.stages.speech.foreign_fields import Sources
 from curator_audio.stages.speech.npz import npz_sources, record_of_npz, values_of_npz
 from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage, kinds_and_types
 from curator_audio.stages.speech.segments import index_of, recording_of
-from curator_audio.storage.ledger import LedgerEntry, relative_to
 from curator_audio.storage.limits import MAX_RECORD_BYTES
 from curator_audio.storage.storage import join
-from curator_audio.tasks import AudioBatch, Partition, Record
+from curator_audio.tasks import AudioBatch, Inputs, Partition, Record
 
 READ_AT_ONCE = 64
+CHANNELS_NAMED = 10
 
 
 @dataclass
@@ -49,6 +49,7 @@ class NpzReaderStage(SegmentTreeReaderStage):
 
     name = "npz_reader"
     version = 3
+    selecting: ClassVar[tuple[str, ...]] = ("input_path", "channels", "limit")
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
     _has_large: bool = field(default=False, init=False, repr=False, compare=False)
 
@@ -64,9 +65,9 @@ class NpzReaderStage(SegmentTreeReaderStage):
                 "NpzReaderStage needs soundfile, which is not installed; pip install 'curator-audio[audio]'"
             ) from None
 
-    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
-        self._check_names(relative_to(self._root, file.path) for file in self._files())
-        yield from super().partitions(done)
+    def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
+        self._check_names(place for place, _ in self._by_place() if self.is_selected(place))
+        yield from super().partitions(known)
 
     def kinds_in(self, path: str) -> tuple[dict[str, str], dict[str, str]]:
         self._check_size(path)
@@ -76,8 +77,15 @@ class NpzReaderStage(SegmentTreeReaderStage):
     def sources_in(self, kinds: Mapping[str, str]) -> Sources:
         return npz_sources(kinds, self.fields)
 
-    def is_selected(self, key: str) -> bool:
-        return super().is_selected(key) and self._channels.name_of(_folder_name(key)) is not None
+    def is_selected(self, place: str) -> bool:
+        return self._channels.name_of(_folder_name(place)) is not None
+
+    def if_none_is_selected(self) -> str:
+        there = sorted({_folder_name(place) for place, _ in self._by_place()})
+        return (
+            f"channels={self.channels} has none of the folders below {self.input_path}, which are "
+            f"{', '.join(there[:CHANNELS_NAMED])}{' …' * (len(there) > CHANNELS_NAMED)}; check the names"
+        )
 
     def group_of(self, key: str) -> str:
         return recording_of(key.removesuffix(".npz"))
@@ -86,7 +94,7 @@ class NpzReaderStage(SegmentTreeReaderStage):
         return self.group_of(key), index_of(key.removesuffix(".npz")), key
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
-        keys = sorted(task.keys, key=self.order_of)
+        keys = sorted(task.inputs, key=self.order_of)
         self._has_large = task.end > MAX_RECORD_BYTES  # of which each file need not be asked otherwise
         for batch in segment_batches(self._records(task.source_path, keys), task.source_path):
             paths = [join(task.source_path, keys[number]) for number in batch.offsets]
@@ -100,7 +108,7 @@ class NpzReaderStage(SegmentTreeReaderStage):
                 try:
                     if not isinstance(data, bytes):
                         raise data
-                    channel = self._channels.name_of(_folder_name(keys[number])) or None
+                    channel = self._channels.renamed(_folder_name(keys[number])) or None
                     segment = record_of_npz(data, _stem(keys[number]), channel, self.sample_rate, self.fields)
                 except (RecordError, AccessError) as error:
                     self.set_aside(path, error)

@@ -6,22 +6,23 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from loguru import logger
 
 from curator_audio.errors import ConfigurationError, RecordError, StorageError
+from curator_audio.ledger import sha256_of
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.field_types import plain_type
 from curator_audio.stages.fields import Fields
-from curator_audio.stages.io.columns import EXTRA
+from curator_audio.stages.io.extra_column import EXTRA
 from curator_audio.stages.io.parquet_rows import without_invalid_text
 from curator_audio.stages.io.parquet_shard import ParquetShard
 from curator_audio.stages.parameters import check_count, check_number
-from curator_audio.stages.source import SourceStage
+from curator_audio.stages.source import SourceStage, check_limit
 from curator_audio.stages.speech.foreign_fields import Sources, local_speaker
 from curator_audio.stages.speech.pairs import (
     PAIR_TYPES,
@@ -37,9 +38,8 @@ from curator_audio.stages.speech.parquet_reader import SegmentParquetReaderStage
 from curator_audio.stages.speech.schema import segment_schema
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS
 from curator_audio.stages.speech.speaker_index import NOBODY, SpeakerIndex, Speakers, speaker_of, speakers_of
-from curator_audio.storage.ledger import LedgerEntry, sha256_of
 from curator_audio.storage.storage import join
-from curator_audio.tasks import AudioBatch, Partition, Record
+from curator_audio.tasks import AudioBatch, Inputs, Partition, Record
 
 NEEDED_COLUMNS = ("speaker_id", *SIDE_FIELDS)
 KNOWN_BY = ("speaker_id", "channel", "audio_id")
@@ -81,6 +81,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
         max_reference_duration: the longest reference, in seconds.
         segments_per_partition: speakers are put together up to this number of segments.
         fields: names of columns by what they are of a segment, as ``{"text": "transcript"}``.
+        limit: draw pairs of no more than so many of the first speakers, those of earlier runs included; None for all.
 
     Raises:
         ConfigurationError: a parameter out of range.
@@ -108,13 +109,18 @@ class PairReaderStage(SourceStage[AudioBatch]):
     max_reference_duration: float = 15.0
     segments_per_partition: int = 20_000
     fields: dict[str, str] = field(default_factory=dict)
+    limit: int | None = field(default=None, kw_only=True)
 
     name = "pair_reader"
     version = 2
+    selecting: ClassVar[tuple[str, ...]] = ("input_path", "limit")
+    locating: ClassVar[tuple[str, ...]] = ("input_path",)
+    batch_of: ClassVar[str] = "speaker"
 
     def __post_init__(self) -> None:
         self._shards = SegmentParquetReaderStage(self.input_path, fields=self.fields)
         self.input_path = self._shards.input_path
+        check_limit(self.limit)
         check_count("seed", self.seed, "of at least 0", 0)
         check_count("max_pairs_per_speaker", self.max_pairs_per_speaker, "of at least 1", 1)
         check_number("min_reference_duration", self.min_reference_duration, "of seconds, at least 0", 0)
@@ -131,7 +137,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
         return ["records"], dict(PAIR_TYPES)
 
     def sampled_fields(self) -> Fields:
-        shards = [key for shard in self._shards.partitions() for key in shard.keys]
+        shards = [key for shard in self._shards.partitions() for key in shard.inputs]
         (root,) = self.source_paths()
         further: dict[str, str] = {}
         for types in self.storage.each(self._further_types, [join(root, key) for key in shards[:LOOKED_AT]]):
@@ -140,36 +146,43 @@ class PairReaderStage(SourceStage[AudioBatch]):
         return Fields({**PAIR_TYPES, **types}, open=EXTRA in further or len(shards) > LOOKED_AT)
 
     @property
-    def reads_whole_folder(self) -> bool:  # type: ignore[override]
-        return self._shards.reads_whole_folder
+    def root(self) -> str:
+        return self._shards.root
 
     def source_paths(self) -> set[str]:
         return self._shards.source_paths()
 
-    def content_sha256(self, partition: Partition) -> str:
-        return ""  # the marks of its speakers tell whether it changed
+    def folders_read(self) -> set[str]:
+        return self._shards.folders_read()
 
     # The driver: which speakers there are, and where --------------------------------------------------------
 
-    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
-        (root,) = self.source_paths()
+    def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
+        root = self.root
         index = self._index(root)
         self._warn_of_one_name(index.speakers)
         left = dict.fromkeys(index.speakers)
-        together = {name: entry.keys for name, entry in (done or {}).items() if entry.source_path == root}
         num_before = 0
-        for name in sorted(together):
+        for name, inputs in sorted((known or {}).items()):
             num_before = int(name.partition("-")[0]) + 1
-            found = [speaker for speaker in together[name] if speaker in left]
+            found = [speaker for speaker in inputs.unpacked() if speaker in left]
             for speaker in found:
                 del left[speaker]
             if found:
                 yield _partition(name, root, found, index)
+        num_left = len(left)
+        if self.limit is not None:
+            num_done = sum(speaker not in left for speaker in index.speakers if speaker != NOBODY)
+            num_left = self.limit - num_done + (NOBODY in left)
         for number, speakers in enumerate(self._batches(left, index), num_before):
-            yield _partition(f"{number:06d}-{sha256_of(speakers)[:16]}", root, speakers, index)
+            if num_left <= 0:
+                return
+            partition = _partition(f"{number:06d}-{sha256_of(speakers)[:16]}", root, speakers[:num_left], index)
+            yield replace(partition, is_cut=len(speakers) > num_left)
+            num_left -= len(speakers)
 
     def _index(self, root: str) -> SpeakerIndex:
-        shards = {key: mark for shard in self._shards.partitions() for key, mark in shard.keys.items()}
+        shards = {key: mark for shard in self._shards.partitions() for key, mark in shard.inputs.items()}
         return SpeakerIndex(shards, self.storage.each(self._speakers, [join(root, key) for key in shards]))
 
     def _warn_of_one_name(self, speakers: list[str]) -> None:
@@ -254,7 +267,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
         """The segments of each speaker that can be in a pair, in order of their ids."""
         import pyarrow.compute
 
-        segments: dict[str, list[_Segment]] = {speaker: [] for speaker in task.keys}
+        segments: dict[str, list[_Segment]] = {speaker: [] for speaker in task.inputs}
         for shard, rows in json.loads(task.data or b"{}").items():
             path = join(task.source_path, shard)
             for numbers, table, sources, _ in self._pieces(path, rows, dict.fromkeys((*NEEDED_COLUMNS, *KNOWN_BY))):
@@ -336,7 +349,8 @@ def _partition(name: str, root: str, speakers: list[str], index: SpeakerIndex) -
         for shard, there in index.rows(speaker).items():
             rows.setdefault(shard, []).extend(there)
     data = json.dumps({shard: sorted(there) for shard, there in sorted(rows.items())}).encode()
-    return Partition(name, root, 0, 0, data=data, keys={speaker: index.mark(speaker) for speaker in speakers})
+    inputs = {speaker: index.mark(speaker) for speaker in speakers}
+    return Partition(name, root, 0, 0, inputs=inputs, data=data)
 
 
 def _rows_of(shard: Any, rows: list[int], columns: list[str]) -> Iterator[tuple[list[int], Any]]:

@@ -8,10 +8,9 @@ from typing import Any
 
 from curator_audio.errors import RecordError
 from curator_audio.stages.field_types import type_of_arrow
-from curator_audio.stages.io.columns import EXTRA
+from curator_audio.stages.io.extra_column import with_extra
 from curator_audio.stages.speech.parquet_columns import JSON_COLUMN, SegmentColumns
 from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_TYPES
-from curator_audio.storage.json_codec import decode_line
 from curator_audio.tasks import Record
 
 SIDE_FIELDS = ("segment_id", "text", "codes", "duration_sec")
@@ -33,7 +32,7 @@ PAIR_FIELDS = tuple(PAIR_TYPES)
 
 
 def further_types(schema: Any, columns: SegmentColumns) -> dict[str, str]:
-    """The types of the columns of a shard that pairs have beside the fields of segments; sound is none of them.
+    """Return the types of the columns of a shard that pairs have beside the fields of segments; sound is none of them.
 
     Args:
         schema: of the shard, a ``pyarrow.Schema``.
@@ -57,22 +56,17 @@ def merged(row: Record) -> Record:
         >>> merged({"snr": None, "licence": "CC0", "extra": '{"take": 2}'})
         {'licence': 'CC0', 'take': 2}
     """
-    found = {name: value for name, value in row.items() if value is not None}
-    text = found.get(EXTRA)
-    if not isinstance(text, str) or not text.startswith("{"):
-        return found
     try:
-        extra = decode_line(text.encode())
-    except RecordError:
-        return found
-    del found[EXTRA]
-    return {**found, **{name: value for name, value in extra.items() if name not in found}}
+        found = with_extra(row)
+    except RecordError:  # it is too large to be taken apart
+        found = row
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def drawn_pairs(
     speaker_id: str, num_segments: int, references: Sequence[int], max_pairs: int, seed: int
 ) -> list[tuple[int, int]]:
-    """Some of a speaker's pairs of a reference and another segment, all equally likely, none twice, in order.
+    """Return some of a speaker's pairs of a reference and another segment, all equally likely, none twice, in order.
 
     What is drawn depends on nothing but the arguments: other speakers make no difference.
 

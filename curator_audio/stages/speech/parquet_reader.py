@@ -97,7 +97,7 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
         return self.columns or SEGMENT_FIELDS
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
-        for key in task.keys:
+        for key in task.inputs:
             path = join(task.source_path, key)
             stem = key.removesuffix(".parquet").replace("/", "_")
             yield from segment_batches(((record, -1) for record in self._records(path, stem)), path)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar
-
-from loguru import logger
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
@@ -21,16 +19,16 @@ from curator_audio.stages.source import slug_of
 from curator_audio.stages.speech.audio_versions import MISSING, UNREACHABLE, AudioVersions
 from curator_audio.stages.speech.channels import Channels
 from curator_audio.stages.speech.nemo import as_entry
+from curator_audio.storage.byte_ranges import Lines
 from curator_audio.storage.json_codec import decode_line
-from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.storage import absolute, is_local
 from curator_audio.storage.valid_text import valid_text
-from curator_audio.tasks import AudioBatch, Partition, Record
+from curator_audio.tasks import AudioBatch, Input, Inputs, Partition, Record
 
 LOOKED_UP_AT_ONCE = 64
 LOOKED_UP_BYTES = 8 * 2**20
-NOT_FOUND = {MISSING: "are gone", UNREACHABLE: "cannot be reached"}
-"""What stands for the version of audio that has none, and what that means for a recording that was read before."""
+AUDIO = ".audio"
+"""Behind the place of a recording's line for that of its sound."""
 
 
 @dataclass
@@ -47,6 +45,7 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
         manifest_path: a manifest, a folder, or a glob of them; a local path or any fsspec URL.
         partition_size_mb: size in MB (2**20 bytes) of the pieces in which the manifest is looked through.
         max_line_mb: a longer line is quarantined unread.
+        limit: read no more than so many of the first recordings, of the channels to read; None for all.
         audio_dir: the folder of relative audio paths; None for the manifest's own.
         channels: the channels to read, by their old or new names; None for all.
         channel_mapping: new names of channels by old ones.
@@ -64,7 +63,8 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
 
     name = "recording_reader"
     version = 2
-    keeps_vanished = True
+    selecting: ClassVar[tuple[str, ...]] = ("manifest_path", "channels", "limit")
+    missing: ClassVar[Mapping[str, str]] = {MISSING: "are gone", UNREACHABLE: "cannot be reached"}
     free_parameters: ClassVar[tuple[str, ...]] = RULES  # what was refused by them is a recording to be done
     _worker: WorkerInfo | None = field(default=None, init=False, repr=False)
 
@@ -83,24 +83,28 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
     def as_read(self, record: Record) -> Record:
         return as_entry(record)
 
-    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
+    def keeps(self, source: str, has_output: bool) -> bool:
+        """What was made of a recording stays when that goes; not so what is told of a line that nothing came of."""
+        return has_output or super().keeps(source, has_output)
+
+    def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
         if self.audio_dir and is_local(self.audio_dir) and not self.storage.is_folder(absolute(self.audio_dir)):
             raise ConfigurationError(f"audio_dir is {self.audio_dir}, and there is no such folder; check the path")
         self._check_names()
-        not_found: Counter[str] = Counter()
         for partition, audio_version in self._looked_up():
-            line_sha256, partition.version = partition.version, f"{partition.version}-{audio_version}"
-            before = (done or {}).get(partition.name)
-            is_same_line = before is not None and before.version.startswith(line_sha256)
-            if audio_version in NOT_FOUND and before is not None and is_same_line and _is_found(before.version):
-                partition.version = before.version
-                not_found[audio_version] += 1
+            line, line_sha256 = next(iter(partition.inputs.items()))
+            partition.inputs = {line: line_sha256, line + AUDIO: audio_version}
             yield partition
-        for what, number in sorted(not_found.items()):
-            logger.warning(f"{number} recording(s) that an earlier run read {NOT_FOUND[what]}; their output is kept")
 
-    def content_sha256(self, partition: Partition) -> str:
-        return ""  # the version tells whether it changed
+    def of_format_1(self, partition: Partition, noted: Mapping[str, str]) -> Mapping[str, Input]:
+        line_sha256, _, audio_version = noted["version"].partition("-")
+        return {place: Input(audio_version if place.endswith(AUDIO) else line_sha256) for place in partition.inputs}
+
+    def content_of(self, partition: Partition, place: str) -> str:
+        return ""  # a line is known by its hash, and recordings are too large to be read for theirs
+
+    def note_lines(self, task: Partition, lines: Lines) -> None:
+        """Note nothing more."""
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
         for batch in super().process(task):
@@ -108,14 +112,14 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
             for index, (record, offset) in enumerate(zip(batch.records, batch.offsets)):
                 try:
                     channel, audio_id, path = self._identity(record, batch.source_path)
-                    if task.version.endswith(UNREACHABLE):  # it was, when it was looked up
+                    if UNREACHABLE in task.inputs.values():  # it was, when it was looked up
                         self._references(batch.source_path).version(path)
                 except RecordError as error:
                     self.quarantine(batch, index, error)
                     continue
                 given = record.get("channel")
                 self.log_metrics(Ignored(given is not None and as_text(given) is None).as_metrics())
-                name = self._channels.name_of(channel) or channel
+                name = self._channels.renamed(channel)
                 identified.records.append({**as_entry(record), "audio_id": audio_id, "channel": name})
                 identified.offsets.append(offset)
             if identified.records:
@@ -134,13 +138,23 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
     def _references(self, manifest_path: str) -> References:
         return self.references_of(manifest_path, self.audio_dir, self._worker or WorkerInfo(storage=self.storage))
 
+    def first_records(self, count: int) -> list[tuple[Record, str]]:
+        batches = (batch for partition in self.partitions() for batch in self.process(partition))
+        found = list(islice(((record, batch.source_path) for batch in batches for record in batch.records), count))
+        self.take_observations()  # which are for when they are read to be processed
+        return found
+
     def _recordings(self) -> Iterator[tuple[Partition, str | RecordError]]:
-        """A partition a line, its version that of the line alone, and the path of its audio, or why it has none."""
-        for piece in super().partitions():
+        """The recordings to read: a partition of its line alone, and the path of its audio, or why it has none."""
+        return islice(self._all_recordings(), self.limit)
+
+    def _all_recordings(self) -> Iterator[tuple[Partition, str | RecordError]]:
+        for piece in self._pieces():
             try:
                 lines = self._lines(piece)
             except RecordError:  # it is a link that leads elsewhere: for a worker to tell of
                 piece.name = slug_of(f"{piece.source_path}#link")
+                piece.inputs = {f"{self.place_of(piece.source_path)}#link": next(iter(piece.inputs.values()))}
                 yield piece, ""
                 continue
             for start, data in lines:
@@ -153,16 +167,18 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
                     entry = record if isinstance(record, dict) else {}
                     old_channel, audio_id, audio = self._identity(entry, piece.source_path)
                     channel = self._channels.name_of(old_channel)
-                    name = f"{channel}/{audio_id}.audio"
+                    name = slug_of(f"{channel}/{audio_id}.audio")
+                    place = name
                 except RecordError as error:
-                    channel, audio, name = "", error, f"{piece.source_path}#{start}"
+                    channel, audio, name = "", error, slug_of(f"{piece.source_path}#{start}")
+                    place = f"{self.place_of(piece.source_path)}#{start}"
                 if channel is not None:
                     end = start + len(data)
                     cut = lines.overlong_num_bytes if end >= lines.start + len(lines.data) else 0
-                    version = hashlib.sha256(line).hexdigest()[:16]
+                    inputs = {place: hashlib.sha256(line).hexdigest()[:16]}
                     # The line comes along: when its turn comes it may stand elsewhere in the manifest.
                     num_bytes = piece.source_num_bytes
-                    yield Partition(slug_of(name), piece.source_path, start, end, num_bytes, version, line, cut), audio
+                    yield Partition(name, piece.source_path, start, end, num_bytes, inputs, line, cut), audio
 
     def _looked_up(self) -> Iterator[tuple[Partition, str]]:
         """The same with the version of the audio in place of its path, or what stands for none; some at a time.
@@ -217,8 +233,3 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
         if not paths:
             chosen = f" of the channels {', '.join(self.channels)}" if self.channels is not None else ""
             raise ConfigurationError(f"{self.manifest_path} has no recordings{chosen}; check it")
-
-
-def _is_found(version: str) -> bool:
-    """Whether the version of a partition has that of its audio."""
-    return not version.endswith(tuple(NOT_FOUND))

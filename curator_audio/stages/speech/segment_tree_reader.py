@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
+from curator_audio.ledger import StageMetrics
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.field_types import types_seen
 from curator_audio.stages.fields import UNTYPED, Fields, FieldTypes
@@ -29,7 +30,6 @@ from curator_audio.stages.speech.foreign_fields import (
 )
 from curator_audio.stages.speech.optional_fields import with_usable_fields
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, SEGMENT_TYPES, foreign_segment
-from curator_audio.storage.ledger import StageMetrics
 from curator_audio.tasks import AudioBatch, Record
 
 LOOKED_AT = 3

@@ -43,18 +43,8 @@ something else), ``codes`` a list of ints, empty until encoded; times are in sec
 METADATA_FIELDS = ("speaker_id", "gender", "dialect", "tone", "language")
 """What may stand on an entry of a manifest or on one of its segments, and goes along; None where it is not known."""
 
-
 TIME_FIELDS = ("start", "end", "duration_sec")
 """Those in seconds."""
-
-SEGMENT_TYPES = {
-    **dict.fromkeys(SEGMENT_FIELDS, "string"),
-    **dict.fromkeys(TIME_FIELDS, "float"),
-    "sample_rate": "int32",
-    "audio": "audio",
-    "codes": "list<int32>",
-}
-"""The types of the fields, as stages declare them."""
 
 _TEXT_FIELDS = ("segment_id", "audio_id", "text", "channel", *METADATA_FIELDS)
 

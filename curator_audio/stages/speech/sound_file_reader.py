@@ -42,8 +42,8 @@ class SoundFileReaderStage(SampleReaderStage):
     if_none_is_read: ClassVar[str] = "check the path, or choose another input"
     _has_large: bool = field(default=False, init=False, repr=False, compare=False)
 
-    def is_selected(self, key: str) -> bool:
-        return key.lower().endswith(self.suffixes)
+    def is_read(self, place: str) -> bool:
+        return place.lower().endswith(self.suffixes)
 
     def group_of(self, key: str) -> str:
         return recording_of(_split(key)[0])
@@ -59,7 +59,7 @@ class SoundFileReaderStage(SampleReaderStage):
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
         files: dict[str, list[str]] = {}
-        for key in sorted(task.keys, key=self.order_of):
+        for key in sorted(task.inputs, key=self.order_of):
             files.setdefault(_split(key)[0], []).append(key)
         self._has_large = task.end > MAX_RECORD_BYTES  # of which each file need not be asked otherwise
         segments = list(files.items())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curator_audio.storage.ledger import sha256_of
+from curator_audio.ledger import sha256_of
 
 NOBODY = ""
 """Whose segments those are that name no speaker."""

@@ -10,11 +10,11 @@ from itertools import islice
 from typing import IO, ClassVar
 
 from curator_audio.errors import AccessError, RecordError
+from curator_audio.ledger import StageMetrics
 from curator_audio.stages.io.tar_member import UNREADABLE, TarMember, check_end, check_size
 from curator_audio.stages.speech.batches import segment_batches
 from curator_audio.stages.speech.sample_reader import SampleReaderStage, values_of_sample
 from curator_audio.stages.speech.segment_tree_reader import kinds_and_types
-from curator_audio.storage.ledger import StageMetrics
 from curator_audio.storage.storage import join
 from curator_audio.tasks import AudioBatch, Partition, Record
 
@@ -54,7 +54,7 @@ class WebDatasetReaderStage(SampleReaderStage):
             return kinds_and_types([values_of_sample(key, files) for key, files in found])
 
     def process(self, task: Partition) -> Iterator[AudioBatch]:
-        for key in task.keys:
+        for key in task.inputs:
             path = join(task.source_path, key)
             yield from segment_batches(((record, -1) for record in self._records(path)), path)
 

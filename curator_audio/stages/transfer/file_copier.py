@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError, StorageError, StorageFullError
+from curator_audio.ledger import LedgerPaths, relative_to
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.pace import Pace
 from curator_audio.stages.source import REPORTS
@@ -17,7 +18,6 @@ from curator_audio.stages.transfer.checks import check_name
 from curator_audio.stages.transfer.copying import Copying
 from curator_audio.stages.transfer.file_batch import FileBatch
 from curator_audio.stages.writer import WriterStage
-from curator_audio.storage.ledger import LedgerPaths, relative_to
 from curator_audio.storage.links import check_regular
 from curator_audio.storage.names import MAX_KEY_BYTES, MAX_PATH_BYTES, short_key
 from curator_audio.storage.storage import FileInfo, Storage, is_local, join
@@ -168,9 +168,9 @@ def _copy(storage: Storage, copying: Copying, file: FileInfo, target: str) -> Co
         there = None
     bytes_compared = copying.bytes_to_compare(file, there) if there is not None else 0
     if there is not None and copying.is_same(file, there):
-        return Copy(Part(target, file.num_bytes, "", 1, is_copy=True, version=there.version), False, bytes_compared)
+        return Copy(Part(target, file.num_bytes, "", 1, stays=True, version=there.version), False, bytes_compared)
     sha256 = copying.copy(file, target)
-    part = Part(target, file.num_bytes, sha256, 1, is_copy=True, version=copying.versions[target])
+    part = Part(target, file.num_bytes, sha256, 1, stays=True, version=copying.versions[target])
     return Copy(part, True, bytes_compared)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import ClassVar
@@ -13,12 +13,13 @@ from typing import ClassVar
 from loguru import logger
 
 from curator_audio.errors import AccessError, ConfigurationError
+from curator_audio.ledger import relative_to
 from curator_audio.stages.io.tree_reader import TreeReaderStage
 from curator_audio.stages.transfer.file_batch import FileBatch
 from curator_audio.storage.atomic_file import is_temporary
-from curator_audio.storage.ledger import LedgerEntry, relative_to
+from curator_audio.storage.file_list import FileList
 from curator_audio.storage.storage import FileInfo, is_local, join
-from curator_audio.tasks import Partition
+from curator_audio.tasks import Inputs, Partition
 
 
 @dataclass
@@ -33,7 +34,7 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
         partition_size_mb: files are put together up to this size in MB (2**20 bytes).
         include: take only files whose path below ``input_path`` matches this pattern, or one of these: ``*`` stands for
             any characters, ``/`` among them, ``?`` for one; None for all.
-        limit: take at most so many of them, in order of their paths, those of earlier runs included; None for all.
+        limit: take at most so many of the first of them, those of earlier runs included; None for all.
 
     Raises:
         ConfigurationError: a parameter out of range.
@@ -43,18 +44,17 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
         >>> for name in ("news/a.wav", "news/a.txt", "talks/b.wav"):
         ...     Storage().write(f"memory://doc/tree/{name}", b"")
         >>> reader = FileTreeReaderStage("memory://doc/tree", include="*.wav")
-        >>> [list(partition.keys) for partition in reader.partitions()]
+        >>> [list(partition.inputs) for partition in reader.partitions()]
         [['news/a.wav', 'talks/b.wav']]
     """
 
     partition_size_mb: float = 512.0
     include: str | list[str] | None = None
-    limit: int | None = None
-    _num_left: int | None = field(default=None, init=False, repr=False, compare=False)
 
     name = "file_tree_reader"
     suffixes: ClassVar[tuple[str, ...]] = ("",)
-    free_parameters: ClassVar[tuple[str, ...]] = ("partition_size_mb", "include", "limit")
+    selecting: ClassVar[tuple[str, ...]] = ("input_path", "include", "limit")
+    free_parameters: ClassVar[tuple[str, ...]] = ("partition_size_mb",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,48 +63,54 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
             isinstance(patterns, list) and patterns and all(isinstance(item, str) and item for item in patterns)
         ):
             raise ConfigurationError(f"include is {self.include!r}; give a pattern such as '*.wav', or a list of them")
-        if isinstance(self.limit, bool) or not (self.limit is None or (isinstance(self.limit, int) and self.limit > 0)):
-            raise ConfigurationError(f"limit is {self.limit!r}; give a whole number of files, or null for all")
         self._patterns = patterns
 
-    def is_selected(self, key: str) -> bool:
-        return not key.endswith("/") and not is_temporary(key)
+    def is_read(self, place: str) -> bool:
+        return not place.endswith("/") and not is_temporary(place)
 
-    def is_included(self, key: str) -> bool:
-        """Whether ``include`` lets a file pass, going by its path below ``input_path``."""
-        return self._patterns is None or any(fnmatchcase(key, pattern) for pattern in self._patterns)
+    def is_selected(self, place: str) -> bool:
+        return self._patterns is None or any(fnmatchcase(place, pattern) for pattern in self._patterns)
 
-    def partitions(self, done: Mapping[str, LedgerEntry] | None = None) -> Iterator[Partition]:
-        self._included()
-        # What was only begun need not stay together, and may be more than the limit.
-        finished = {name: entry for name, entry in (done or {}).items() if any(entry.keys.values())}
-        keys = (key for entry in finished.values() if entry.source_path == self.input_path for key in entry.keys)
-        num_done = sum(self.is_included(key) for key in keys)
-        self._num_left = None if self.limit is None else max(0, self.limit - num_done)
-        return super().partitions(finished)
+    def if_none_is_selected(self) -> str:
+        return (
+            f"include={self.include} matches none of the {len(self._files())} files below {self.input_path}; "
+            "a pattern is held against the whole path below it"
+        )
+
+    def fingerprint_of(self, file: FileInfo) -> str:
+        return file.version  # in full: it tells the size, and the etag
+
+    def note_contents(self, task: Partition) -> None:
+        """Note nothing: who compares and copies the files reads them."""
+
+    def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
+        for partition in super().partitions(known):
+            yield replace(partition, is_cut=False)  # what is put together makes no difference: the rest comes by itself
 
     def num_bytes(self) -> int:
-        return sum(file.num_bytes for file in self._included()[: self.limit])
+        return sum(file.num_bytes for file in islice(self._included(), self.limit))
 
     def process(self, task: Partition) -> Iterator[FileBatch]:
         yield FileBatch(
             task.source_path,
             [
                 FileInfo(join(task.source_path, key), int(version.partition("-")[0]), version)
-                for key, version in task.keys.items()
+                for key, version in task.inputs.items()
             ],
         )
 
-    def _files(self) -> list[FileInfo]:
+    def _files(self) -> FileList:
         if self._listed is None:
             if is_local(self.input_path):
                 _check_listable(self.input_path)
             files = super()._files()
-            if [file.path for file in files] == [self.input_path]:
+            if len(files) == 1 and next(iter(files)).path == self.input_path:
                 folder, _, name = self.input_path.rpartition("/")
                 raise ConfigurationError(f"{self.input_path} is a file; give input_path={folder} and include={name}")
             self._tell_left_out()
-            self._listed = [self._behind_link(file) for file in files]
+            self._listed = FileList()
+            for file in files:
+                self._listed.add(self._behind_link(file))
         return self._listed
 
     def _tell_left_out(self) -> None:
@@ -122,23 +128,8 @@ class FileTreeReaderStage(TreeReaderStage[FileBatch]):
                 return self.storage.info(file.path)
         return file
 
-    def _included(self) -> list[FileInfo]:
-        files = [file for file in self._files() if self.is_included(relative_to(self.input_path, file.path))]
-        if not files:
-            raise ConfigurationError(
-                f"include={self.include} matches none of the {len(self._files())} files below {self.input_path}; "
-                "a pattern is held against the whole path below it"
-            )
-        return files
-
-    def _batches(self, files: Mapping[str, FileInfo]) -> Iterator[dict[str, FileInfo]]:
-        chosen = (key for key in files if self.is_included(key))
-        return super()._batches({key: files[key] for key in islice(chosen, self._num_left)})
-
-    def _partition(self, name: str, files: Mapping[str, FileInfo]) -> Partition:
-        partition = super()._partition(name, files)
-        partition.keys = {key: file.version for key, file in files.items()}  # in full: it tells the size, and the etag
-        return partition
+    def _included(self) -> Iterator[FileInfo]:
+        return (file for file in self._files() if self.is_selected(relative_to(self.input_path, file.path)))
 
 
 def _check_listable(folder: str) -> None:

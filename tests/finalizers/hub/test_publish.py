@@ -45,8 +45,9 @@ def files(tmp_path: Path) -> Path:
 
 
 def run(source: Path | str, out: Path | str, *, overwrite: bool = False, **options: Any) -> None:
+    limit = options.pop("limit", None)
     step = PublishToHub(options.pop("repo_id", "me/talks"), **options)
-    stages = [PublishedFileReaderStage(str(source), 0), FileHasherStage(str(out))]
+    stages = [PublishedFileReaderStage(str(source), 0, limit=limit), FileHasherStage(str(out))]
     Pipeline("publish", stages, [step]).run(LocalExecutor(), output_dir=str(out), overwrite=overwrite)
 
 
@@ -315,6 +316,17 @@ def test_no_run_deletes_what_it_publishes(hub: HubServer, files: Path, tmp_path:
     run(elsewhere, tmp_path / "out", overwrite=True)
     assert held(files) == before and held(elsewhere) == {"6.npz": b"another"}
     assert data_of(hub) == {**published, "data/1.npz": b"changed", "data/6.npz": b"another"}
+
+
+def test_a_run_with_a_limit_publishes_nothing_unless_told_to(
+    hub: HubServer, files: Path, tmp_path: Path, warned: list[str]
+) -> None:
+    run(files, tmp_path / "out", limit=2)
+    assert hub.kinds() == [] and "nothing is published in datasets/me/talks: the run has a limit" in warned[-1]
+    run(files, tmp_path / "out", limit=2, publish_limited=True)
+    assert len(data_of(hub)) == 2
+    run(files, tmp_path / "out")
+    assert data_of(hub) == in_data(files)
 
 
 # What goes wrong -----------------------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.ledger import StageMetrics
 from curator_audio.stages.alm import ALMDataBuilderStage, ALMDataOverlapStage
 from curator_audio.stages.alm.windows import SegmentShortener
 from curator_audio.stages.fields import Fields
 from curator_audio.storage.json_codec import encode_record
-from curator_audio.storage.ledger import StageMetrics
 from curator_audio.tasks import AudioBatch
 
 Entry = dict[str, Any]

@@ -97,7 +97,7 @@ def test_parts_are_the_users_own_files(tmp_path: Path) -> None:
     (tmp_path / "in" / "a.json").write_bytes(b"{}")
     _, (part,) = hashed(tmp_path)
     assert (part.path, part.num_bytes, part.num_records) == (f"{tmp_path}/in/a.json", 2, 1)
-    assert part.replaces_source and part.is_copy
+    assert part.place == "a.json"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.json", "in"]
 
 

@@ -157,12 +157,12 @@ def test_what_a_link_in_the_tree_leads_to_is_what_counts(root: Path) -> None:
     (root / "tree/1472/1438/link.json").symlink_to("../1437/other.txt")
     reader = reader_of(root, a="1472-1438")
     (partition,) = reader.partitions()
-    before = reader.content_sha256(partition)
+    before = reader.completed(partition).inputs
     assert [batch.num_items for batch in reader.process(partition)] == [2]
     assert reader.observed.quarantined == []
     target.write_text('{"entry_id": "b"}')
     os.utime(target, (0, 1_000_000_000))
-    assert reader.content_sha256(partition) != before
+    assert reader.completed(partition).inputs != before
 
 
 def test_nothing_is_read_that_lies_outside_of_the_tree(root: Path, tmp_path: Path) -> None:
@@ -246,17 +246,22 @@ def test_the_tree_itself_may_be_a_link(root: Path) -> None:
     assert ids(read(reader_of(root, a="26-495"))["a"]) == [["26_495_000000", "26_495_000001"]]
 
 
-def test_what_the_hash_tells(root: Path) -> None:
+def test_what_fingerprints_and_contents_tell(root: Path) -> None:
     reader = reader_of(root, a="26-495\n1472-1438\n")
 
-    def sha256() -> str:
+    def contents() -> str:
+        """Of the list, and of its folders."""
         (partition,) = reader.partitions()
+        now = reader.completed(partition)
         list(reader.process(partition))
-        assert reader.observed.content_sha256 == reader.content_sha256(partition)
-        return reader.observed.content_sha256
+        read = reader.take_observations().inputs
+        assert now.inputs == partition.inputs | {place: fingerprint for place, (fingerprint, _) in read.items()}
+        assert {place: reader.content_of(partition, place) for place in read} == {p: c for p, (_, c) in read.items()}
+        return str([partition.inputs, sorted((place, content) for place, (_, content) in read.items())])
 
-    seen = [sha256()]
-    assert sha256() == seen[0]
+    seen = [contents()]
+    os.utime(root / "tree/26/495/26_495_000000.json")
+    assert contents() == seen[0]
     for change in (
         lambda: (root / "tree/26/495/new.json").write_text("{}"),
         lambda: (root / "tree/26/495/new.json").write_text("{} "),
@@ -264,11 +269,11 @@ def test_what_the_hash_tells(root: Path) -> None:
         lambda: (root / "lists/a.txt").write_text("1472-1438\n26-495\n"),
     ):
         change()
-        seen.append(sha256())
+        seen.append(contents())
     assert len(set(seen)) == 4 and seen[3] == seen[0]
     (root / "tree/26/495/notes.txt").write_text("is not read")
     (root / "tree/1472/1437/new.json").write_text("stands in no list")
-    assert sha256() == seen[-1]
+    assert contents() == seen[-1]
 
 
 def test_one_list(root: Path) -> None:
@@ -323,7 +328,12 @@ def test_the_same_from_a_store(s3_bucket: str) -> None:
         ["1472_1437_000000", "1472_1437_000001", "1472_1437_000002"],
     ]
     assert reader.observed.metrics == {"folders": 2, "folders_missing_or_empty": 1}
-    assert reader.observed.content_sha256 == reader.content_sha256(partition)
+    read = reader.observed.inputs
+    assert list(read) == ["26/495", "1472/1437"]
+    assert {place: fingerprint for place, (fingerprint, _) in read.items()}.items() <= reader.completed(
+        partition
+    ).inputs.items()
+    assert [content for _, content in read.values()] == [reader.content_of(partition, place) for place in read]
 
 
 def test_files_of_a_store_are_read_many_at_a_time_across_folders(

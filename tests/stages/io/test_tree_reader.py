@@ -11,25 +11,21 @@ from hypothesis import strategies as st
 from curator_audio.errors import AccessError, ConfigurationError
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.io import tree_reader
-from curator_audio.storage.ledger import LedgerEntry
 from curator_audio.storage.storage import Storage
-from curator_audio.tasks import Partition
+from curator_audio.tasks import Input, Inputs, Partition
 from tests.text_trees import TextTreeReader, write_tree
 
 BYTE = 2**-20
 """Of a MB."""
 
 
-def entries(partitions: list[Partition]) -> dict[str, LedgerEntry]:
+def entries(partitions: list[Partition]) -> dict[str, Inputs]:
     """What a ledger would know of partitions that are finished."""
-    return {
-        p.name: LedgerEntry(p.name, p.source_path, p.start, p.end, "", "", [], [], {}, {}, dict(p.keys))
-        for p in partitions
-    }
+    return {p.name: Inputs.of({place: Input(mark) for place, mark in p.inputs.items()}) for p in partitions}
 
 
 def keys(partitions: list[Partition]) -> list[list[str]]:
-    return [list(partition.keys) for partition in partitions]
+    return [list(partition.inputs) for partition in partitions]
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -74,13 +70,13 @@ def test_every_file_is_in_one_partition_and_folders_stay_together(texts: dict[st
     write_tree(root, texts)
     partitions = list(TextTreeReader(root, partition_size_mb=limit * BYTE).partitions())
 
-    found = [key for partition in partitions for key in partition.keys]
+    found = [key for partition in partitions for key in partition.inputs]
     assert sorted(found) == sorted(texts)
     folders = [key.rpartition("/")[0] for key in found]
     assert folders == sorted(folders)
     for partition in partitions:
-        inside = {key.rpartition("/")[0] for key in partition.keys}
-        assert not inside & {folder for p in partitions if p is not partition for folder in map(folder_of, p.keys)}
+        inside = {key.rpartition("/")[0] for key in partition.inputs}
+        assert not inside & {folder for p in partitions if p is not partition for folder in map(folder_of, p.inputs)}
         assert partition.end <= limit or len(inside) == 1
 
 
@@ -112,7 +108,7 @@ def test_files_that_have_gone_leave_their_partition(root: str) -> None:
 
     (left,) = TextTreeReader(root, partition_size_mb=0).partitions(entries(before))
 
-    assert (left.name, left.keys) == (before[0].name, {"a/2.txt": before[0].keys["a/2.txt"]})
+    assert (left.name, left.inputs) == (before[0].name, {"a/2.txt": before[0].inputs["a/2.txt"]})
 
 
 @pytest.mark.parametrize(
@@ -141,7 +137,7 @@ def test_a_file_that_comes_back_takes_no_name_that_another_has(root: str) -> Non
     texts = {"a/1.txt": "1", "a/2.txt": "2"}
     write_tree(root, texts)
     (first,) = TextTreeReader(root).partitions()
-    del first.keys["a/1.txt"]
+    del first.inputs["a/1.txt"]
 
     now = list(TextTreeReader(root).partitions(entries([first])))
 
@@ -156,24 +152,24 @@ def test_a_changed_file_has_another_mark(root: str) -> None:
     write_tree(root, {"a/1.txt": "ONE", "a/2.txt": "two"}, texts)
     (now,) = TextTreeReader(root).partitions(entries([before]))
     assert now.name == before.name
-    assert now.keys["a/1.txt"] != before.keys["a/1.txt"]
-    assert now.keys["a/2.txt"] == before.keys["a/2.txt"]
+    assert now.inputs["a/1.txt"] != before.inputs["a/1.txt"]
+    assert now.inputs["a/2.txt"] == before.inputs["a/2.txt"]
 
 
 @given(st.lists(trees, min_size=1, max_size=4), st.integers(0, 8))
 def test_names_are_unique_and_files_stay_where_they_are(versions: list[dict[str, str]], limit: int) -> None:
     root = f"memory://{uuid.uuid4().hex}/tree"
-    known: dict[str, LedgerEntry] = {}
+    known: dict[str, Inputs] = {}
     before: dict[str, str] = {}
     for texts in versions:
         write_tree(root, texts, before)
         partitions = list(TextTreeReader(root, partition_size_mb=limit * BYTE).partitions(known))
-        where = {key: entry.partition for entry in known.values() for key in entry.keys}
+        where = {place: name for name, inputs in known.items() for place in inputs.unpacked()}
         assert len({p.name for p in partitions}) == len(partitions)
-        assert sorted(key for p in partitions for key in p.keys) == sorted(texts)
+        assert sorted(key for p in partitions for key in p.inputs) == sorted(texts)
         for partition in partitions:
-            assert all(where.get(key, partition.name) == partition.name for key in partition.keys)
-            assert partition.name in known or not any(key in where for key in partition.keys)
+            assert all(where.get(key, partition.name) == partition.name for key in partition.inputs)
+            assert partition.name in known or not any(key in where for key in partition.inputs)
         known |= entries(partitions)
         before = texts
 
@@ -185,16 +181,16 @@ def test_a_single_file(root: str) -> None:
     write_tree(root, {"a/1.txt": "one", "a/2.txt": "two"})
     reader = TextTreeReader(f"{root}/a/1.txt")
     (partition,) = reader.partitions()
-    assert (partition.source_path, list(partition.keys), partition.end) == (f"{root}/a", ["1.txt"], 3)
+    assert (partition.source_path, list(partition.inputs), partition.end) == (f"{root}/a", ["1.txt"], 3)
     assert [record["text"] for batch in reader.process(partition) for record in batch.records] == ["one"]
-    assert not reader.reads_whole_folder
+    assert reader.folders_read() == set()
 
 
 def test_a_folder_named_like_a_file(root: str) -> None:
     write_tree(f"{root}/all.txt", {"1.txt": "one"})
     reader = TextTreeReader(f"{root}/all.txt/")
     assert keys(list(reader.partitions())) == [["1.txt"]]
-    assert reader.reads_whole_folder
+    assert reader.folders_read() == {f"{root}/all.txt"}
 
 
 def test_a_file_that_is_not_there(root: str) -> None:

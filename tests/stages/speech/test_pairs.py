@@ -263,7 +263,7 @@ def test_neither_other_speakers_nor_where_segments_are_make_a_difference(
 def test_speakers_are_put_together_up_to_a_number_of_segments(tmp_path: Path) -> None:
     write_shard(tmp_path, "0", [segment(speaker, number) for speaker in "dcab" for number in range(4)])
     partitions = list(PairReaderStage(str(tmp_path), segments_per_partition=8).partitions())
-    assert [list(partition.keys) for partition in partitions] == [
+    assert [list(partition.inputs) for partition in partitions] == [
         [speaker_key("news", name) for name in pair] for pair in ("dc", "ab")
     ]
     assert len({partition.name for partition in partitions}) == 2

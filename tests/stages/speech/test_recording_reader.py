@@ -378,7 +378,7 @@ def test_folders_of_a_store_are_listed_once(s3_bucket: str, tmp_path: Path, monk
             return _real(self, path, *rest, **options)
 
         monkeypatch.setattr(Storage, name, counted)
-    versions = [partition.version.partition("-")[2] for partition in corpus.reader.partitions()]
+    versions = [list(partition.inputs.values())[1] for partition in corpus.reader.partitions()]
     assert [version == "missing" for version in versions] == [False, True] * 75
     assert {name: number for name, number in calls.items() if "manifest" not in name} == {
         f"list_files /in/{channel}": 1 for channel in ("news", "talks", "pod")
@@ -410,7 +410,7 @@ def test_audio_on_a_web_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         rules = {"allowed_schemes": ["http"], "allow_private_hosts": True}
         corpus = Corpus(str(tmp_path), tmp_path / "log", **rules)
         corpus.write([*(entry(f"{base}/{number}.mp3") for number in range(5)), entry(f"{base}/none.mp3")])
-        versions = [partition.version.partition("-")[2] for partition in corpus.reader.partitions()]
+        versions = [list(partition.inputs.values())[1] for partition in corpus.reader.partitions()]
         assert versions == ["5-1"] * 5 + ["missing"]
         assert len(corpus.run()) == 6 and corpus.run() == []
         monkeypatch.setattr(Server, "etag", "2")
@@ -461,7 +461,7 @@ def test_a_bucket_that_may_not_be_listed_is_asked_file_by_file(
         return real(self, folder, **options)
 
     monkeypatch.setattr(Storage, "list_files", list_files)
-    versions = [partition.version.partition("-")[2] for partition in corpus.reader.partitions()]
+    versions = [list(partition.inputs.values())[1] for partition in corpus.reader.partitions()]
     assert [version == "missing" for version in versions] == [False, False, True]
 
 
@@ -478,7 +478,7 @@ def test_odd_paths_in_the_runs_own_store_stop_nothing(s3_bucket: str, tmp_path: 
     ]
     corpus.write([*ENTRIES, *(entry(f"s3://{path}") for path in odd), entry("s3:///f.wav"), entry("../g.wav")])
     partitions = list(corpus.reader.partitions())
-    versions = [partition.version.partition("-")[2] for partition in partitions]
+    versions = [list(partition.inputs.values())[1] for partition in partitions]
     assert len(versions) == 11 and all(version[:1].isdigit() for version in versions[:3])
     assert set(versions[3:]) <= {"missing", "unreachable"}
     batches = [batch for partition in partitions for batch in corpus.reader.process(partition)]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from curator_audio.errors import ConfigurationError, CuratorError
 from curator_audio.executors.local import LocalExecutor
+from curator_audio.ledger import StageMetrics
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.io import tar_member
 from curator_audio.stages.speech import (
@@ -24,7 +25,6 @@ from curator_audio.stages.speech import (
     WebDatasetWriterStage,
 )
 from curator_audio.stages.speech.segments import id_in
-from curator_audio.storage.ledger import StageMetrics
 from curator_audio.storage.storage import Storage
 from curator_audio.tasks import AudioBatch, Part, Record
 from tests.segments import RATE, segment, tone

@@ -40,7 +40,7 @@ def test_files_go_to_the_same_path_below_another_folder(tmp_path: Path) -> None:
 
     assert tree(f"{tmp_path}/to") == files
     assert [part.path for part in parts] == sorted(f"{tmp_path}/to/{key}" for key in files)
-    assert {(part.num_records, part.is_copy) for part in parts} == {(1, True)}
+    assert {(part.num_records, part.stays) for part in parts} == {(1, True)}
     assert stage.take_observations().metrics == {
         "files_copied": 100,
         "bytes_copied": sum(map(len, files.values())),

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curator_audio.errors import AccessError, ConfigurationError
-from curator_audio.stages.transfer import FileTreeReaderStage
-from curator_audio.storage.ledger import LedgerEntry
+from curator_audio.ledger import Ledger, LedgerEntry
+from curator_audio.pipeline.pending import Pending
+from curator_audio.stages.transfer import FileCopierStage, FileTreeReaderStage
 from curator_audio.storage.storage import FileInfo, Storage
-from curator_audio.tasks import Partition
+from curator_audio.tasks import Input, Inputs, Partition
 from tests.stages.transfer.trees import write
 
 BYTE = 2**-20
@@ -23,15 +24,12 @@ BYTE = 2**-20
 
 
 def keys(partitions: list[Partition]) -> list[str]:
-    return [key for partition in partitions for key in partition.keys]
+    return [key for partition in partitions for key in partition.inputs]
 
 
-def finished(partitions: list[Partition]) -> dict[str, LedgerEntry]:
+def finished(partitions: list[Partition]) -> dict[str, Inputs]:
     """What a ledger knows of partitions that are done."""
-    return {
-        p.name: LedgerEntry(p.name, p.source_path, p.start, p.end, "", "", [], [], {}, {}, dict(p.keys))
-        for p in partitions
-    }
+    return {p.name: Inputs.of({place: Input(mark) for place, mark in p.inputs.items()}) for p in partitions}
 
 
 @pytest.mark.parametrize(
@@ -75,14 +73,14 @@ def test_runs_with_other_limits_and_patterns_go_on_from_there(
     """Whatever order they come in: no file twice, never more than the limit, and in the end all that are included."""
     root = f"memory://{uuid.uuid4().hex}"
     write(root, dict.fromkeys(names, b"xx"))
-    done: dict[str, LedgerEntry] = {}
+    done: dict[str, Inputs] = {}
     for include in includes:
         for limit in limits:
-            reader = FileTreeReaderStage(root, size * BYTE, include, limit)
-            included = sorted(name for name in names if reader.is_included(name))
+            reader = FileTreeReaderStage(root, size * BYTE, include, limit=limit)
+            included = sorted(name for name in names if reader.is_selected(name))
             if not included:
                 break
-            before = {key for entry in done.values() for key in entry.keys}
+            before = {key for entry in done.values() for key in entry.unpacked()}
             partitions = list(reader.partitions(done))
             new = [partition for partition in partitions if partition.name not in done]
             assert [p for p in partitions if p.name in done] == [p for p in partitions if p not in new]
@@ -91,15 +89,18 @@ def test_runs_with_other_limits_and_patterns_go_on_from_there(
             assert keys(new) == wanted[:room]
             done |= finished(new)
         else:
-            assert set(included) <= {key for entry in done.values() for key in entry.keys}
+            assert set(included) <= {key for entry in done.values() for key in entry.unpacked()}
 
 
 def test_what_a_killed_run_had_only_begun_counts_as_not_done(tmp_path: Path) -> None:
     write(str(tmp_path), {f"{n}.wav": b"x" for n in range(6)})
     (all_of_it,) = FileTreeReaderStage(str(tmp_path)).partitions()
-    begun = {all_of_it.name: LedgerEntry.started(all_of_it, "", "")}
+    ledger = Ledger(Storage(), f"{tmp_path}-out")
+    ledger.note_started([LedgerEntry.started(all_of_it, "", "", "")])
+    ledger.load()
 
-    assert keys(list(FileTreeReaderStage(str(tmp_path), limit=2).partitions(begun))) == ["0.wav", "1.wav"]
+    pending = Pending(FileTreeReaderStage(str(tmp_path), limit=2), ledger, FileCopierStage(f"{tmp_path}-out"))
+    assert keys(list(pending)) == ["0.wav", "1.wav"]
 
 
 def test_what_runs_keep_for_themselves_and_half_written_files_are_passed_over(tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_link_has_size_and_version_of_what_it_leads_to(tmp_path: Path) -> None
     os.utime(tmp_path / "file", (1, 1))
     (partition,) = FileTreeReaderStage(str(tmp_path)).partitions()
 
-    assert partition.keys == {"file": "5-1.0", "link": "5-1.0"}
+    assert partition.inputs == {"file": "5-1.0", "link": "5-1.0"}
 
 
 def test_a_file_is_not_a_folder(tmp_path: Path, s3_bucket: str) -> None:
@@ -186,7 +187,7 @@ def test_nothing_there(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"limit": 0}, "limit is 0; give a whole number of files, or null for all"),
+        ({"limit": 0}, "limit is 0; give a whole number of at least 1, or null for all"),
         ({"limit": True}, "limit is True"),
         ({"limit": 1.5}, "limit is 1.5"),
         ({"limit": "10"}, "limit is '10'"),

@@ -1,9 +1,9 @@
+import gzip
 import hashlib
 import json
 import os
 import shutil
 import uuid
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curator_audio.errors import ConfigurationError, StorageError
-from curator_audio.storage.ledger import Ledger, LedgerEntry, StageMetrics, StepEntry, fingerprint_of, relative_to
+from curator_audio.ledger import Ledger, LedgerEntry, StageMetrics, StepEntry, fingerprint_of, relative_to
 from curator_audio.storage.storage import Storage
-from curator_audio.tasks import Part, Partition
+from curator_audio.tasks import Input, Inputs, Part, Partition
 
 CONFIGURATION = {
     "reader": {"stage": "package.Reader", "version": 1, "manifest_path": "in.jsonl"},
@@ -43,11 +43,10 @@ def entry(name: str, data: bytes = b"", quarantine: bytes = b"", **changes: Any)
     bad = [Part(f"quarantine/part-{name}.jsonl", len(quarantine), "", 1)] if quarantine else []
     values: dict[str, Any] = {
         "partition": name,
-        "source_path": "/data/in.jsonl",
+        "source": "in.jsonl",
         "start": 0,
         "end": 10,
-        "version": "10-1.5",
-        "content_sha256": "abc",
+        "inputs": Inputs.of({"in.jsonl[0:10]": Input("10-1.5", "abc")}),
         "parts": part,
         "quarantine": bad,
         "quarantined": {"invalid_json": 1} if quarantine else {},
@@ -73,7 +72,8 @@ def files(out: str) -> set[str]:
 # Entries -----------------------------------------------------------------------------------------------------
 
 names = st.text(min_size=1, max_size=8)
-parts = st.builds(Part, names, st.integers(0, 2**60), names, st.integers(0, 2**40), st.booleans())
+parts = st.builds(Part, names, st.integers(0, 2**60), names, st.integers(0, 2**40), names, st.booleans(), names)
+inputs = st.builds(Inputs.of, st.dictionaries(names, st.builds(Input, names, names), max_size=20))
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 metrics = st.builds(
     StageMetrics,
@@ -93,29 +93,31 @@ metrics = st.builds(
         names,
         st.integers(0),
         st.integers(0),
-        names,
-        names,
+        inputs,
         st.lists(parts, max_size=2),
         st.lists(parts, max_size=2),
         st.dictionaries(names, st.integers(0), max_size=3),
         st.dictionaries(names, metrics, max_size=3),
-        st.dictionaries(names, names, max_size=3),
+        names,
     )
 )
 def test_an_entry_survives_being_written(entry: LedgerEntry) -> None:
     written = entry.to_json()
     assert b"\n" not in written
-    assert LedgerEntry.from_json(written) == entry
+    assert LedgerEntry.from_json(json.loads(written)) == entry
+    elsewhere = json.loads(entry.to_json(("inputs-0123456789abcdef.gz", 0, 1)))
+    assert elsewhere.pop("inputs_at") and LedgerEntry.from_json(elsewhere, entry.inputs) == entry
 
 
 def test_a_file_name_that_is_no_text_survives_too() -> None:
-    odd = entry("a", source_path=os.fsdecode(b"/data/caf\xe9.jsonl"))
-    assert LedgerEntry.from_json(odd.to_json()) == odd
+    name = os.fsdecode(b"caf\xe9.jsonl")
+    odd = entry("a", source=name, inputs=Inputs.of({name: Input("10-1.5")}))
+    assert LedgerEntry.from_json(json.loads(odd.to_json())) == odd
 
 
 def test_a_metric_that_is_no_number_is_no_harm() -> None:
     odd = entry("a", metrics={"reader": StageMetrics(custom={"mean": float("nan")})})
-    metrics = LedgerEntry.from_json(odd.to_json()).metrics["reader"]
+    metrics = LedgerEntry.from_json(json.loads(odd.to_json())).metrics["reader"]
     metrics.add(metrics)
     assert metrics.custom["mean"] != metrics.custom["mean"]
 
@@ -199,6 +201,90 @@ def test_partitions_that_are_no_longer_in_a_source_are_forgotten(out: str) -> No
     assert files(out) == {"_ledger/entries/a.json", "_ledger/parts/a.jsonl"}
 
 
+# What many files were made from ------------------------------------------------------------------------------
+
+
+def large(name: str, num: int = 20) -> LedgerEntry:
+    return entry(name, inputs=Inputs.of({f"{name}/{n}.npz": Input(f"{n}", f"content {n}") for n in range(num)}))
+
+
+def noted(out: str, *entries: LedgerEntry) -> None:
+    for done in entries:
+        Storage().write(Ledger(Storage(), out).paths.entry(done.partition), done.to_json())
+
+
+def beside(out: str) -> set[str]:
+    return {name for name in files(out) if name.startswith("_ledger/inputs-")}
+
+
+def test_what_large_partitions_were_made_from_lies_in_one_file(out: str) -> None:
+    done = {name: large(name) for name in "ab"} | {"c": entry("c")}
+    noted(out, *done.values())
+    loaded(out).gather()
+    assert loaded(out).entries == done
+    (name,) = beside(out)
+    lines = gzip.decompress(Storage().read(f"{out}/{name}")).splitlines()
+    assert [json.loads(line)["a/0.npz"] for line in lines[:1]] == [["0", "content 0"]] and len(lines) == 2
+
+    loaded(out).gather()
+    assert beside(out) == {name}
+    noted(out, large("a", 21))
+    loaded(out).gather()
+    assert loaded(out).entries == done | {"a": large("a", 21)}
+    assert len(beside(out)) == 1 and beside(out) != {name}
+    ledger = loaded(out)
+    ledger.forget([ledger.entries[name] for name in "ab"])
+    ledger.gather()
+    assert beside(out) == set() and loaded(out).entries == {"c": done["c"]}
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_killed_while_that_is_gathered(written: int, out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted(out, large("a"))
+    loaded(out).gather()
+    noted(out, large("a", 21), large("b"))
+    with monkeypatch.context() as patch:
+        write, files_written = Storage.write, []
+
+        def killed(self: Storage, path: str, data: bytes) -> None:
+            if len(files_written) == written:
+                raise KeyboardInterrupt
+            files_written.append(path)
+            write(self, path, data)
+
+        patch.setattr(Storage, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            loaded(out).gather()
+    assert loaded(out).entries == {"a": large("a", 21), "b": large("b")}
+    loaded(out).gather()
+    assert loaded(out).entries == {"a": large("a", 21), "b": large("b")} and len(beside(out)) == 1
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "other"])
+def test_entries_without_it_stand_for_nothing_done(damage: str, out: str, warned: list[str]) -> None:
+    noted(out, large("a"), entry("b"))
+    loaded(out).gather()
+    (name,) = beside(out)
+    data = Storage().read(f"{out}/{name}")
+    other = {"gone": b"", "cut": data[:-9], "other": large("a", 21).inputs.packed}
+    Storage().write(f"{out}/{name}", other[damage])
+    assert list(loaded(out).entries) == ["b"]
+    assert len(warned) == 1 and "is damaged and passed over" in warned[0]
+
+
+def test_what_would_fill_the_memory_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = large("a", 1000).inputs
+    monkeypatch.setattr("curator_audio.tasks.inputs.MAX_UNPACKED_BYTES", 1000)
+    with pytest.raises(ValueError, match="take too much room"):
+        packed.unpacked()
+
+
+@pytest.mark.parametrize("place", ["../mine", "/mine", "a/../../mine", "a//b"])
+def test_a_file_of_the_source_lies_below_it(place: str, out: str, warned: list[str]) -> None:
+    noted(out, entry("a", parts=[Part("n/1.npz", 1, "", 1, place=place)]))
+    assert loaded(out).entries == {} and len(warned) == 1
+
+
 # Configurations ----------------------------------------------------------------------------------------------
 
 
@@ -254,7 +340,7 @@ def test_a_damaged_configuration_is_told(tmp_path: Path, content: bytes) -> None
 
 def test_the_ledger_of_another_version_is_told(tmp_path: Path) -> None:
     Storage().write(f"{tmp_path}/out/_ledger/configuration.json", b'{"format": 9, "configuration": {}}')
-    with pytest.raises(ConfigurationError, match=r"_ledger has format 9, this version reads 1; .*overwrite=true"):
+    with pytest.raises(ConfigurationError, match=r"_ledger has format 9, this version reads 2; .*overwrite=true"):
         Ledger(Storage(), f"{tmp_path}/out").check_configuration(CONFIGURATION)
 
 
@@ -312,8 +398,8 @@ def test_sweep_on_a_store_removes_parts_without_entry(s3_bucket: str) -> None:
 
 
 def started(name: str, *keys: str) -> LedgerEntry:
-    partition = Partition(name, "/data/tree", 0, 10, keys=dict.fromkeys(keys, "mark"))
-    return LedgerEntry.started(partition, f"shards/{name}.jsonl", f"quarantine/part-{name}.jsonl")
+    partition = Partition(name, "/data/tree", 0, 10, inputs=dict.fromkeys(keys, "mark"))
+    return LedgerEntry.started(partition, "", f"shards/{name}.jsonl", f"quarantine/part-{name}.jsonl")
 
 
 def test_what_was_started_and_not_finished_is_found(out: str) -> None:
@@ -326,7 +412,7 @@ def test_what_was_started_and_not_finished_is_found(out: str) -> None:
 
     assert again.entries == {"b": done}
     assert list(again.started) == ["a", "c"]
-    assert list(again.started["a"].keys) == ["a/1", "a/2"] and again.started["a"].source_path == "/data/tree"
+    assert list(again.started["a"].inputs.unpacked()) == ["a/1", "a/2"]
 
 
 def test_what_was_started_and_not_finished_is_swept(out: str) -> None:
@@ -395,7 +481,7 @@ def test_temporary_files_deep_in_a_tree_are_swept_after_a_kill(tmp_path: Path) -
 
 def tree_entry(out: str, name: str, *parts: Part) -> LedgerEntry:
     """A partition of which several files were made."""
-    done = entry(name, parts=list(parts), keys={"k": "mark"})
+    done = entry(name, parts=list(parts), inputs=Inputs.of({"k": Input("mark")}))
     for made in parts:
         Storage().write(f"{out}/{made.path}", b"x" * made.num_bytes)
     Storage().write(Ledger(Storage(), out).paths.entry(name), done.to_json())
@@ -430,7 +516,7 @@ def test_files_that_are_not_made_again_go_after_a_kill_too(out: str) -> None:
 
 
 def test_files_written_in_the_place_of_their_source_are_never_deleted(out: str) -> None:
-    mine, made = Part("n/1.npz", 1, "", 1, replaces_source=True), Part("n/2.npz", 1, "", 1)
+    mine, made = Part("n/1.npz", 1, "", 1, place="1.npz"), Part("n/2.npz", 1, "", 1)
     done = tree_entry(out, "a", mine, made)
     ledger = loaded(out)
     assert ledger.is_there(done)
@@ -449,7 +535,7 @@ def test_files_written_in_the_place_of_their_source_are_never_deleted(out: str) 
 
 def test_of_files_in_the_place_of_their_source_the_ledger_says_nothing(out: str) -> None:
     """One that has gone is no reason to do the others again."""
-    done = tree_entry(out, "a", Part("n/1.npz", 1, "", 1, replaces_source=True), Part("n/2.npz", 1, "", 1))
+    done = tree_entry(out, "a", Part("n/1.npz", 1, "", 1, place="1.npz"), Part("n/2.npz", 1, "", 1))
     Storage().delete([f"{out}/n/1.npz"])
     assert loaded(out).is_there(done)
     Storage().delete([f"{out}/n/2.npz"])
@@ -583,11 +669,12 @@ def test_a_file_written_again_with_the_same_content_is_noted(out: str) -> None:
     done = commit(out, "a", b"one\n")
     ledger = loaded(out)
 
-    ledger.refreshed(ledger.entries["a"], Partition("a", "/data/in.jsonl", 0, 10, 10, "10-2.5"))
+    now = Inputs.of({"in.jsonl[0:10]": Input("10-2.5", "abc")})
+    ledger.refreshed(ledger.entries["a"], Partition("a", "/data/in.jsonl", 0, 10), "in.jsonl", now)
     ledger.gather()
 
     again = loaded(out).entries["a"]
-    assert again.version == "10-2.5"
+    assert again.inputs == now
     assert again.parts == done.parts
 
 
@@ -811,7 +898,7 @@ def test_what_can_be_no_file_is_not_deleted(path: str, tmp_path: Path) -> None:
     out = f"{tmp_path}/out"
     Storage().write(f"{out}/shards/ours.jsonl", b"x")
     made = [Part(path, 1, "", 1), Part("shards/ours.jsonl", 1, "", 1)]
-    Storage().write(f"{out}/_ledger/entries.jsonl", json.dumps(asdict(entry("a", parts=made))).encode())
+    Storage().write(f"{out}/_ledger/entries.jsonl", entry("a", parts=made).to_json())
     assert loaded(out).entries == {}
     ledger = Ledger(Storage(), out)
     ledger.load(to_erase=True)
@@ -821,10 +908,21 @@ def test_what_can_be_no_file_is_not_deleted(path: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"keys": None}, {"source_path": 1}, {"end": "10"}, {"quarantined": []}, {"metrics": {"s": {"process_time": "1"}}}],
+    [
+        {"inputs": None},
+        {"inputs": {"a": 1}},
+        {"inputs": {"in.jsonl[0:10]": ["10-1.5", "abc", "def"]}},
+        {"inputs": {"in.jsonl[0:10]": "10-2.5"}},
+        {"source": 1},
+        {"end": "10"},
+        {"quarantined": []},
+        {"metrics": {"s": {"process_time": "1"}}},
+    ],
 )
 def test_values_of_another_kind_are_damage(wrong: dict[str, Any], out: str, warned: list[str]) -> None:
-    Storage().write(f"{out}/_ledger/entries/a.json", json.dumps(asdict(entry("a", b"x\n")) | wrong).encode())
+    Storage().write(
+        f"{out}/_ledger/entries/a.json", json.dumps(json.loads(entry("a", b"x\n").to_json()) | wrong).encode()
+    )
     assert loaded(out).entries == {} and "is damaged and passed over" in warned[0]
 
 
