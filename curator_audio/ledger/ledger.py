@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, TypeVar
 
 from loguru import logger
@@ -22,6 +24,8 @@ from curator_audio.tasks import Inputs, Part, Partition
 
 FORMATS = (1, 2)
 SHOWN_DIFFERENCES = 5
+READ_AT_ONCE = 64
+_PARTITION = re.compile(rb'^\{"partition":"([^"]*)"', re.MULTILINE)
 ANNOUNCED = ".announced"
 
 Entry = TypeVar("Entry")
@@ -77,7 +81,7 @@ class Ledger:
         noted = GatheredInputs(self.storage, self.paths, set(listed))
         self._others, self._others_started = [], []
         self._outside = []
-        for data in [*gathered, *self.storage.read_many(loose)]:
+        for data in chain(gathered, self._contents(loose)):
             entry = _read(lambda line: self._entry(line, noted), data, self.paths.folder)
             if entry is None or not self._is_trusted(entry, to_erase):
                 continue
@@ -88,7 +92,7 @@ class Ledger:
             self._stale += self._replaced(entry)
             self.entries[entry.partition] = entry
         self._notes = [path for path in listed if path.startswith(self.paths.started + "/") and path.endswith(".jsonl")]
-        for line in b"".join(self.storage.read_many(self._notes)).splitlines():
+        for line in (line for note in self._contents(self._notes) for line in note.splitlines()):
             entry = _read(lambda line: self._entry(line, noted), line, self.paths.started)
             if entry is None or not self._is_trusted(entry, to_erase):
                 continue
@@ -108,6 +112,11 @@ class Ledger:
         if not to_erase:  # what must be read is read once, before many ask for it
             self._refreshed_steps = {name for name, step in self.steps.items() if self._is_refreshed(step)}
         self._log_outside(to_erase)
+
+    def _contents(self, paths: list[str]) -> Iterator[bytes]:
+        """What is in files, of which there may be more than should be in memory."""
+        for begin in range(0, len(paths), READ_AT_ONCE):
+            yield from self.storage.read_many(paths[begin : begin + READ_AT_ONCE])
 
     def _entry(self, line: bytes, noted: GatheredInputs) -> LedgerEntry:
         values = json.loads(line)
@@ -235,9 +244,7 @@ class Ledger:
     def _what_is_done(self) -> str:
         """How much another configuration would do again."""
         gathered = self.storage.read(self.paths.gathered) if self.storage.exists(self.paths.gathered) else b""
-        names = {
-            json.loads(line).get("partition") for line in gathered.splitlines() if line.startswith(b'{"partition"')
-        }
+        names = {name.decode(errors="replace") for name in _PARTITION.findall(gathered)}
         loose = self.storage.list_files(self.paths.entries, max_depth=1)
         names |= {info.path.rpartition("/")[2].removesuffix(".json") for info in loose}
         return f" (its {len(names)} partition(s) would be done again)" if names else ""

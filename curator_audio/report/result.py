@@ -107,7 +107,7 @@ class RunResult:
                 "done_before": self.num_done_before,
                 "failed": len(self.failures),
                 "kept_of_vanished_sources": self.num_kept,
-                "outside_selection": len(self.outside),
+                **({"outside_selection": len(self.outside)} if self.outside else {}),
             },
             "failures": self.failures,
             "stages": {

@@ -16,9 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from curator_audio.stages.after import JoinParts
-
 from curator_audio.executors.local import LocalExecutor
+from curator_audio.finalizers import JoinParts
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.general import DropFieldsStage
 from curator_audio.stages.hub import FileHasherStage, PublishedFileReaderStage

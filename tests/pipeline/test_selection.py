@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curator_audio.stages.after import JoinParts
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.executors.local import LocalExecutor
+from curator_audio.finalizers import JoinParts
 from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.report.dry_run import dry_run
 from curator_audio.report.result import RunResult
