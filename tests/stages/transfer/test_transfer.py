@@ -75,7 +75,7 @@ def counts(output_dir: str) -> dict[str, int]:
 
 def run(source: str, target: str, **options: Any) -> dict[str, int]:
     """The same in Python, with a file a partition; gives how many files were copied and skipped this time."""
-    reader = FileTreeReaderStage(source, 0, options.pop("include", None), options.pop("limit", None))
+    reader = FileTreeReaderStage(source, 0, options.pop("include", None), limit=options.pop("limit", None))
     copied = noted(reader, FileCopierStage(target))
     Pipeline("transfer", copied).run(LocalExecutor(), **options)
     return dict(copied[1].counts)  # type: ignore[attr-defined]
