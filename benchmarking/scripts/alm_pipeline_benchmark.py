@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +93,7 @@ def run(options: argparse.Namespace) -> bool:
             config = load_config("pipeline", None, overrides(options, manifest, Path(work, "out")))
             result = build_pipeline(config).run(build_executor(config), output_dir=str(Path(work, "out")))
             metrics = figures(result, time.perf_counter() - started)
-            tasks = [asdict(entry) for entry in result.entries]
+            tasks = [json.loads(entry.to_json()) for entry in result.entries]
         except CuratorError as error:
             print(f"error: {error}", file=sys.stderr)
             metrics["error"] = str(error)

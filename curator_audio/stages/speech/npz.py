@@ -123,9 +123,9 @@ def _values(arrays: _Arrays, fields: Mapping[str, str]) -> tuple[dict[str, Any],
     }
     metadata = _metadata(arrays)
     own = {WHOLE_ID, *kinds_of_numbers} | ({METADATA} if metadata is not None else set())
-    values = (metadata or {}) | {name: arrays.value(name) for name in arrays.names if name not in own}
-    for name in _KNOWN.union(fields.values()).intersection(values):
-        values[name] = _one(values[name])
+    known = _KNOWN.union(fields.values())
+    found = {name: arrays.value(name) for name in arrays.names if name not in own}
+    values = (metadata or {}) | {name: _one(value) if name in known else value for name, value in found.items()}
     return values, {name: kind_of(value) for name, value in values.items()} | kinds_of_numbers
 
 

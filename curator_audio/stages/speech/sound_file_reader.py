@@ -26,7 +26,8 @@ class SoundFileReaderStage(SampleReaderStage):
 
     Fields of a segment are found by the names they have in known datasets, and by those that ``fields`` gives; all
     others follow under their own names. A segment without an id is named after its files, and its folder is its channel
-    where nothing else tells. Files with neither sound, text nor codes are quarantined.
+    where nothing else tells. Files with neither sound, text nor codes are quarantined, and so are those that came to
+    others of their name after these were read (``read_apart``).
 
     Args:
         input_path: the folder or prefix; a local path or any fsspec URL.
@@ -63,18 +64,27 @@ class SoundFileReaderStage(SampleReaderStage):
             files.setdefault(_split(key)[0], []).append(key)
         self._has_large = task.end > MAX_RECORD_BYTES  # of which each file need not be asked otherwise
         segments = list(files.items())
-        for batch in segment_batches(self._records(task.source_path, segments), task.source_path):
+        completes = task.is_cut or self.is_single_file  # some files of a segment are not among those asked for
+        for batch in segment_batches(self._records(task.source_path, segments, completes), task.source_path):
             paths = [join(task.source_path, segments[number][1][-1]) for number in batch.offsets]
             yield AudioBatch(batch.records, batch.source_path, paths=paths)
 
-    def _records(self, folder: str, segments: Sequence[tuple[str, list[str]]]) -> Iterator[tuple[Record, int]]:
+    def _records(
+        self, folder: str, segments: Sequence[tuple[str, list[str]]], completes: bool
+    ) -> Iterator[tuple[Record, int]]:
         """The record of each segment, with its number."""
         for begin in range(0, len(segments), READ_AT_ONCE):
             some = segments[begin : begin + READ_AT_ONCE]
+            apart = self._apart(folder, some)
+            if completes:
+                some, apart = [(stem, [*keys, *apart.get(stem, [])]) for stem, keys in some], {}
             paths = [join(folder, key) for _, keys in some for key in keys]
             read = dict(zip(paths, self.tree.each(self._read, paths)))
             for number, (stem, keys) in enumerate(some, begin):
                 try:
+                    if stem in apart:
+                        there = f"{apart[stem][0]} is there, too, and was read before this file came"
+                        raise RecordError("read_apart", f"{there}; overwrite=true reads them together")
                     files: dict[str, bytes] = {}
                     for key in keys:
                         content = read[join(folder, key)]
@@ -84,6 +94,20 @@ class SoundFileReaderStage(SampleReaderStage):
                     yield self.record_of(stem, files), number
                 except (RecordError, AccessError) as error:
                     self.set_aside(join(folder, keys[-1]), error)
+
+    def _apart(self, folder: str, segments: Sequence[tuple[str, list[str]]]) -> dict[str, list[str]]:
+        """Find files of segments that are not among those to read: the sound, or what stands beside it."""
+        lacking: list[tuple[str, str]] = []
+        for stem, keys in segments:
+            suffixes = {_split(key)[1] for key in keys}
+            wanted = BESIDE_SOUND if suffixes <= {*SOUND} else () if suffixes & {*SOUND} else SOUND
+            lacking += [(stem, f"{stem}.{suffix}") for suffix in wanted]
+        found: dict[str, list[str]] = {}
+        there = self.storage.each(self.storage.find, [join(folder, key) for _, key in lacking])
+        for (stem, key), file in zip(lacking, there):
+            if file is not None:
+                found.setdefault(stem, []).append(key)
+        return found
 
     def _read(self, path: str) -> bytes | AccessError | RecordError:
         try:

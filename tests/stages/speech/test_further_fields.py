@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curator_audio.errors import RecordError
@@ -117,6 +117,7 @@ names = st.text(min_size=1, max_size=8).filter(lambda name: name not in segment(
 
 @settings(max_examples=30)
 @given(st.dictionaries(names, json_values, max_size=4))
+@example({"sr": [None], "emotion": ["calm"], "speaker": float("1e300"), "0": {}})
 def test_any_json_survives_npz_and_tar(values: Record) -> None:
     for writer, reader in ((NpzWriterStage, NpzReaderStage), (WebDatasetWriterStage, WebDatasetReaderStage)):
         Storage().delete([file.path for file in Storage().list_files("memory://further")])

@@ -14,6 +14,8 @@ import soundfile
 
 from curator_audio.cli import main
 from curator_audio.errors import ConfigurationError
+from curator_audio.executors.local import LocalExecutor
+from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.speech import Mp3WriterStage, SoundFileReaderStage
 from curator_audio.stages.speech.sound import audio_field, decode_sound, encode_mp3, mp3_rate
 from curator_audio.storage.storage import Storage
@@ -116,6 +118,38 @@ def test_files_of_others(tmp_path: Path) -> None:
     assert records[1]["audio"] == {"bytes": sound("FLAC"), "path": "b.flac"} and records[2]["up_votes"] == 2
     asides = [(Path(aside.source_path).name, aside.reason) for aside in reader.observed.quarantined]
     assert asides == [("d.mp3", "not_an_object"), ("e.json", "missing_field")]
+
+
+def test_what_comes_after_its_sound_was_read_is_no_second_segment(tmp_path: Path) -> None:
+    """Files that are new make partitions of their own; these must not be half a segment each."""
+
+    def run(**options: Any) -> tuple[int, dict[str, int]]:
+        stages = [SoundFileReaderStage(f"{tmp_path}/in"), Mp3WriterStage(f"{tmp_path}/out")]
+        result = Pipeline("copy", stages).run(LocalExecutor(), **options)
+        return result.num_output_records, dict(result.quarantined)
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.wav").write_bytes(sound())
+    assert run() == (1, {})
+    (tmp_path / "in/a.txt").write_text("so be it")
+    (tmp_path / "in/b.wav").write_bytes(sound())
+    (tmp_path / "in/b.txt").write_text("and b")
+    assert run() == (2, {"read_apart": 1})
+    assert run(overwrite=True) == (2, {})
+    assert json.loads((tmp_path / "out/a.json").read_text())["text"] == "so be it"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_limit_cuts_no_segment_in_two(limit: int, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.json").write_text('{"text": "so be it"}')
+        (tmp_path / f"{name}.wav").write_bytes(sound())
+    records, _ = read(str(tmp_path), limit=limit)
+    assert [(record["text"], record["audio"] is None) for record in records] == [("so be it", False)] * (
+        (limit + 1) // 2
+    )
+    (alone,), _ = read(f"{tmp_path}/a.wav")
+    assert alone["text"] == "so be it"
 
 
 def test_a_json_that_is_too_large_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
