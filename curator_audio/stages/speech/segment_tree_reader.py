@@ -203,7 +203,7 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
             paths = [file.path for file in islice(self._files(), self.looked_at)]
             for kinds, types in self.storage.each(self._kinds_or_none, paths):
                 self._looked |= {n: kind for n, kind in kinds.items() if self._looked.get(n, "none") == "none"}
-                self._types |= {name: _common(self._types.get(name, UNTYPED), kind) for name, kind in types.items()}
+                self._types |= {name: common_type(self._types.get(name, UNTYPED), kind) for name, kind in types.items()}
         return self._looked
 
     def _kinds_or_none(self, path: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -226,7 +226,7 @@ def kinds_and_types(segments: Sequence[Mapping[str, Any]]) -> tuple[dict[str, st
     return kinds, types_seen(segments)
 
 
-def _common(kind: str, other: str) -> str:
+def common_type(kind: str, other: str) -> str:
     """The type of a field that has these in two files."""
     if UNTYPED in (kind, other) or kind == other:
         return kind or other
