@@ -268,8 +268,14 @@ def test_entries_without_it_stand_for_nothing_done(damage: str, out: str, warned
     data = Storage().read(f"{out}/{name}")
     other = {"gone": b"", "cut": data[:-9], "other": large("a", 21).inputs.packed}
     Storage().write(f"{out}/{name}", other[damage])
-    assert list(loaded(out).entries) == ["b"]
+    ledger = loaded(out)
+    assert list(ledger.entries) == ["b"]
     assert len(warned) == 1 and "is damaged and passed over" in warned[0]
+
+    ledger.add(large("a"))  # done again, which gives a file of the same name
+    ledger.gather()
+    assert beside(out) == {name} and Storage().read(f"{out}/{name}") == data
+    assert loaded(out).entries == {"a": large("a"), "b": entry("b")} and len(warned) == 1
 
 
 def test_what_would_fill_the_memory_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
