@@ -13,6 +13,7 @@ from loguru import logger
 from curator_audio.errors import ConfigurationError, StorageError
 from curator_audio.ledger import format_1
 from curator_audio.ledger.configuration import differences, fingerprint_of
+from curator_audio.ledger.damaged import remains_of
 from curator_audio.ledger.entry import LedgerEntry, PartSource, StepEntry, as_json, relative_to
 from curator_audio.ledger.files import MadeFiles
 from curator_audio.ledger.gathered import GatheredInputs, write_gathered
@@ -62,6 +63,7 @@ class Ledger:
         self._outside: list[str] = []
         self._others: list[LedgerEntry] = []
         self._others_started: list[LedgerEntry] = []
+        self._damaged: list[LedgerEntry] = []
         self._may_appear: list[LedgerEntry] = []
         self._notes: list[str] = []
 
@@ -79,10 +81,12 @@ class Ledger:
         loose = [path for path in listed if path.startswith(self.paths.entries + "/") and path.endswith(".json")]
         gathered = self.storage.read(self.paths.gathered).splitlines() if self.paths.gathered in listed else []
         noted = GatheredInputs(self.storage, self.paths, set(listed))
-        self._others, self._others_started = [], []
+        self._others, self._others_started, self._damaged = [], [], []
         self._outside = []
         for data in chain(gathered, self._contents(loose)):
             entry = _read(lambda line: self._entry(line, noted), data, self.paths.folder)
+            if entry is None:
+                self._take_damaged(data, to_erase)
             if entry is None or not self._is_trusted(entry, to_erase):
                 continue
             if not to_erase and self._is_of_another(entry):
@@ -94,6 +98,8 @@ class Ledger:
         self._notes = [path for path in listed if path.startswith(self.paths.started + "/") and path.endswith(".jsonl")]
         for line in (line for note in self._contents(self._notes) for line in note.splitlines()):
             entry = _read(lambda line: self._entry(line, noted), line, self.paths.started)
+            if entry is None:
+                self._take_damaged(line, to_erase)
             if entry is None or not self._is_trusted(entry, to_erase):
                 continue
             if not to_erase and self._is_of_another(entry):
@@ -112,6 +118,16 @@ class Ledger:
         if not to_erase:  # what must be read is read once, before many ask for it
             self._refreshed_steps = {name for name, step in self.steps.items() if self._is_refreshed(step)}
         self._log_outside(to_erase)
+
+    def _take_damaged(self, line: bytes, to_erase: bool) -> None:
+        """Take what a damaged entry names for begun: it goes, as its partition may be cut otherwise now."""
+        entry = remains_of(line)
+        if not self._is_trusted(entry, to_erase):
+            return
+        if not to_erase and self._is_of_another(entry):
+            self._others.append(entry)
+        else:
+            self._damaged.append(entry)
 
     def _contents(self, paths: list[str]) -> Iterator[bytes]:
         """What is in files, of which there may be more than should be in memory."""
@@ -187,6 +203,12 @@ class Ledger:
             left += [path for path in self._disposable(entry) if self._made_files.is_that(path, made[path])]
         return [path for path in left if path in self._made_files and path not in listed]
 
+    def _left_by_damaged(self) -> list[str]:
+        """The files that damaged entries name, and no other."""
+        listed = set(self._files())
+        named = dict.fromkeys(path for entry in self._damaged for path in self._disposable(entry))
+        return [path for path in named if path in self._made_files and path not in listed]
+
     def _choose(self, name: str, announced: StepEntry) -> None:
         """A run killed while a step's output appeared left two entries: keep the one that is true."""
         self._announced[name] = announced
@@ -206,7 +228,7 @@ class Ledger:
 
     def _files_named(self) -> Iterator[str]:
         yield from self._files()
-        for entry in (*self._others, *self._others_started):
+        for entry in (*self._others, *self._others_started, *self._damaged):
             yield from self._made_for(entry)
 
     # Configuration ------------------------------------------------------------------------------------------
@@ -312,7 +334,7 @@ class Ledger:
         """
         outputs = [part.path for step in self._announced.values() if self._has_outputs(step) for part in step.outputs]
         steps = [part.path for step in self.steps.values() for part in step.outputs]
-        entries = [*self.entries.values(), *self.started.values()]
+        entries = [*self.entries.values(), *self.started.values(), *self._damaged]
         files = [path for entry in entries for path in self._disposable(entry)]
         files += [*self._stale, *map(self.absolute, [*steps, *outputs])]
         self.storage.delete([path for path in files if path in self._places])
@@ -320,7 +342,7 @@ class Ledger:
         self.storage.delete([info.path for info in self.storage.list_files(self.paths.folder) if info.path not in keep])
         others = list(self.started.values()) if may_be_woken else []
         self.entries, self.started, self.steps, self._announced = {}, {}, {}, {}
-        self._made_files = MadeFiles(self.storage)
+        self._made_files, self._damaged = MadeFiles(self.storage), []
         self._stale, self._notes, self._is_claimed, self._configuration = [], [], False, None
         self._may_appear = others
         if others:
@@ -365,7 +387,7 @@ class Ledger:
     def disposable(self) -> Iterator[str]:
         """The output that goes with the ledger: parts, but no copies, and what steps made; some of it may be left."""
         yield from self._outside
-        for entry in self.entries.values():
+        for entry in (*self.entries.values(), *self._damaged):
             parts = (part for part in entry.parts if not (part.place or part.stays))
             yield from (self.absolute(part.path) for part in parts)
         for step in self.steps.values():
@@ -464,9 +486,15 @@ class Ledger:
         left = self._left_by_others()
         if left:
             logger.warning(f"{len(left)} file(s) of a run that had lost this folder are deleted, such as {left[0]}")
-        self.storage.delete([*unfinished, *left])
+        lost = self._left_by_damaged()
+        if lost:
+            logger.warning(
+                f"{len(lost)} file(s) that damaged entries of {self.paths.folder} had named are deleted, such as "
+                f"{lost[0]}; what they were made from is done again, as far as it is still there"
+            )
+        self.storage.delete([*unfinished, *left, *lost])
         self._delete_stale()
-        self._others, self._others_started = [], []
+        self._others, self._others_started, self._damaged = [], [], []
         was_killed, self.started = bool(self._notes), {}
         for name in self._announced:
             if name in self.steps:
