@@ -27,6 +27,8 @@ FORMATS = (1, 2)
 SHOWN_DIFFERENCES = 5
 READ_AT_ONCE = 64
 _PARTITION = re.compile(rb'^\{"partition":"([^"]*)"', re.MULTILINE)
+_PART = re.compile(r"(\d{6}(-.*)?|.*-\d{13}|.*-\d+-of-\d+)\.\w+")
+"""Parts of partitions with numbers; others are named after what is in them, and made again in their places."""
 ANNOUNCED = ".announced"
 
 Entry = TypeVar("Entry")
@@ -55,6 +57,7 @@ class Ledger:
         self.started: dict[str, LedgerEntry] = {}
         self.steps: dict[str, StepEntry] = {}
         self._places = Places(output_dir, places)
+        self._shards = ""
         self._announced: dict[str, StepEntry] = {}
         self._made_files = MadeFiles(storage)
         self._fingerprint_before = ""
@@ -467,10 +470,27 @@ class Ledger:
         for name in self._refreshed_steps & self.steps.keys():
             self.storage.write(self.paths.step(name), self.steps[name].to_json())
         self._refreshed_steps = set()
+        self._tell_strangers()
         write_gathered(self.storage, self.paths, self.entries.values())
         loose = [info.path for info in self.storage.list_files(self.paths.entries)]
         self.storage.delete(loose)
         self.storage.delete_empty_folder(self.paths.entries)
+
+    def _tell_strangers(self) -> None:
+        """Warn of files named like parts that no entry has: those of entries that are lost."""
+        if not self._shards:
+            return
+        begun = (path for entry in (*self.started.values(), *self._may_appear) for path in self._made_for(entry))
+        known = {*self._files(), *begun}
+        files = [info.path for info in self.storage.list_files(self._shards, max_depth=1) if info.path not in known]
+        strange = sorted(path for path in files if _PART.fullmatch(path.rpartition("/")[2]))
+        if strange:
+            shown = ", ".join(strange[:3]) + (" …" if len(strange) > 3 else "")
+            logger.warning(
+                f"{len(strange)} file(s) in {self._shards} are named like parts, and the ledger does not have them: "
+                f"{shown}; unless a run with another output_dir has made them, they may repeat what others hold: move "
+                "them elsewhere"
+            )
 
     def sweep(self, output_path: str, depth: int = 1) -> None:
         """Remove what a killed run left behind: half-written files, and parts that were never entered.
@@ -482,6 +502,8 @@ class Ledger:
             output_path: the writer's.
             depth: how deep below it the writer's files lie.
         """
+        is_source = output_path.rstrip("/") == self.root.rstrip("/")
+        self._shards = "" if depth > 1 or is_source else output_path
         unfinished = [path for entry in self.started.values() for path in self._made_for(entry)]
         left = self._left_by_others()
         if left:

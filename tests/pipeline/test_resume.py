@@ -185,6 +185,32 @@ def test_a_damaged_ledger_leaves_no_record_twice(damage: str, two_shards: tuple[
     assert texts_in(out) == sorted(TEXTS.items())
 
 
+@pytest.mark.parametrize("lost", ["written over by a woken run", "nothing in it can be read"])
+def test_files_that_nothing_names_are_told_of_until_they_are_gone(
+    lost: str, two_shards: tuple[str, Path], warned: list[str]
+) -> None:
+    root, out = two_shards
+    entries, older = out / "_ledger" / "entries.jsonl", f"{out}-before"
+    if lost == "nothing in it can be read":
+        entries.write_bytes(b"\0" * 100)
+    else:  # it had gathered its entries when it was stopped; the file of their inputs has gone since
+        write_tree(f"{root}-before", TEXTS_BEFORE)
+        shards(f"{root}-before", Path(older)).run(LocalExecutor(), output_dir=older)
+        entries.write_bytes(Path(older, "_ledger", "entries.jsonl").read_bytes())
+    (out / "shards" / "mine.jsonl").write_text("")
+    left = out / "shards" / "000001-00.jsonl"
+
+    for _ in range(2):
+        warned.clear()
+        shards(root, out).run(LocalExecutor(), output_dir=str(out))
+        assert f"the ledger does not have them: {left};" in warned[-1] and "1 file(s)" in warned[-1]
+        assert set(texts_in(out)) == set(TEXTS.items())
+    left.unlink()
+    warned.clear()
+    shards(root, out).run(LocalExecutor(), output_dir=str(out))
+    assert texts_in(out) == sorted(TEXTS.items()) and not warned
+
+
 def test_a_damaged_ledger_that_is_only_looked_at_stays(two_shards: tuple[str, Path]) -> None:
     root, out = two_shards
     next((out / "_ledger").glob("inputs-*.gz")).unlink()
