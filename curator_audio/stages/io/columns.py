@@ -35,6 +35,8 @@ class Columns:
         >>> columns = Columns.settled({"text": "string"}, fields)
         >>> columns.types, columns.others
         ({'text': 'string', 'loudness_db': 'float'}, 'extra')
+        >>> Columns.settled({"text": "string"}, Fields.of({"loudness_db": "float"})).others
+        'none'
     """
 
     types: FieldTypes
@@ -45,6 +47,8 @@ class Columns:
     @classmethod
     def settled(cls, core: FieldTypes, fields: Fields, chosen: Sequence[str] | None = None) -> Columns:
         """Settle the columns: the core ones, then further fields that have a type, then ``extra`` where it is needed.
+
+        It is not where every field is declared, and no other can come.
 
         Args:
             core: the types of the core columns.
@@ -60,7 +64,8 @@ class Columns:
         typed = {name: further[name] for name in has_column[:MAX_FURTHER]}
         types = {**core, **typed}
         declared = frozenset(core).union(name for name in typed if fields.types.get(name))
-        needs_extra = fields.may_be_more or len(typed) < len(further) or EXTRA in fields.kinds or not types
+        is_all_declared = declared.issuperset(further) and EXTRA not in fields.kinds and bool(types)
+        needs_extra = fields.may_be_more or not is_all_declared or len(typed) < len(further)
         if chosen is None:
             return cls(types, declared, "extra" if needs_extra else "none")
         for name in chosen:
@@ -68,7 +73,9 @@ class Columns:
                 raise ConfigurationError(_no_such_column(name, types, further))
         not_chosen = frozenset(types).difference(chosen)
         kept = {name: types[name] for name in chosen if name != EXTRA}
-        return cls(kept, frozenset(kept), "extra" if EXTRA in chosen else "left out", not_chosen)
+        if EXTRA in chosen:
+            return cls(kept, declared.intersection(kept), "extra", not_chosen)
+        return cls(kept, frozenset(kept), "left out", not_chosen)  # what does not fit has no other place
 
     def left_out_of(self, fields: Fields) -> list[str]:
         """Return the known fields that are not written."""

@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, ClassVar
 
@@ -172,13 +172,10 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
 
     def _settled_by(self, records: list[Record]) -> Columns:
         """Return the columns of a shard that is written without a run, by its first row group."""
-        fields = Fields(seen=types_seen(records))
-        columns = Columns.settled(self.core(), fields, self.chosen())
         num_bytes = sum(_num_bytes(record) for record in records)
         is_last = num_bytes < self.row_group_mb * 2**20 and len(records) < MAX_ROW_GROUP_RECORDS
-        if is_last and not TypedRows(columns.schema(), columns, self).misfits_of(records):
-            return columns
-        return Columns.settled(self.core(), replace(fields, open=True), self.chosen())
+        fields = Fields(seen=types_seen(records), open=not is_last)
+        return Columns.settled(self.core(), fields, self.chosen())
 
     def _row_groups(self, tasks: Iterable[AudioBatch]) -> Iterator[list[Row]]:
         """The records by row groups of some MB each, whatever the size of the tasks."""

@@ -114,11 +114,11 @@ class TypedRows:
             remedy = "name it in outputs() of the stage that adds it, and run with overwrite=true"
             raise RecordError("unknown_field", f"{message}; {remedy}")
         try:
-            return encode_record(rest, repairs).decode()
+            return encode_record({name: _as_json(value, repairs) for name, value in rest.items()}, repairs).decode()
         except RecordError as error:
             for name, value in rest.items():
                 try:
-                    encode_record({name: value})
+                    encode_record({name: _as_json(value, Repairs())})
                 except RecordError:
                     remedy = "give it a type in outputs() of the stage that adds it, such as binary or audio"
                     message = f"'{name}' has no column of its own, and {error.message.partition(';')[0]}; {remedy}"
@@ -200,6 +200,13 @@ class _Ready:
     bad: dict[int, RecordError] = field(default_factory=dict)
     moved: Counter[str] = field(default_factory=Counter)
     repairs: Repairs = field(default_factory=Repairs)
+
+
+def _as_json(value: Any, repairs: Repairs) -> Any:
+    try:
+        return with_json_values(value, repairs)
+    except RecordError:  # nested deeper than that looks, which may be written all the same
+        return value
 
 
 def _takes(values: list[Any], kind: Any) -> bool:
