@@ -225,6 +225,45 @@ def test_a_damaged_note_is_told(manifests: Path, tmp_path: Path) -> None:
             run(manifests, tmp_path / "out")
 
 
+def test_a_note_that_is_gone_is_made_again_of_a_shard(manifests: Path, tmp_path: Path, warned: list[str]) -> None:
+    out = tmp_path / "out"
+    run(manifests, out, LoudnessStage())
+    note = out / "_ledger" / "schema.json"
+    before, noted = columns(out), json.loads(note.read_text())
+    note.unlink()
+    (manifests / "0.jsonl").write_text(lines(*({"text": 7, "speed": n, "wrong": "x" * n} for n in range(2))))
+    result = run(manifests, out, LoudnessStage())
+    assert (columns(out), json.loads(note.read_text())) == (before, noted)
+    assert (result.num_done_before, result.quarantined) == (2, {"wrong_type": 2}), "loudness_db is declared still"
+    assert [line for line in warned if "schema.json is gone" in line]
+
+    note.unlink()
+    for path in (out / "data").glob("*.parquet"):
+        path.write_bytes(b"PAR1 damaged PAR1") if path.name[0] in "0123" else path.unlink()
+    with pytest.raises(
+        ConfigurationError, match=r"schema\.json is gone, .*; choose another output_dir, or overwrite=tr"
+    ):
+        run(manifests, out, LoudnessStage())
+    run(manifests, out, LoudnessStage(), overwrite=True)
+    assert list(columns(out)) == ["text", "speed", "wrong", "snr", "tags", "loudness_db", "extra"]
+
+
+def test_a_note_that_is_gone_of_columns_that_were_chosen(tmp_path: Path) -> None:
+    """Fields that come now are left out as before, and a column has the type that it had."""
+    out, source = tmp_path / "out", tmp_path / "in"
+    source.mkdir()
+    (source / "b.jsonl").write_text(lines({"segment_id": "a", "text": "so be it", "snr": 1}))
+    writer = SegmentParquetWriterStage(f"{out}/data", columns=["snr", "segment_id"])
+    pipeline = Pipeline("segments", [ManifestReaderStage(str(source)), writer])
+    pipeline.run(LocalExecutor(), output_dir=str(out))
+    (out / "_ledger" / "schema.json").unlink()
+    (source / "a.jsonl").write_text(lines({"segment_id": "b", "snr": 9.0, "late": 1}, {"segment_id": "c", "snr": 9.5}))
+    result = pipeline.run(LocalExecutor(), output_dir=str(out))
+    assert columns(out) == {"snr": "int64", "segment_id": "string"} and result.quarantined == {"wrong_type": 1}
+    found = sorted(row["segment_id"] for table in tables(out) for row in table.to_pylist())
+    assert found == ["a", "b"]
+
+
 def test_a_folder_of_an_earlier_version_keeps_its_columns(
     manifests: Path, tmp_path: Path, warned: list[str], segment_manifest: Callable[[], Path]
 ) -> None:
@@ -237,6 +276,8 @@ def test_a_folder_of_an_earlier_version_keeps_its_columns(
     for path in (out / "data").glob("*.parquet"):  # as version 0.1 left it
         path.unlink()
     (out / "_ledger" / "schema.json").unlink()
+    noted = out / "_ledger" / "configuration.json"
+    noted.write_text(json.dumps({**json.loads(noted.read_text()), "format": 1}))
     pipeline.run(LocalExecutor(), output_dir=str(out))
     assert list(columns(out)) == list(SEGMENT_FIELDS)
     assert [line for line in warned if "was begun by a version that wrote no further fields" in line]

@@ -90,6 +90,16 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
         core = self.core()
         return Columns.settled(core, Fields(), self.chosen() or list(core)).to_json()
 
+    def settled_of(self, storage: Storage, path: str, settled: Mapping[str, Any]) -> dict[str, Any]:
+        import pyarrow.parquet
+
+        try:
+            with storage.open(path, reads_ahead=False) as file:
+                schema = pyarrow.parquet.ParquetFile(file).schema_arrow
+        except (pyarrow.ArrowException, OSError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
+        return Columns.of_shard(schema, Columns.from_json(settled)).to_json()
+
     def with_settled(self, settled: Mapping[str, Any]) -> ParquetShardWriterStage:
         writer = copy.copy(self)
         writer._settled = Columns.from_json(settled)
