@@ -21,6 +21,8 @@ from curator_audio.tasks import Record
 
 MAX_NAMED = 20
 """Fields of a shard that are counted one by one where they go to ``extra``; records may have any number of them."""
+MAX_NAME_LENGTH = 100
+"""Of a field that is."""
 
 NOTHING: Mapping[int, set[str]] = MappingProxyType({})
 
@@ -154,9 +156,9 @@ class TypedRows:
         return True
 
     def _metric(self, name: str) -> str:
-        if len(self._counted) < MAX_NAMED:
+        if len(self._counted) < MAX_NAMED and len(name) <= MAX_NAME_LENGTH:
             self._counted.add(name)
-        return f"extra_{re.sub(r'[^0-9A-Za-z_.-]', '_', name)[:40]}" if name in self._counted else "extra_others"
+        return f"extra_{re.sub(r'[^0-9A-Za-z_.-]', '_', name)}" if name in self._counted else "extra_others"
 
     def _set_aside(self, row: Row, error: RecordError) -> None:
         record, source_path, offset = row

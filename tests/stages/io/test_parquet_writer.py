@@ -134,6 +134,12 @@ def test_a_field_that_comes_later_is_extra(tmp_path: Path) -> None:
     assert writer.observed.quarantined == [] and writer.observed.metrics == {"extra_late": 1}
 
 
+def test_fields_in_extra_are_counted_by_their_whole_names(tmp_path: Path) -> None:
+    one, other, long = "m" * 60 + "_a", "m" * 60 + "_b", "x" * 101
+    _, writer = write(tmp_path, {"text": "a" * 200}, {one: 1, other: 2, long: 3}, row_group_mb=1e-4)
+    assert writer.observed.metrics == {f"extra_{one}": 1, f"extra_{other}": 1, "extra_others": 1}
+
+
 def test_what_no_value_tells_the_type_of_is_extra(tmp_path: Path) -> None:
     record = {"none": None, "codes": [], "meta": {}, "place": {"city": None, "more": {}}, "n": 1}
     write(tmp_path, record)
