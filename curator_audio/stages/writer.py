@@ -75,6 +75,19 @@ class WriterStage(ProcessingStage[In, Part]):
         """Return what holds for a folder that has output and no note of it, as of version 0.1; None to settle it."""
         return None
 
+    def settled_of(self, storage: Storage, path: str, settled: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what was settled for a file of the output, where the note of it is lost.
+
+        Args:
+            storage: where the file is.
+            path: the file.
+            settled: what would be settled now.
+
+        Raises:
+            ValueError: the file does not tell, or is damaged.
+        """
+        raise ValueError(path)
+
     def with_settled(self, settled: Mapping[str, Any]) -> WriterStage[In]:
         """Return a copy that writes what was settled.
 

@@ -125,7 +125,9 @@ def _kind(of_type: Any) -> str:
         return "number"
     if types.is_list(of_type) or types.is_large_list(of_type) or types.is_fixed_size_list(of_type):
         return "list"
-    is_sound = types.is_struct(of_type) and any(part.name == "bytes" for part in of_type)
+    is_sound = types.is_struct(of_type) and any(
+        part.name == "bytes" and _kind(part.type) in ("sound", "none") for part in of_type
+    )
     return "sound" if is_sound else "other"
 
 
