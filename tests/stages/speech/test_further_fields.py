@@ -30,6 +30,7 @@ from curator_audio.stages.speech import (
 )
 from curator_audio.stages.speech.npz import npz_of_record, record_of_npz, with_codes
 from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage
+from curator_audio.stages.speech.segments import SEGMENT_TYPES
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage import limits
 from curator_audio.storage.storage import Storage
@@ -344,6 +345,56 @@ def test_fields_that_a_stage_has_added_are_put_beside_the_codes(tmp_path: Path) 
 
     others = with_codes(npz(metadata="a text"), [5], {"metadata": "a text", "loudness_db": math.pi})
     assert metadata(others) == {"metadata": "a text", "loudness_db": math.pi}
+
+
+def in_place(folder: Path, changes: Record, gone: tuple[str, ...] = (), **reading: Any) -> NpzWriterStage:
+    """Write the one segment of a folder into its place, with other fields."""
+    reader, writer = NpzReaderStage(str(folder), **reading), NpzWriterStage(str(folder))
+    (record,) = read(reader)
+    record = {name: value for name, value in {**record, **changes}.items() if name not in gone}
+    writer = writer.reading_from(reader)
+    writer.write(Storage(), "", [AudioBatch([record], str(folder))])
+    return writer
+
+
+def test_what_stages_make_of_fields_is_put_in_their_place(tmp_path: Path) -> None:
+    file = tmp_path / "a_seg_0.npz"
+    before = npz(lang="en", words="hello", begin_time=0.5, note="private", metadata=np.array('{"mine": 1, "gone": 2}'))
+    file.write_bytes(before)
+    changes = {"language": "de", "text": "HELLO", "start": 1.5, "gender": "f", "tags": ["a"]}
+    assert not in_place(tmp_path, changes, gone=("note", "gone"), fields={"text": "words"}).observed.quarantined
+    (record,) = read(NpzReaderStage(str(tmp_path), fields={"text": "words"}))
+    assert {name: record[name] for name in changes} == changes
+    assert {"mine", "tags"} == record.keys() - SEGMENT_TYPES.keys()
+    with np.load(file, allow_pickle=False) as arrays:
+        assert (arrays["lang"].item(), arrays["words"].item()) == ("de", "HELLO")
+    assert members(file.read_bytes())["audio.npy"] == members(before)["audio.npy"]
+
+    in_place(tmp_path, {}, gone=("language", "gender", "mine", "tags", "start"))
+    (record,) = read(NpzReaderStage(str(tmp_path)))
+    assert (record["language"], record["gender"], record["start"]) == (None, None, None)
+    assert {"words"} == record.keys() - SEGMENT_TYPES.keys()
+
+
+def test_codes_in_place_go_to_the_array_that_they_were_read_from(tmp_path: Path) -> None:
+    before = npz(words="hello", tokens=np.array([1, 2]))
+    (tmp_path / "a_seg_0.npz").write_bytes(before)
+    fields = {"text": "words", "codes": "tokens"}
+    in_place(tmp_path, {"codes": [7]}, fields=fields)
+    (record,) = read(NpzReaderStage(str(tmp_path), fields=fields))
+    assert (record["codes"], record["text"]) == ([7], "hello")
+    after = members((tmp_path / "a_seg_0.npz").read_bytes())
+    assert {**after, "tokens.npy": b""} == {**members(before), "tokens.npy": b""}
+
+
+@pytest.mark.parametrize("changes", [{"duration_sec": 9.0}, {"audio": {"bytes": b"fLaC", "path": None}}])
+def test_what_cannot_be_written_in_place_is_set_aside(changes: Record, tmp_path: Path) -> None:
+    before = npz(text="hello")
+    (tmp_path / "a_seg_0.npz").write_bytes(before)
+    (bad,) = in_place(tmp_path, {**changes, "codes": [7]}).observed.quarantined
+    (name,) = changes
+    assert (bad.reason, f"'{name}' cannot be changed" in bad.message) == ("not_in_place", True)
+    assert (tmp_path / "a_seg_0.npz").read_bytes() == before
 
 
 def test_what_others_have_pickled_is_not_replaced() -> None:
