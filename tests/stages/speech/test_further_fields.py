@@ -206,6 +206,11 @@ def test_extra_goes_into_the_record(tmp_path: Path) -> None:
     (record, *_) = read(SegmentParquetReaderStage(folder, columns=["text", "snr", "later"]))
     assert (record["snr"], record["later"], record["gender"]) == ("high", [1], None)
 
+    reader = SegmentParquetReaderStage(folder, columns=["text", "extra"])
+    (record, *_) = read(reader)
+    assert (record["later"], record["gender"], "snr" in record) == ([1], "f", False), "snr has a column of its own"
+    assert reader.sampled_fields().open
+
 
 def test_a_column_called_extra_that_is_no_text_is_one_as_any_other(tmp_path: Path) -> None:
     reader = SegmentParquetReaderStage(parquet(tmp_path, extra=[{"a": 1}]))
