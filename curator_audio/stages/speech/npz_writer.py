@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.file_writer import Files, FileWriterStage
+from curator_audio.stages.io.json_form import without_json_form
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.speech.npz import npz_of_record, with_codes_of, with_fields
 from curator_audio.stages.speech.npz_reader import NpzReaderStage
@@ -54,6 +56,10 @@ class NpzWriterStage(FileWriterStage):
 
     def inputs(self) -> tuple[list[str], list[str]]:
         return ["records"], ["segment_id", "audio"]
+
+    def lost(self, fields: Fields) -> list[str]:
+        """Name the fields of bytes: arrays and JSON have no form for them."""
+        return [name for name in without_json_form(fields.kinds) if name != "audio"]
 
     def files_of(self, record: Record) -> Files:
         return {".npz": npz_of_record(record)}

@@ -19,9 +19,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curator_audio.errors import RecordError
+from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.executors.local import LocalExecutor
+from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.extra_column import with_extra
 from curator_audio.stages.speech import (
+    Mp3WriterStage,
     NpzReaderStage,
     NpzWriterStage,
     SegmentParquetReaderStage,
@@ -150,6 +154,27 @@ def test_a_value_without_a_json_form_is_set_aside_alone(writer: Any, value: Any,
     (aside,) = stage.observed.quarantined
     assert (aside.reason, aside.record) == ("not_serializable", records[0])
     assert aside.message.startswith("'mine': a ")
+
+
+@pytest.mark.parametrize("writer", [NpzWriterStage, WebDatasetWriterStage, Mp3WriterStage])
+def test_bytes_that_a_container_cannot_hold_are_an_error_before_the_run(writer: Any, tmp_path: Path) -> None:
+    kinds = {**SEGMENT_TYPES, "snr": "float", "raw": "binary", "near": "audio", "pages": "list<struct<png: binary>>"}
+    assert writer(str(tmp_path)).lost(Fields(seen=kinds)) == ["raw", "near", "pages"]
+    assert writer(str(tmp_path)).lost(Fields.of({".npy": "binary"})) == (
+        [] if writer is WebDatasetWriterStage else [".npy"]
+    )
+    folder = parquet(tmp_path / "in", raw=[b"\xff"])
+    with pytest.raises(ConfigurationError, match="would lose the field 'raw', which 'parquet_reader' reads"):
+        Pipeline("p", [SegmentParquetReaderStage(folder), writer(f"{tmp_path}/out")]).run(LocalExecutor())
+
+
+def test_views_are_texts_and_bytes_as_any_others(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", minversion="16")
+    views = {"raw": pa.array([b"\xff"], pa.binary_view()), "speaker": pa.array(["ann"], pa.string_view())}
+    reader = SegmentParquetReaderStage(parquet(tmp_path, **views))
+    (record,) = read(reader)
+    assert (record["raw"], record["speaker_id"]) == (b"\xff", "ann")
+    assert reader.sampled_fields().types["raw"] == "binary"
 
 
 # Parquet -----------------------------------------------------------------------------------------------------
