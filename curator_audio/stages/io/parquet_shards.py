@@ -79,7 +79,11 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
     def schema(self) -> Any:
         """Return the ``pyarrow.Schema`` of all shards: what was settled, or the core columns where nothing was yet."""
         columns = self._settled or Columns.settled(self.core(), Fields(), None)
-        return columns.schema(self.has_features())
+        return self._schema_of(columns)
+
+    def _schema_of(self, columns: Columns) -> Any:
+        schema, said = columns.schema(self.has_features()), self.metadata()
+        return schema.with_metadata({**(schema.metadata or {}), **said}) if said else schema
 
     def settle(self, fields: Fields) -> dict[str, Any] | None:
         if self._is_fixed:
@@ -124,6 +128,10 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
     @property
     def _is_fixed(self) -> bool:
         return type(self).schema is not ParquetShardWriterStage.schema
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """Return what the schema of every shard says beside its columns."""
+        return {}
 
     @property
     def has_empty_shards(self) -> bool:
@@ -174,7 +182,7 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
             columns = self._settled or self._settled_by([record for rows in first for record, _, _ in rows])
             groups = chain(iter(first), groups)
             del first  # which would be held until the last one is written
-            rows = TypedRows(columns.schema(self.has_features()), columns, self)
+            rows = TypedRows(self._schema_of(columns), columns, self)
         for group in groups:
             table = rows.table(group)
             if len(table):

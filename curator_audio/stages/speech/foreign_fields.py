@@ -124,7 +124,7 @@ tone, language, channel, start, end, duration_sec, sample_rate, audio, codes
             raise ConfigurationError(f"fields has {name}: {other!r}; {remedy}")
 
 
-def sources_of(kinds: Mapping[str, str], mapping: Mapping[str, str]) -> Sources:
+def sources_of(kinds: Mapping[str, str], mapping: Mapping[str, str], is_ours: bool = False) -> Sources:
     """Find the fields of segments among the names in a file of others.
 
     What the user says goes first, then a field's own name, then the others of ``NAMES``. Where all fields of a segment
@@ -135,22 +135,22 @@ def sources_of(kinds: Mapping[str, str], mapping: Mapping[str, str]) -> Sources:
         kinds: what is there by name: ``text``, ``number``, ``list``, ``sound``, ``other``, ``unreadable``, or ``none``
             for nulls alone.
         mapping: what the user says fields are called.
+        is_ours: whether the file says of itself that it holds segments of ours, whatever columns were chosen for it.
 
     Example:
         >>> sources = sources_of({"transcript": "text", "who": "text", "snr": "number"}, {"speaker_id": "who"})
         >>> dict(sources.of), sources.further, sources.not_taken
         ({'text': 'transcript', 'speaker_id': 'who'}, ('snr',), ())
     """
-    return _sources_of(tuple(kinds.items()), tuple(mapping.items()))
+    return _sources_of(tuple(kinds.items()), tuple(mapping.items()), is_ours or kinds.keys() >= OWN_NAMES)
 
 
 @lru_cache(maxsize=1024)
-def _sources_of(kinds: tuple[tuple[str, str], ...], mapping: tuple[tuple[str, str], ...]) -> Sources:
+def _sources_of(kinds: tuple[tuple[str, str], ...], mapping: tuple[tuple[str, str], ...], is_ours: bool) -> Sources:
     there = dict(kinds)
     said = dict(mapping)
     of: dict[str, str] = {}
     found: str | None
-    is_ours = there.keys() >= OWN_NAMES
     for name, names in NAMES.items():
         if name in said:
             found, kind = said[name], there.get(said[name])

@@ -10,7 +10,7 @@ from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.file_writer import Files, FileWriterStage
 from curator_audio.stages.io.json_form import without_json_form
 from curator_audio.stages.parameters import check_count
-from curator_audio.stages.speech.segments import sound_of
+from curator_audio.stages.speech.segments import sound_of, with_own_names
 from curator_audio.stages.speech.sound import MP3_BITRATES_KBPS, decode_sound, encode_mp3, mp3_rate
 from curator_audio.storage.json_codec import encode_fields
 from curator_audio.tasks import Record
@@ -58,6 +58,6 @@ class Mp3WriterStage(FileWriterStage):
 
     def files_of(self, record: Record) -> Files:
         samples, sample_rate = decode_sound(sound_of(record))
-        fields = {name: value for name, value in record.items() if name != "audio"}
+        fields = with_own_names(record)
         fields["sample_rate"] = mp3_rate(sample_rate)
         return {".mp3": encode_mp3(samples, sample_rate, self.bitrate), ".json": encode_fields(fields)}

@@ -129,7 +129,11 @@ def _values(arrays: _Arrays, fields: Mapping[str, str]) -> tuple[dict[str, Any],
     own = {WHOLE_ID, *kinds_of_numbers} | ({METADATA} if metadata is not None else set())
     known = _KNOWN.union(fields.values())
     found = {name: arrays.value(name) for name in arrays.names if name not in own}
-    values = (metadata or {}) | {name: _one(value) if name in known else value for name, value in found.items()}
+    single = (metadata or {}) | {name: _one(value) if name in known else value for name, value in found.items()}
+    kinds = {name: kind_of(value) for name, value in single.items()} | kinds_of_numbers
+    taken_of = npz_sources(kinds, fields).of.values()
+    further = {name: found[name] for name in found if name not in taken_of and single[name] is not None}
+    values = single | further
     return values, {name: kind_of(value) for name, value in values.items()} | kinds_of_numbers
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 from curator_audio.stages.field_types import plain_type, type_of_arrow
 from curator_audio.stages.io.extra_column import EXTRA, has_extra
-from curator_audio.stages.speech.foreign_fields import sources_of
+from curator_audio.stages.speech.foreign_fields import OWN_NAMES, sources_of
 from curator_audio.stages.speech.segments import TIME_FIELDS
 
 JSON_COLUMN = "json"
 """The column in which ``datasets`` puts what the ``.json`` files of a WebDataset hold, as a struct."""
+MARK = b"curator_audio"
+"""The key in a schema's metadata by which shards say that they hold segments of ours."""
 MAX_LABEL_LENGTH = 1000
 """Of a name that stands for a number in any of many rows."""
 
@@ -32,6 +34,7 @@ class SegmentColumns:
         sources: which column each field comes from.
         kinds: what there is, by name.
         types: the types of what there is, by name.
+        is_ours: whether the file says that it holds segments of ours, whose names are what they are.
         has_extra: whether there is a column of further fields as JSON, which ``columns`` and ``of`` add to all.
 
     Example:
@@ -47,9 +50,11 @@ class SegmentColumns:
         self.kinds: dict[str, str] = {}
         self.types: dict[str, str] = {}
         self.has_extra = has_extra(schema)
+        self.is_ours = MARK in (schema.metadata or {})
         repeated = []
+        is_of_datasets = not (self.is_ours or OWN_NAMES.issubset(schema.names))  # else it is a field as any other
         for column in schema:
-            if column.name == JSON_COLUMN and _kind(column.type) == "other":
+            if column.name == JSON_COLUMN and is_of_datasets and _kind(column.type) == "other":
                 for part in column.type:
                     name = part.name if part.name not in schema.names else f"{JSON_COLUMN}.{part.name}"
                     self._add(name, part.type, (JSON_COLUMN, part.name))
@@ -58,7 +63,7 @@ class SegmentColumns:
             elif not (self.has_extra and column.name == EXTRA):
                 self._add(column.name, column.type, (column.name,))
         self._labels = _class_labels(schema)
-        self.sources = sources_of(self.kinds, mapping)
+        self.sources = sources_of(self.kinds, mapping, self.is_ours)
         self.sources = replace(self.sources, not_taken=(*self.sources.not_taken, *repeated))
         if wanted is not None:
             of = {name: self.sources.of[name] for name in wanted if name in self.sources.of}

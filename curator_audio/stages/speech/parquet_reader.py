@@ -12,7 +12,7 @@ from curator_audio.stages.io.extra_column import EXTRA, with_extra
 from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.io.parquet_shard import ParquetShard, usable_rows
 from curator_audio.stages.speech.batches import segment_batches
-from curator_audio.stages.speech.foreign_fields import Sources
+from curator_audio.stages.speech.foreign_fields import Sources, sources_of
 from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS, check_chosen
@@ -54,6 +54,7 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
     looked_at: ClassVar[int] = 16  # footers are small
 
     _has_more: bool = field(default=False, init=False, repr=False, compare=False)
+    _is_ours: bool | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,12 +62,13 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
 
     def setup(self, worker: WorkerInfo) -> None:
         super().setup(worker)
-        self._has_more = False
+        self._has_more, self._is_ours = False, None
 
     def kinds_in(self, path: str) -> tuple[dict[str, str], dict[str, str]]:
         with self.tree.open(path, reads_ahead=False) as file, as_parquet():
             columns = SegmentColumns(ParquetShard(file).schema, self.fields)
         # What a row names its speaker comes along where it says nothing of who that is.
+        self._is_ours = columns.is_ours and (self._is_ours is not False)
         self._has_more = self._has_more or columns.has_extra or not columns.sources.claimed
         return columns.kinds, columns.types
 
@@ -78,7 +80,7 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
         return self._has_more or len(self._files()) > self.looked_at
 
     def sources_in(self, kinds: Mapping[str, str]) -> Sources:
-        sources = super().sources_in(kinds)
+        sources = sources_of(kinds, self.fields, bool(self._is_ours))
         if self.columns is None:
             return sources
         return replace(sources, further=tuple(n for n in sources.further if n in self.columns), not_taken=())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from curator_audio.stages.fields import FieldTypes
 from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
+from curator_audio.stages.speech.parquet_columns import MARK
 from curator_audio.stages.speech.segments import SEGMENT_TYPES, check_chosen
 
 
@@ -31,6 +32,9 @@ class SegmentParquetWriterStage(ParquetShardWriterStage):
 
     def inputs(self) -> tuple[list[str], list[str]]:
         return ["records"], ["segment_id"]
+
+    def metadata(self) -> dict[bytes, bytes]:
+        return {MARK: b"segments"}
 
     def core(self) -> FieldTypes:
         return SEGMENT_TYPES

@@ -19,6 +19,11 @@ SOUND = ("flac", "wav", "mp3", "ogg", "opus", "m4a")
 BESIDE_SOUND = ("json", "txt")
 """What tells of a sound: its fields, and its text."""
 
+BINARY = frozenset(
+    ["npy", "npz", "pt", "pth", "pkl", "pickle", "bin", "msgpack", "jpg", "jpeg", "png", "gif", "webp", "mp4", "webm"]
+)
+"""Of files that are never text, even where their bytes happen to be."""
+
 
 @dataclass
 class SampleReaderStage(SegmentTreeReaderStage):
@@ -68,7 +73,7 @@ def values_of_sample(key: str, files: Mapping[str, bytes]) -> dict[str, Any]:
     """Return what the files of a key tell, its sound apart.
 
     The fields of its ``.json`` come first; ``.txt`` is its text. Any other file is a field that is called by what its
-    name ends in: a text if it is one in UTF-8, else bytes.
+    name ends in: a text if it is one in UTF-8 and not of a kind that is never text (``.npy``), else bytes.
 
     Raises:
         RecordError: the JSON is none, or the text is not UTF-8.
@@ -88,7 +93,7 @@ def values_of_sample(key: str, files: Mapping[str, bytes]) -> dict[str, Any]:
     of_their_own = {*BESIDE_SOUND, sound_among(files)}
     for suffix, data in files.items():
         if suffix not in of_their_own:
-            values.setdefault(f".{suffix}", text_or_bytes(data))
+            values.setdefault(f".{suffix}", data if suffix.rpartition(".")[2] in BINARY else text_or_bytes(data))
     return values
 
 

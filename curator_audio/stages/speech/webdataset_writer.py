@@ -14,7 +14,7 @@ from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.appended_writer import AppendedWriterStage
 from curator_audio.stages.io.json_form import without_json_form
 from curator_audio.stages.speech.sample_reader import BESIDE_SOUND, SOUND
-from curator_audio.stages.speech.segments import file_name_of, sound_of
+from curator_audio.stages.speech.segments import file_name_of, sound_of, with_own_names
 from curator_audio.storage.json_codec import encode_fields
 from curator_audio.storage.names import short_name
 from curator_audio.storage.valid_text import Repairs, with_json_values
@@ -98,6 +98,7 @@ class WebDatasetWriterStage(AppendedWriterStage[AudioBatch]):
         key = "/".join([*folder, short_name(name.replace(".", "_"), LONGEST_SUFFIX_BYTES)])
         own = {name: value for name, value in record.items() if isinstance(value, bytes) and _is_suffix(name)}
         fields = {name: value for name, value in record.items() if name != "audio" and name not in own}
+        fields = with_own_names(fields) if self.id_field == "segment_id" else fields
         files = [(".json", encode_fields(fields)), *own.items()]
         if record.get("audio") is not None:
             sound = sound_of(record)

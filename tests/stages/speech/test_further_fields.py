@@ -29,6 +29,8 @@ from curator_audio.stages.speech import (
     NpzReaderStage,
     NpzWriterStage,
     SegmentParquetReaderStage,
+    SegmentParquetWriterStage,
+    SoundFileReaderStage,
     WebDatasetReaderStage,
     WebDatasetWriterStage,
 )
@@ -175,6 +177,42 @@ def test_views_are_texts_and_bytes_as_any_others(tmp_path: Path) -> None:
     (record,) = read(reader)
     assert (record["raw"], record["speaker_id"]) == (b"\xff", "ann")
     assert reader.sampled_fields().types["raw"] == "binary"
+
+
+@pytest.mark.parametrize("container", ["parquet", "webdataset", "mp3"])
+def test_names_stay_whatever_is_chosen_of_a_segment(container: str, tmp_path: Path) -> None:
+    """Beside nothing called ``tone`` or ``start``, ``emotion`` and ``offset`` could be these in a file of others."""
+    chosen = ["segment_id", "text", "audio", "codes", "emotion", "offset", "json"]
+    values = {"emotion": "calm", "offset": 5.0, "json": {"snr": 1, "text": "other"}}
+    record = {**segment(), **values}
+    if container == "parquet":
+        written(SegmentParquetWriterStage(f"{tmp_path}/p", columns=chosen), record)
+        reader: SegmentTreeReaderStage = SegmentParquetReaderStage(f"{tmp_path}/p")
+    elif container == "webdataset":
+        written(WebDatasetWriterStage(f"{tmp_path}/p"), {name: record[name] for name in chosen})
+        reader = WebDatasetReaderStage(f"{tmp_path}/p")
+    else:
+        written(Mp3WriterStage(f"{tmp_path}/p"), {name: record[name] for name in chosen})
+        reader = SoundFileReaderStage(f"{tmp_path}/p")
+    (found,) = read(reader)
+    assert (found["tone"], found["start"], found["text"]) == (None, None, record["text"])
+    assert {name: found[name] for name in values} == values
+    assert reader.sampled_fields().kinds.keys() >= values.keys()
+
+
+def test_columns_of_others_are_taken_for_fields_of_segments(tmp_path: Path) -> None:
+    (found,) = read(SegmentParquetReaderStage(parquet(tmp_path, emotion=["calm"], json=[{"snr": 1}])))
+    assert (found["tone"], found["snr"], "emotion" in found) == ("calm", 1, False)
+
+
+def test_lists_of_one_and_bytes_stay_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a_seg_0.npz").write_bytes(
+        npz(text=["so"], tone=["calm"], emotion=["sad"], metadata='{"begin": [0.5]}')
+    )
+    (found,) = read(NpzReaderStage(str(tmp_path)))
+    assert [found[name] for name in ("text", "tone", "emotion", "begin")] == ["so", "calm", ["sad"], [0.5]]
+    written(WebDatasetWriterStage(f"{tmp_path}/tar"), segment() | {".npy": b" abc "})
+    assert read(WebDatasetReaderStage(f"{tmp_path}/tar"))[0][".npy"] == b" abc "
 
 
 # Parquet -----------------------------------------------------------------------------------------------------
