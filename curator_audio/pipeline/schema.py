@@ -53,7 +53,13 @@ class Schema:
     @staticmethod
     @cache
     def of(cls: Any) -> Schema:
-        """Return the schema of a class."""
+        """Return the schema of a class.
+
+        Raises:
+            TypeError: it is a function, or something else.
+        """
+        if not isinstance(cls, type):
+            raise TypeError(f"{cls!r} is not a class")
         try:
             signature = inspect.signature(cls)
         except ValueError:  # a class of C code

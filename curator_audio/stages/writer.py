@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import In, ProcessingStage
 from curator_audio.stages.fields import Fields
+from curator_audio.stages.source import SourceStage
 from curator_audio.storage.storage import Storage, absolute, join
 from curator_audio.tasks import Part
 
@@ -45,6 +46,10 @@ class WriterStage(ProcessingStage[In, Part]):
     def output_places(self) -> list[str]:
         """The files, and folders with all below them, that it writes to: what ledgers name elsewhere is left alone."""
         return [self.output_path]
+
+    def reading_from(self, source: SourceStage[Any]) -> WriterStage[In]:
+        """Return a copy that knows what the records were read by; for one that writes over what was read."""
+        return self
 
     # Which fields it keeps ------------------------------------------------------------------------------------------
 

@@ -117,6 +117,7 @@ def test_paths_need_no_quoting(path: str) -> None:
         ("stages.1._target_=curator_audio.stages.alm.Nothing", "stages.1: 'Nothing' is not there in module"),
         ("stages.1._target_=no.such.Stage", "stages.1: 'no.such.Stage' cannot be imported"),
         ("stages.1._target_=pathlib.Path", "stages.1: pathlib.Path is not a subclass of ProcessingStage"),
+        ("stages.1._target_=os.system", "stages.1: os.system is not a subclass of ProcessingStage"),
         ("stages.1.resources.gpu=1", "stages.1.resources.gpu is not known; did you mean 'gpus'?"),
         ("stages.1.target_window_duration=-1", "stages.1: target_window_duration"),
         ("stages=[]", "the configuration has no stages"),

@@ -56,8 +56,8 @@ class ParquetWriterStage(ParquetShardWriterStage):
             _check_type(column, kind)
             if column == EXTRA and str(kind).strip() != "string":
                 raise ConfigurationError(
-                    f"columns has {EXTRA}: {kind!r}; it is the JSON of fields without a column; give string, or rename "
-                    "the field"
+                    f"columns has {EXTRA}: {kind!r}; it is the JSON of fields without a column, give string, or "
+                    "rename the field"
                 )
 
     @property

@@ -17,7 +17,7 @@ from curator_audio.errors import ConfigurationError, RecordError, StorageError
 from curator_audio.ledger import sha256_of
 from curator_audio.stages.base import WorkerInfo
 from curator_audio.stages.field_types import plain_type
-from curator_audio.stages.fields import Fields
+from curator_audio.stages.fields import UNTYPED, Fields
 from curator_audio.stages.io.extra_column import EXTRA
 from curator_audio.stages.io.parquet_rows import without_invalid_text
 from curator_audio.stages.io.parquet_shard import ParquetShard
@@ -31,11 +31,13 @@ from curator_audio.stages.speech.pairs import (
     SIDES,
     drawn_pairs,
     further_types,
+    left_out,
     merged,
 )
 from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.parquet_reader import SegmentParquetReaderStage
 from curator_audio.stages.speech.schema import segment_schema
+from curator_audio.stages.speech.segment_tree_reader import common_type
 from curator_audio.stages.speech.segments import SEGMENT_FIELDS
 from curator_audio.stages.speech.speaker_index import NOBODY, SpeakerIndex, Speakers, speaker_of, speakers_of
 from curator_audio.storage.storage import join
@@ -137,13 +139,28 @@ class PairReaderStage(SourceStage[AudioBatch]):
         return ["records"], dict(PAIR_TYPES)
 
     def sampled_fields(self) -> Fields:
+        further: dict[str, str] = {}
+        is_open = self._num_shards() > LOOKED_AT
+        for schema, columns in self._looked_at():
+            types = further_types(schema, columns)
+            is_open |= any(further.get(name, kind) != kind for name, kind in types.items())
+            further |= {name: common_type(further.get(name, UNTYPED), kind) for name, kind in types.items()}
+        types = {f"{side}_{name}": kind for side in SIDES for name, kind in further.items() if name != EXTRA}
+        return Fields({**PAIR_TYPES, **types}, open=is_open or EXTRA in further)
+
+    def remarks(self) -> list[str]:
+        names = dict.fromkeys(name for schema, columns in self._looked_at() for name in left_out(schema, columns))
+        quoted = ", ".join(f"'{name}'" for name in names)
+        return [f"pairs leave out {quoted} of {self.input_path}, for bytes stay with the segments"] if names else []
+
+    def _num_shards(self) -> int:
+        return sum(len(shard.inputs) for shard in self._shards.partitions())
+
+    def _looked_at(self) -> list[tuple[Any, SegmentColumns]]:
+        """Return the schema of each of the first shards, and which of its columns are fields of segments."""
         shards = [key for shard in self._shards.partitions() for key in shard.inputs]
         (root,) = self.source_paths()
-        further: dict[str, str] = {}
-        for types in self.storage.each(self._further_types, [join(root, key) for key in shards[:LOOKED_AT]]):
-            further = types | further
-        types = {f"{side}_{name}": kind for side in SIDES for name, kind in further.items() if name != EXTRA}
-        return Fields({**PAIR_TYPES, **types}, open=EXTRA in further or len(shards) > LOOKED_AT)
+        return list(self.storage.each(self._schema, [join(root, key) for key in shards[:LOOKED_AT]]))
 
     @property
     def root(self) -> str:
@@ -319,9 +336,9 @@ class PairReaderStage(SourceStage[AudioBatch]):
         table = pyarrow.concat_tables(pieces, promote_options="default").combine_chunks() if pieces else None
         return table, further if any(further) else []
 
-    def _further_types(self, path: str) -> dict[str, str]:
+    def _schema(self, path: str) -> tuple[Any, SegmentColumns]:
         with self._opened(path) as shard:
-            return further_types(shard.schema, SegmentColumns(shard.schema, self.fields))
+            return shard.schema, SegmentColumns(shard.schema, self.fields)
 
     def _pieces(
         self, path: str, rows: list[int], names: Iterable[str], has_further: bool = False

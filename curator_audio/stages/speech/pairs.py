@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curator_audio.errors import RecordError
-from curator_audio.stages.field_types import type_of_arrow
+from curator_audio.stages.field_types import plain_type, type_of_arrow
 from curator_audio.stages.io.extra_column import with_extra
-from curator_audio.stages.speech.parquet_columns import JSON_COLUMN, SegmentColumns
+from curator_audio.stages.speech.parquet_columns import SegmentColumns
 from curator_audio.stages.speech.segments import METADATA_FIELDS, SEGMENT_TYPES
 from curator_audio.tasks import Record
 
@@ -32,7 +32,7 @@ PAIR_FIELDS = tuple(PAIR_TYPES)
 
 
 def further_types(schema: Any, columns: SegmentColumns) -> dict[str, str]:
-    """Return the types of the columns of a shard that pairs have beside the fields of segments; sound is none of them.
+    """Return the types of the columns of a shard that pairs have beside the fields of segments: those without bytes.
 
     Args:
         schema: of the shard, a ``pyarrow.Schema``.
@@ -44,9 +44,30 @@ def further_types(schema: Any, columns: SegmentColumns) -> dict[str, str]:
         >>> further_types(schema, SegmentColumns(schema, {}))
         {'snr': 'float'}
     """
-    of = {*columns.sources.of.values(), *SEGMENT_TYPES, JSON_COLUMN}
-    types = {column.name: type_of_arrow(column.type) for column in schema if column.name not in of}
-    return {name: kind for name, kind in types.items() if "binary" not in kind and "audio" not in kind}
+    further = _further(schema, columns)
+    return {column.name: type_of_arrow(column.type) for column in further if not _holds_bytes(column.type)}
+
+
+def left_out(schema: Any, columns: SegmentColumns) -> list[str]:
+    """Return the columns that pairs do not have because they hold bytes, the sound of the segments apart."""
+    return [column.name for column in _further(schema, columns) if _holds_bytes(column.type)]
+
+
+def _further(schema: Any, columns: SegmentColumns) -> list[Any]:
+    known = {*columns.sources.of.values(), *SEGMENT_TYPES}
+    return [column for column in schema if column.name not in known]
+
+
+def _holds_bytes(kind: Any) -> bool:
+    """Tell whether values of an Arrow type are or contain bytes."""
+    from pyarrow import types
+
+    kind = plain_type(kind)
+    if types.is_struct(kind):
+        return any(_holds_bytes(part.type) for part in kind)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _holds_bytes(kind.value_type)
+    return any(is_kind(kind) for is_kind in (types.is_binary, types.is_large_binary, types.is_binary_view))
 
 
 def merged(row: Record) -> Record:

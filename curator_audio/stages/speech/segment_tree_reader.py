@@ -22,10 +22,9 @@ from curator_audio.stages.speech.foreign_fields import (
     UNREADABLE,
     Sources,
     check_fields,
-    is_label,
     kind_of,
-    local_speaker,
     sources_of,
+    speaker_named,
     taken,
 )
 from curator_audio.stages.speech.optional_fields import with_usable_fields
@@ -126,13 +125,10 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
             sources: what was taken of these.
             recording: its recording, if it is known.
         """
-        label = values.get(sources.of.get("speaker_id", ""))
-        if not record["speaker_id"] and is_label(label):
-            record["speaker_id"] = local_speaker(str(label), record["channel"], recording)
+        if speaker := speaker_named(record, values, sources, recording):
+            record.update(speaker)
             if not record["speaker_id"]:
                 self.log_metric("speaker_labels_not_taken", 1)
-                if not sources.claimed:
-                    record[sources.speaker] = label
         if record["audio"] is None and values.get(sources.of.get("audio", "")) is not None:
             self.log_metric("sound_elsewhere", 1)
         if not record["text"] and "text" in self.wanted():
@@ -203,7 +199,7 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
             paths = [file.path for file in islice(self._files(), self.looked_at)]
             for kinds, types in self.storage.each(self._kinds_or_none, paths):
                 self._looked |= {n: kind for n, kind in kinds.items() if self._looked.get(n, "none") == "none"}
-                self._types |= {name: _common(self._types.get(name, UNTYPED), kind) for name, kind in types.items()}
+                self._types |= {name: common_type(self._types.get(name, UNTYPED), kind) for name, kind in types.items()}
         return self._looked
 
     def _kinds_or_none(self, path: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -226,7 +222,7 @@ def kinds_and_types(segments: Sequence[Mapping[str, Any]]) -> tuple[dict[str, st
     return kinds, types_seen(segments)
 
 
-def _common(kind: str, other: str) -> str:
+def common_type(kind: str, other: str) -> str:
     """The type of a field that has these in two files."""
     if UNTYPED in (kind, other) or kind == other:
         return kind or other

@@ -102,7 +102,7 @@ def test_else_none(tmp_path: Path) -> None:
         ({"columns": {"codes": "list<code>"}}, "columns has codes: 'code'; give string, binary"),
         (
             {"columns": {"extra": "int"}},
-            "columns has extra: 'int'; it is the JSON of fields without a column; give strin",
+            "columns has extra: 'int'; it is the JSON of fields without a column, give strin",
         ),
         ({"empty_shards": True}, "empty_shards needs columns"),
         ({"empty_shards": "no", "columns": {"text": "string"}}, "empty_shards is 'no'; give true or false"),

@@ -492,3 +492,33 @@ def test_without_further_fields_there_are_no_further_columns(tmp_path: Path) -> 
     Pipeline("pairs", stages).run(LocalExecutor())
     (path,) = (tmp_path / "out").glob("*.parquet")
     assert pq.read_schema(path).names == list(PAIR_FIELDS)
+
+
+def test_what_holds_bytes_is_told_and_names_of_members_do_not_matter(tmp_path: Path) -> None:
+    room = {"audio_gain": 1.5, "binary": True}
+    segments = [segment("ann", n, room=room, json={"n": n}, takes=[b"x"]) for n in range(2)]
+    write_shard(tmp_path / "in", "0", segments)
+    reader = PairReaderStage(f"{tmp_path}/in")
+    assert reader.remarks() == [f"pairs leave out 'takes' of {tmp_path}/in, for bytes stay with the segments"]
+    Pipeline("pairs", [reader, PairParquetWriterStage(f"{tmp_path}/out")]).run(LocalExecutor())
+    (path,) = (tmp_path / "out").glob("*.parquet")
+    first, second = pq.read_table(path).to_pylist()
+    assert first["reference_room"] == second["target_room"] == room
+    assert (first["reference_json"], first["target_json"]) == ({"n": 0}, {"n": 1})
+    assert not [name for name in first if "takes" in name]
+
+
+def test_a_field_that_has_other_types_in_other_shards(tmp_path: Path) -> None:
+    for number, snr in enumerate((1, 2.5, "high")):
+        write_shard(tmp_path / "in", str(number), [segment("ann", number, snr=snr)])
+    stages = [PairReaderStage(f"{tmp_path}/in", min_reference_duration=0.1), PairParquetWriterStage(f"{tmp_path}/out")]
+    result = Pipeline("pairs", stages).run(LocalExecutor())
+    assert result.quarantined == {}
+    (path,) = (tmp_path / "out").glob("*.parquet")
+    found = {
+        (row[f"{side}_segment_id"], row.get(f"{side}_snr") or json.loads(row["extra"] or "{}").get(f"{side}_snr"))
+        for row in pq.read_table(path).to_pylist()
+        for side in ("reference", "target")
+    }
+    ids = [segment("ann", number)["segment_id"] for number in range(3)]
+    assert found == set(zip(ids, (1, 2.5, "high")))
