@@ -305,6 +305,11 @@ class Ledger:
         self._is_format_1 = stored["format"] == 1
         return stored["configuration"], stored.get("selection", {})
 
+    @property
+    def is_of_format_1(self) -> bool:
+        """Tell whether version 0.1 had the folder last."""
+        return self._is_format_1
+
     def schema(self) -> Any:
         """Return what the first run of the folder settled for all its files; None where none is noted.
 
