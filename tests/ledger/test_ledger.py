@@ -211,6 +211,18 @@ def test_what_a_damaged_entry_names_is_deleted_before_it_is_made_again(
     assert loaded(out).entries == {} and sum("is damaged" in message for message in warned) == 1
 
 
+@pytest.mark.parametrize("flag", ["replaces_source", "is_copy"])
+def test_what_a_damaged_entry_of_format_1_has_of_the_user_stays(flag: str, out: str) -> None:
+    parts = [{"path": path, "num_bytes": 4, "sha256": "", "num_records": 1} for path in ("npz/mine.npz", "npz/a.npz")]
+    parts[0][flag] = True
+    for part in parts:
+        Storage().write(f"{out}/{part['path']}", b"one\n")
+    line = json.dumps({"partition": "1", "source_path": "npz", "parts": parts, "quarantine": []}).encode()
+    Storage().write(f"{out}/_ledger/entries.jsonl", line)
+    loaded(out).sweep(f"{out}/npz", depth=2)
+    assert files(out) == {"npz/mine.npz", "_ledger/entries.jsonl"}
+
+
 def test_a_file_that_another_entry_has_is_not_deleted_with_a_damaged_one(out: str) -> None:
     Storage().write(f"{out}/{SHARD.path}", b"one\n")
     Storage().write(f"{out}/{OTHER.path}", b"one\n")
