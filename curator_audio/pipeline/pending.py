@@ -14,6 +14,7 @@ from loguru import logger
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.ledger import Ledger, LedgerEntry
+from curator_audio.pipeline.pieces import Pieces
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage.places import place_of
@@ -40,6 +41,11 @@ class _Found:
     num_gone: int = 0
     missing: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def has_all(self) -> bool:
+        """Whether all is there that an earlier run has done it from."""
+        return self.is_same and not self.num_gone and not self.missing
+
 
 NEW = _Found()
 
@@ -62,7 +68,8 @@ class Pending:
         num_bytes_done_before: the size of those.
         num_gone: inputs of theirs that are no longer there.
         num_dropped: the same of partitions that are done again, without them.
-        superseded: partitions that a limit had cut short, and of which something is in another one now.
+        superseded: partitions of which something is in another one now, as a limit had cut them short, or their file
+            was written anew.
     """
 
     source: SourceStage[Any]
@@ -103,14 +110,21 @@ class Pending:
             meaning = self.source.missing[what]
             logger.warning(f"{number} recording(s) that an earlier run read {meaning}; their output is kept")
 
-    def _checked(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Partition, _Found]]:
+    def _checked(self, pool: ThreadPoolExecutor, as_before: bool = False) -> Iterator[tuple[Partition, _Found]]:
+        """The partitions, and what was found of each.
+
+        Args:
+            pool: that reads where it must.
+            as_before: whether they are to have what earlier runs have read of them, and nothing more.
+        """
         window: list[tuple[Partition, _Found | Future[_Found]]] = []
         # What was only begun is not held to where this run may choose otherwise.
         started = {} if self.source.free_parameters else self.ledger.started
         all_known = {name: entry for name, entry in {**started, **self.ledger.entries}.items() if entry.inputs.num}
-        known = {name: entry.inputs for name, entry in all_known.items() if not entry.is_cut}
+        known = {name: entry.inputs for name, entry in all_known.items() if as_before or not entry.is_cut}
         cut = {place: name for name, entry in all_known.items() if entry.is_cut for place in entry.inputs.unpacked()}
         names = {} if self.source.batch_of else {place: name for name in known for place in known[name].unpacked()}
+        pieces = Pieces({} if self.source.batch_of else known, self.source.piece_of)
         is_complete = type(self.source).completed is SourceStage.completed
         num_inputs = 0
         for partition in self.source.partitions(known):
@@ -118,8 +132,11 @@ class Pending:
                 self._is_output[partition.source_path] = self._is_own_output(partition)
             if self._is_output[partition.source_path]:
                 continue
-            partition.name = next((names[place] for place in partition.inputs if place in names), partition.name)
+            begun = {} if self.source.batch_of else {place: pieces.met(place) for place in partition.inputs}
+            partition.name = next(filter(None, (names.get(*item) for item in begun.items())), partition.name)
             entry = self.ledger.entries.get(partition.name)
+            if as_before and entry is not None:
+                partition = self.source.as_read_before(partition, entry.inputs.unpacked())
             num_inputs += len(partition.inputs)
             self.superseded |= {cut[place] for place in partition.inputs if place in cut} - {partition.name}
             if entry is None:
@@ -134,9 +151,10 @@ class Pending:
                 yield from ((p, found.result() if isinstance(found, Future) else found) for p, found in window)
                 window, num_inputs = [], 0
         yield from ((p, found.result() if isinstance(found, Future) else found) for p, found in window)
+        self.superseded |= pieces.overlapped()
 
     def check_moved(self) -> None:
-        """Check that a source that lies elsewhere than the last run's is the same, as far as that run has met it.
+        """Check that a source that lies elsewhere than the last run's has all that is done, whatever is selected now.
 
         Raises:
             ConfigurationError: it is another, of which what is done would be done again, or be added to.
@@ -149,22 +167,16 @@ class Pending:
         ]
         if not moved or not self.ledger.entries:
             return
-        met: set[str] = set()
-        others: list[str] = []
+        whole = Pending(now.whole(), self.ledger, self.writer)
         with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
-            for partition, found in self._checked(pool):
-                (met.add if found.is_same else others.append)(partition.name)
+            checked = whole._checked(pool, as_before=True)
+            same = {partition.name for partition, found in checked if found.has_all}
         done = self.ledger.entries
-        others = [name for name in others if name in done]
-        unmet = [entry for name, entry in done.items() if name not in met]
-        if self.source.selects_all:  # else nothing is dropped
-            others += [entry.partition for entry in unmet if not self.source.keeps(entry.source, has_output=True)]
-        if others or not met & done.keys():
-            missing = sorted(set(others)) or sorted(done)
+        if others := sorted(done.keys() - same):
             raise ConfigurationError(
                 f"{self.ledger.paths.output_dir} holds the output of another configuration: {'; '.join(moved)}; it was "
-                f"not only moved: {len(missing)} of the {len(done)} partitions done are others or not there, such as "
-                f"{missing[0]}; choose another output_dir, or overwrite=true to replace it"
+                f"not only moved: {len(others)} of the {len(done)} partitions done are others or not all there, such "
+                f"as {others[0]}; put back what is missing, choose another output_dir, or overwrite=true to replace it"
             )
 
     def _is_own_output(self, partition: Partition) -> bool:

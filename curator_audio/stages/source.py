@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.ledger import relative_to
@@ -22,6 +23,8 @@ _HASH = re.compile(r"-[0-9a-f]{16}(-\d{13})?$")  # and where in a manifest the p
 LEDGER_FOLDER = "/_ledger/"
 REPORTS = ("metrics.json", "skipped.jsonl")
 """What a run writes beside its output to tell of it."""
+
+Source = TypeVar("Source", bound="SourceStage[Any]")
 
 
 class SourceStage(ProcessingStage[Partition, Out]):
@@ -44,6 +47,8 @@ class SourceStage(ProcessingStage[Partition, Out]):
     limit: int | None = None
     """A source reads no more than so many of its first inputs, those of earlier runs included; None for all."""
     _storage: Storage | None = None
+    _reached_end = False
+    """Whether the limit left out nothing, when the partitions were last listed."""
 
     @property
     def storage(self) -> Storage:
@@ -98,6 +103,25 @@ class SourceStage(ProcessingStage[Partition, Out]):
         """
         return True
 
+    def piece_of(self, place: str) -> tuple[str, int, int] | None:
+        """Return the file, the first byte and the end of a place that is a piece of a file; None for any other.
+
+        A piece that overlaps one of an earlier run is made in its place.
+        """
+        return None
+
+    def as_read_before(self, partition: Partition, places: Collection[str]) -> Partition:
+        """Return a partition as far as an earlier run has read it, which made it from ``places``."""
+        return partition
+
+    def whole(self: Source) -> Source:
+        """Return the same source with nothing left out."""
+        chosen = self._chosen_by()
+        source = copy.copy(self) if chosen else self  # which has listed itself
+        for name in chosen:
+            setattr(source, name, None)
+        return source
+
     def place_of(self, path: str) -> str:
         """Return a path below ``root``; empty for ``root`` itself, and what lies elsewhere."""
         return place_below(self.root, path)
@@ -108,8 +132,13 @@ class SourceStage(ProcessingStage[Partition, Out]):
 
     @property
     def selects_all(self) -> bool:
-        """Whether no parameter leaves out anything of the source."""
-        return all(getattr(self, name) is None for name in self.selecting if name not in self.locating)
+        """Whether no parameter leaves out anything of the source; of a limit that is known when all is listed."""
+        chosen = self._chosen_by()
+        return not chosen or (chosen == ["limit"] and self._reached_end)
+
+    def _chosen_by(self) -> list[str]:
+        """The parameters that may leave something out."""
+        return [name for name in self.selecting if name not in self.locating and getattr(self, name) is not None]
 
     def sampled_fields(self) -> Fields:
         """The record fields seen in a look at the start of the source; open if nothing can be said."""

@@ -20,6 +20,7 @@ from curator_audio.report.dry_run import dry_run
 from curator_audio.report.result import RunResult
 from curator_audio.report.summary import summary
 from curator_audio.stages.general import CallFunctionStage
+from curator_audio.stages.interleave import SegmentJsonReaderStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.stages.speech import RecordingReaderStage
 from tests.pipeline.old_ledgers import pipelines, run
@@ -36,6 +37,7 @@ class Corpus:
 
     root: Path
     log: Path = field(init=False)
+    place: str = "in"
 
     def __post_init__(self) -> None:
         self.log = self.root / "log"
@@ -47,7 +49,7 @@ class Corpus:
         (self.root / "in/in.jsonl").write_text(lines(*({"audio_filepath": f"{name}.wav"} for name in names)))
 
     def pipeline(self, out: str, **selection: Any) -> Pipeline:
-        reader = RecordingReaderStage(f"{self.root}/in/in.jsonl", **selection)
+        reader = RecordingReaderStage(f"{self.root}/{self.place}/in.jsonl", **selection)
         noting = CallFunctionStage("tests.functions.noted", {"log_path": str(self.log)})
         return Pipeline("test", [reader, noting, ManifestWriterStage(f"{self.root}/{out}/all.jsonl")], [JoinParts()])
 
@@ -182,11 +184,102 @@ def test_a_manifest_that_was_moved_and_became_shorter_drops_nothing(tmp_path: Pa
     assert done("in.jsonl") == (0, 20)
     (tmp_path / "head.jsonl").write_text("".join(text[:10]))
     with pytest.raises(
-        ConfigurationError, match=r"not only moved: \d of the 5 partitions done are others or not there"
+        ConfigurationError, match=r"not only moved: 3 of the 5 partitions done are others or not all there"
     ):
         done("head.jsonl")
     (tmp_path / "more.jsonl").write_text("".join([*text, text[0]]))
     assert done("more.jsonl") == (5, 21)
+
+
+@dataclass
+class Manifest:
+    """A manifest of numbered lines, of which a run takes the first, in pieces of two or three."""
+
+    root: Path
+    name: str
+    place: str = "in"
+
+    def write(self, *numbers: int) -> None:
+        path = self.root / self.place / self.name
+        path.parent.mkdir(exist_ok=True)
+        data = lines(*({"n": n} for n in numbers)).encode()
+        path.write_bytes(gzip.compress(data) if self.name.endswith(".gz") else data)
+
+    def run(self, limit: int | None = None) -> list[int]:
+        reader = ManifestReaderStage(f"{self.root}/{self.place}", 25 / 2**20, limit=limit)
+        result = Pipeline("test", [reader, ManifestWriterStage(f"{self.root}/out/lines")]).run(
+            LocalExecutor(), output_dir=f"{self.root}/out"
+        )
+        made = [
+            json.loads(line)["n"] for p in (self.root / "out/lines").iterdir() for line in p.read_text().splitlines()
+        ]
+        assert result.num_output_records == len(made)
+        return sorted(made)
+
+    def move(self, place: str) -> None:
+        (self.root / self.place).rename(self.root / place)
+        self.place = place
+
+
+@pytest.fixture(params=["in.jsonl", "in.jsonl.gz"])
+def manifest(request: pytest.FixtureRequest, tmp_path: Path) -> Manifest:
+    return Manifest(tmp_path, request.param)
+
+
+@pytest.mark.parametrize("limit", [13, 1000, None])
+def test_a_piece_that_grew_is_there_once_wherever_the_manifest_is(manifest: Manifest, limit: int | None) -> None:
+    manifest.write(*range(10, 20))
+    assert manifest.run() == [*range(10, 20)]
+    manifest.move("elsewhere")
+    assert manifest.run() == [*range(10, 20)]
+    manifest.write(*range(10, 23))
+    assert manifest.run(limit) == [*range(10, 23)]
+
+
+def test_a_piece_that_a_limit_cut_is_replaced_wherever_the_manifest_is(manifest: Manifest) -> None:
+    manifest.write(*range(10, 20))
+    for place, limit in (("a", 2), ("b", 4), ("c", 3), ("d", 5), ("e", 9)):
+        manifest.move(place)
+        assert manifest.run(limit) == [*range(10, 10 + max(limit, 4 if place == "c" else 0))]
+    manifest.move("f")
+    assert manifest.run() == [*range(10, 20)]
+
+
+@pytest.mark.parametrize("limit", [5, 1000])
+def test_what_a_manifest_has_no_more_goes_when_a_limit_reaches_its_end(manifest: Manifest, limit: int) -> None:
+    manifest.write(*range(10, 20))
+    manifest.run()
+    manifest.write(*range(10, 15))
+    assert manifest.run(limit) == [*range(10, 15)]
+
+
+def test_pieces_that_begin_elsewhere_replace_those_they_overlap(manifest: Manifest) -> None:
+    """What the limit leaves stays, as nothing is known of it."""
+    manifest.write(*range(10, 20))
+    manifest.run()
+    manifest.write(1000, *range(11, 20))
+    made = manifest.run(7)
+    assert len(made) == len(set(made)) and made[-1] == 1000 and 10 not in made
+    assert manifest.run() == [*range(11, 20), 1000]
+
+
+@pytest.mark.parametrize("limit", [3, 9])
+def test_a_list_that_was_renamed_is_read_once(limit: int, tmp_path: Path) -> None:
+    for name in "123":
+        path = tmp_path / f"in/{name}/{name}/0.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"entry_id": name}))
+        (tmp_path / "lists").mkdir(exist_ok=True)
+        (tmp_path / f"lists/t-{name}.txt").write_text(f"{name}-{name}\n")
+
+    def made() -> list[str]:
+        reader = SegmentJsonReaderStage(f"{tmp_path}/in", f"{tmp_path}/lists", limit=limit)
+        Pipeline("test", [reader, ManifestWriterStage(f"{tmp_path}/out/all.jsonl")]).run(LocalExecutor())
+        return [json.loads(line)["entry_id"] for line in (tmp_path / "out/all.jsonl").read_text().splitlines()]
+
+    assert made() == ["1", "2", "3"]
+    (tmp_path / "lists/t-2.txt").rename(tmp_path / "lists/a-2.txt")
+    assert sorted(made()) == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "all"])
@@ -239,3 +332,52 @@ def test_another_source_in_its_place_is_refused(kind: str, tmp_path: Path) -> No
     with pytest.raises(ConfigurationError, match=r"it was not only moved: \d of the \d partitions done are others"):
         run(pipelines(two)[kind][1](), two)
     assert {path: path.read_bytes() for path in two.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("size", [0, 1])
+@pytest.mark.parametrize("limit", [None, 2, 100])
+def test_another_tree_that_shares_a_file_is_refused(size: float, limit: int | None, tmp_path: Path) -> None:
+    write_tree(f"{tmp_path}/one", {f"{name}/0.txt": name for name in "abcd"} | {"LICENSE.txt": "free"})
+    write_tree(f"{tmp_path}/two", {f"{name}/0.txt": name for name in "wxyz"})
+    shutil.copy2(tmp_path / "one/LICENSE.txt", tmp_path / "two/LICENSE.txt")
+
+    def done(place: str, limit: int | None = None) -> set[str]:
+        reader = TextTreeReader(f"{tmp_path}/{place}", size, limit=limit)
+        Pipeline("test", [reader, ManifestWriterStage(f"{tmp_path}/out/all.jsonl")]).run(LocalExecutor())
+        return {json.loads(line)["text"] for line in (tmp_path / "out/all.jsonl").read_text().splitlines()}
+
+    assert done("one") == {*"abcd", "free"}
+    with pytest.raises(
+        ConfigurationError, match=r"it was not only moved: \d of the \d partitions done are others or not"
+    ):
+        done("two", limit)
+    (tmp_path / "one").rename(tmp_path / "three")
+    write_tree(f"{tmp_path}/three", {"e/0.txt": "e"})
+    assert done("three", limit) >= {*"abcd", "free"}
+    assert done("three") == {*"abcde", "free"}
+    (tmp_path / "three").rename(tmp_path / "four")
+    (tmp_path / "four/b/0.txt").unlink()
+    with pytest.raises(ConfigurationError, match=r"not only moved: 1 of .*; put back what is missing, choose another"):
+        done("four", limit)
+
+
+def test_a_selection_of_a_tree_that_was_moved(tmp_path: Path) -> None:
+    write_tree(f"{tmp_path}/0", {f"{n}/0.txt": f"{n}" for n in range(5)})
+    for place, limit, num in (("1", 2, 2), ("2", 3, 3), ("3", 1, 3), ("4", None, 5)):
+        (tmp_path / f"{int(place) - 1}").rename(tmp_path / place)
+        reader = TextTreeReader(f"{tmp_path}/{place}", 1.0, limit=limit)
+        Pipeline("test", [reader, ManifestWriterStage(f"{tmp_path}/out/all.jsonl")]).run(LocalExecutor())
+        assert (tmp_path / "out/all.jsonl").read_text().count("\n") == num
+
+
+def test_other_channels_of_a_corpus_that_was_moved(corpus: Corpus) -> None:
+    assert corpus.run("out", channels=["a"])[0] == ["a/1.wav", "a/2.wav", "a/3.wav"]
+    (corpus.root / "in").rename(corpus.root / "moved")
+    corpus.place = "moved"
+    seen, result = corpus.run("out", channels=["b"])
+    assert seen == ["b/1.wav", "b/2.wav", "b/3.wav"] and result.num_output_records == 6
+    (corpus.root / "moved").rename(corpus.root / "again")
+    corpus.place = "again"
+    (corpus.root / "again/a/2.wav").unlink()
+    with pytest.raises(ConfigurationError, match="it was not only moved: 1 of the 6 partitions done are others or not"):
+        corpus.run("out", channels=["b"])

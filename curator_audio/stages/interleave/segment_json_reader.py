@@ -109,7 +109,9 @@ class SegmentJsonReaderStage(SourceStage[AudioBatch]):
     def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
         if not self.storage.is_folder(self.input_path):
             raise ConfigurationError(f"{self.input_path} has no files; give the folder above those of the speakers")
-        for file in self._lists()[: self.limit]:
+        lists = self._lists()
+        self._reached_end = self.limit is not None and len(lists) <= self.limit
+        for file in lists[: self.limit]:
             try:
                 data = self._list(file.path)
             except RecordError:  # which the worker will tell

@@ -32,6 +32,7 @@ SAMPLE_BYTES = 256 * 1024
 SAMPLE_RECORDS = 20
 TYPED_RECORDS = 1000
 TYPED_BYTES = 64 * 2**20  # of a manifest whose lines are long
+_PIECE = re.compile(r"(.*)\[(\d+):(\d+)\]", re.DOTALL)
 LOOKED_INTO = 100
 """Manifests of a folder that are looked into before anything runs: on a store each costs a request."""
 
@@ -124,25 +125,40 @@ class ManifestReaderStage(SourceStage[AudioBatch]):
             yield from self._pieces()
             return
         done = {place for inputs in (known or {}).values() for place in inputs.unpacked()}
-        num_left = self.limit
+        num_left, self._reached_end = self.limit, False
         for piece in self._pieces():
+            if num_left <= 0:
+                return
             try:
                 offsets = [] if self._refusal(piece.source_path) else [start for start, _ in self._lines(piece)]
             except RecordError:
                 offsets = []
             yield piece if len(offsets) <= num_left else self._cut(piece, offsets[num_left], done)
             num_left -= len(offsets)
-            if num_left <= 0:
-                return
+        self._reached_end = num_left >= 0
+
+    def piece_of(self, place: str) -> tuple[str, int, int] | None:
+        found = _PIECE.fullmatch(place)
+        return (found[1], int(found[2]), int(found[3])) if found else None
 
     def _cut(self, piece: Partition, end: int, done: Collection[str]) -> Partition:
         """Return a piece up to a line, or to where an earlier run has read it: what is done is not done to less."""
-        (version,), file = piece.inputs.values(), self.place_of(piece.source_path)
-        further = re.compile(re.escape(f"{file}[{piece.start}:") + r"(\d+)\]").fullmatch
-        ends = [int(found[1]) for known in done if (found := further(known))]
-        end = max([end, *(known for known in ends if known <= piece.end)])
+        return self._up_to(piece, max([end, *self._ends(piece, done)]))
+
+    def as_read_before(self, partition: Partition, places: Collection[str]) -> Partition:
+        return self._up_to(partition, max(self._ends(partition, places), default=partition.end))
+
+    def _ends(self, piece: Partition, done: Collection[str]) -> list[int]:
+        """How far an earlier run has read a piece."""
+        start = (self.place_of(piece.source_path), piece.start)
+        found = (known for place in done if (known := self.piece_of(place)) and known[:2] == start)
+        return [end for *_, end in found if end <= piece.end]
+
+    def _up_to(self, piece: Partition, end: int) -> Partition:
+        """Return the start of a piece."""
         if end == piece.end:
             return piece
+        (version,), file = piece.inputs.values(), self.place_of(piece.source_path)
         data = None if piece.data is None else piece.data[: end - piece.start]
         return replace(
             piece, end=end, inputs={f"{file}[{piece.start}:{end}]": version}, data=data, overlong_num_bytes=0

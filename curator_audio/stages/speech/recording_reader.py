@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from curator_audio.errors import ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
@@ -29,6 +29,8 @@ LOOKED_UP_AT_ONCE = 64
 LOOKED_UP_BYTES = 8 * 2**20
 AUDIO = ".audio"
 """Behind the place of a recording's line for that of its sound."""
+
+Source = TypeVar("Source", bound="RecordingReaderStage")
 
 
 @dataclass
@@ -100,6 +102,14 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
         line_sha256, _, audio_version = noted["version"].partition("-")
         return {place: Input(audio_version if place.endswith(AUDIO) else line_sha256) for place in partition.inputs}
 
+    def whole(self: Source) -> Source:
+        source = super().whole()
+        source._channels = Channels(source.channels, source.channel_mapping)
+        return source
+
+    def piece_of(self, place: str) -> tuple[str, int, int] | None:
+        return None  # a recording is known by its name, wherever its line stands
+
     def content_of(self, partition: Partition, place: str) -> str:
         return ""  # a line is known by its hash, and recordings are too large to be read for theirs
 
@@ -146,7 +156,9 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
 
     def _recordings(self) -> Iterator[tuple[Partition, str | RecordError]]:
         """The recordings to read: a partition of its line alone, and the path of its audio, or why it has none."""
-        return islice(self._all_recordings(), self.limit)
+        recordings = self._all_recordings()
+        yield from islice(recordings, self.limit)
+        self._reached_end = self.limit is not None and next(recordings, None) is None
 
     def _all_recordings(self) -> Iterator[tuple[Partition, str | RecordError]]:
         for piece in self._pieces():
