@@ -145,8 +145,10 @@ def _run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if not isinstance(run_options["output_dir"], str) or not run_options["output_dir"]:
         raise ConfigurationError(f"output_dir is {run_options['output_dir']!r}; give a folder")
     if flags["dry_run"]:
+        from curator_audio.pipeline.run import RunOptions
         from curator_audio.report.dry_run import dry_run
 
+        RunOptions(**run_options)  # which checks them
         dry = {name: run_options[name] for name in ("output_dir", "storage_options", "overwrite")}
         print(dry_run(pipeline, executor, **dry))
         return 0

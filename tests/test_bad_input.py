@@ -687,6 +687,7 @@ def test_a_parameter_out_of_range_is_named(override: str, manifest: Path, tmp_pa
         ),
         (["executor=loca"], "executor=loca: there is no such executor; did you mean 'local'?"),
         (["on_error=stop"], "on_error is 'stop'; give one of quarantine, raise"),
+        (["on_error=stop", "dry_run=true"], "on_error is 'stop'; give one of quarantine, raise"),
         (["--config-name", "pipelin"], "there is no pipeline 'pipelin' in "),
         (["--config-path", "/no/such/folder"], "--config-path /no/such/folder is not a folder; check it"),
         (["in.jsonl"], "'in.jsonl' is not an override; write key=value"),

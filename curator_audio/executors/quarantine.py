@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,25 +52,34 @@ def line_number(storage: Storage, path: str, offset: int) -> int:
 
 
 def _line(record: QuarantinedRecord) -> bytes:
-    line = _as_json(record)
     try:
-        return encode_record(line)
-    except RecordError:
-        return encode_record(line | {"record": None, "record_repr": repr(record.record)[:OVERLONG_KEPT_BYTES]})
+        return encode_record(_told(record) | _content(record))
+    except (RecordError, RecursionError):
+        return encode_record(_told(record) | {"record": None, "record_repr": _shown(record.record)})
 
 
-def _as_json(record: QuarantinedRecord) -> dict[str, Any]:
-    line: dict[str, Any] = {
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:OVERLONG_KEPT_BYTES]
+    except RecursionError:  # nested more deeply than Python can say
+        return reprlib.repr(value)
+
+
+def _told(record: QuarantinedRecord) -> dict[str, Any]:
+    return {
         "source": record.source_path,
         "offset": record.offset,
         "stage": record.stage,
         "reason": record.reason,
         "message": record.message,
     }
+
+
+def _content(record: QuarantinedRecord) -> dict[str, Any]:
     if not isinstance(record.record, bytes):
-        return line | {"record": _without_bytes(record.record)}
+        return {"record": _without_bytes(record.record)}
     raw = record.record[:OVERLONG_KEPT_BYTES]
-    line["num_bytes"] = record.num_bytes
+    line = {"num_bytes": record.num_bytes}
     try:
         return line | {"raw": _decoded(raw, is_cut=len(raw) < record.num_bytes)}
     except UnicodeDecodeError:

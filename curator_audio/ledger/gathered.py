@@ -22,13 +22,13 @@ def write_gathered(storage: Storage, paths: LedgerPaths, entries: Iterable[Ledge
     """Write all entries into one file, in the order of their names.
 
     What they were made from is written first, under a name of its own, so that a run which is killed in between leaves
-    the older entries with the older file.
+    the older entries with the older file. It is written even where a file of that name is there, which may be damaged.
     """
     ordered = sorted(entries, key=lambda entry: entry.partition)
     packed = [entry.inputs.packed for entry in ordered if entry.inputs.num > INPUTS_IN_LINE]
     name = f"inputs-{hashlib.sha256(b''.join(packed)).hexdigest()[:16]}.gz"
     path = join(paths.folder, name)
-    if packed and not storage.exists(path):
+    if packed:
         storage.write(path, b"".join(packed))
     lines, position = [], 0
     for entry in ordered:

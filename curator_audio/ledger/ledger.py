@@ -13,6 +13,7 @@ from loguru import logger
 from curator_audio.errors import ConfigurationError, StorageError
 from curator_audio.ledger import format_1
 from curator_audio.ledger.configuration import differences, fingerprint_of
+from curator_audio.ledger.damaged import remains_of
 from curator_audio.ledger.entry import LedgerEntry, PartSource, StepEntry, as_json, relative_to
 from curator_audio.ledger.files import MadeFiles
 from curator_audio.ledger.gathered import GatheredInputs, write_gathered
@@ -26,6 +27,8 @@ FORMATS = (1, 2)
 SHOWN_DIFFERENCES = 5
 READ_AT_ONCE = 64
 _PARTITION = re.compile(rb'^\{"partition":"([^"]*)"', re.MULTILINE)
+_PART = re.compile(r"(\d{6}(-.*)?|.*-\d{13}|.*-\d+-of-\d+)\.\w+")
+"""Parts of partitions with numbers; others are named after what is in them, and made again in their places."""
 ANNOUNCED = ".announced"
 
 Entry = TypeVar("Entry")
@@ -54,6 +57,7 @@ class Ledger:
         self.started: dict[str, LedgerEntry] = {}
         self.steps: dict[str, StepEntry] = {}
         self._places = Places(output_dir, places)
+        self._shards = ""
         self._announced: dict[str, StepEntry] = {}
         self._made_files = MadeFiles(storage)
         self._fingerprint_before = ""
@@ -62,6 +66,7 @@ class Ledger:
         self._outside: list[str] = []
         self._others: list[LedgerEntry] = []
         self._others_started: list[LedgerEntry] = []
+        self._damaged: list[LedgerEntry] = []
         self._may_appear: list[LedgerEntry] = []
         self._notes: list[str] = []
 
@@ -79,10 +84,12 @@ class Ledger:
         loose = [path for path in listed if path.startswith(self.paths.entries + "/") and path.endswith(".json")]
         gathered = self.storage.read(self.paths.gathered).splitlines() if self.paths.gathered in listed else []
         noted = GatheredInputs(self.storage, self.paths, set(listed))
-        self._others, self._others_started = [], []
+        self._others, self._others_started, self._damaged = [], [], []
         self._outside = []
         for data in chain(gathered, self._contents(loose)):
             entry = _read(lambda line: self._entry(line, noted), data, self.paths.folder)
+            if entry is None:
+                self._take_damaged(data, to_erase)
             if entry is None or not self._is_trusted(entry, to_erase):
                 continue
             if not to_erase and self._is_of_another(entry):
@@ -94,6 +101,8 @@ class Ledger:
         self._notes = [path for path in listed if path.startswith(self.paths.started + "/") and path.endswith(".jsonl")]
         for line in (line for note in self._contents(self._notes) for line in note.splitlines()):
             entry = _read(lambda line: self._entry(line, noted), line, self.paths.started)
+            if entry is None:
+                self._take_damaged(line, to_erase)
             if entry is None or not self._is_trusted(entry, to_erase):
                 continue
             if not to_erase and self._is_of_another(entry):
@@ -112,6 +121,16 @@ class Ledger:
         if not to_erase:  # what must be read is read once, before many ask for it
             self._refreshed_steps = {name for name, step in self.steps.items() if self._is_refreshed(step)}
         self._log_outside(to_erase)
+
+    def _take_damaged(self, line: bytes, to_erase: bool) -> None:
+        """Take what a damaged entry names for begun: it goes, as its partition may be cut otherwise now."""
+        entry = remains_of(line)
+        if not self._is_trusted(entry, to_erase):
+            return
+        if not to_erase and self._is_of_another(entry):
+            self._others.append(entry)
+        else:
+            self._damaged.append(entry)
 
     def _contents(self, paths: list[str]) -> Iterator[bytes]:
         """What is in files, of which there may be more than should be in memory."""
@@ -187,6 +206,12 @@ class Ledger:
             left += [path for path in self._disposable(entry) if self._made_files.is_that(path, made[path])]
         return [path for path in left if path in self._made_files and path not in listed]
 
+    def _left_by_damaged(self) -> list[str]:
+        """The files that damaged entries name, and no other."""
+        listed = set(self._files())
+        named = dict.fromkeys(path for entry in self._damaged for path in self._disposable(entry))
+        return [path for path in named if path in self._made_files and path not in listed]
+
     def _choose(self, name: str, announced: StepEntry) -> None:
         """A run killed while a step's output appeared left two entries: keep the one that is true."""
         self._announced[name] = announced
@@ -206,7 +231,7 @@ class Ledger:
 
     def _files_named(self) -> Iterator[str]:
         yield from self._files()
-        for entry in (*self._others, *self._others_started):
+        for entry in (*self._others, *self._others_started, *self._damaged):
             yield from self._made_for(entry)
 
     # Configuration ------------------------------------------------------------------------------------------
@@ -280,6 +305,11 @@ class Ledger:
         self._is_format_1 = stored["format"] == 1
         return stored["configuration"], stored.get("selection", {})
 
+    @property
+    def is_of_format_1(self) -> bool:
+        """Tell whether version 0.1 had the folder last."""
+        return self._is_format_1
+
     def schema(self) -> Any:
         """Return what the first run of the folder settled for all its files; None where none is noted.
 
@@ -312,7 +342,7 @@ class Ledger:
         """
         outputs = [part.path for step in self._announced.values() if self._has_outputs(step) for part in step.outputs]
         steps = [part.path for step in self.steps.values() for part in step.outputs]
-        entries = [*self.entries.values(), *self.started.values()]
+        entries = [*self.entries.values(), *self.started.values(), *self._damaged]
         files = [path for entry in entries for path in self._disposable(entry)]
         files += [*self._stale, *map(self.absolute, [*steps, *outputs])]
         self.storage.delete([path for path in files if path in self._places])
@@ -320,7 +350,7 @@ class Ledger:
         self.storage.delete([info.path for info in self.storage.list_files(self.paths.folder) if info.path not in keep])
         others = list(self.started.values()) if may_be_woken else []
         self.entries, self.started, self.steps, self._announced = {}, {}, {}, {}
-        self._made_files = MadeFiles(self.storage)
+        self._made_files, self._damaged = MadeFiles(self.storage), []
         self._stale, self._notes, self._is_claimed, self._configuration = [], [], False, None
         self._may_appear = others
         if others:
@@ -365,7 +395,7 @@ class Ledger:
     def disposable(self) -> Iterator[str]:
         """The output that goes with the ledger: parts, but no copies, and what steps made; some of it may be left."""
         yield from self._outside
-        for entry in self.entries.values():
+        for entry in (*self.entries.values(), *self._damaged):
             parts = (part for part in entry.parts if not (part.place or part.stays))
             yield from (self.absolute(part.path) for part in parts)
         for step in self.steps.values():
@@ -445,10 +475,27 @@ class Ledger:
         for name in self._refreshed_steps & self.steps.keys():
             self.storage.write(self.paths.step(name), self.steps[name].to_json())
         self._refreshed_steps = set()
+        self._tell_strangers()
         write_gathered(self.storage, self.paths, self.entries.values())
         loose = [info.path for info in self.storage.list_files(self.paths.entries)]
         self.storage.delete(loose)
         self.storage.delete_empty_folder(self.paths.entries)
+
+    def _tell_strangers(self) -> None:
+        """Warn of files named like parts that no entry has: those of entries that are lost."""
+        if not self._shards:
+            return
+        begun = (path for entry in (*self.started.values(), *self._may_appear) for path in self._made_for(entry))
+        known = {*self._files(), *begun}
+        files = [info.path for info in self.storage.list_files(self._shards, max_depth=1) if info.path not in known]
+        strange = sorted(path for path in files if _PART.fullmatch(path.rpartition("/")[2]))
+        if strange:
+            shown = ", ".join(strange[:3]) + (" …" if len(strange) > 3 else "")
+            logger.warning(
+                f"{len(strange)} file(s) in {self._shards} are named like parts, and the ledger does not have them: "
+                f"{shown}; unless a run with another output_dir has made them, they may repeat what others hold: move "
+                "them elsewhere"
+            )
 
     def sweep(self, output_path: str, depth: int = 1) -> None:
         """Remove what a killed run left behind: half-written files, and parts that were never entered.
@@ -460,13 +507,21 @@ class Ledger:
             output_path: the writer's.
             depth: how deep below it the writer's files lie.
         """
+        is_source = output_path.rstrip("/") == self.root.rstrip("/")
+        self._shards = "" if depth > 1 or is_source else output_path
         unfinished = [path for entry in self.started.values() for path in self._made_for(entry)]
         left = self._left_by_others()
         if left:
             logger.warning(f"{len(left)} file(s) of a run that had lost this folder are deleted, such as {left[0]}")
-        self.storage.delete([*unfinished, *left])
+        lost = self._left_by_damaged()
+        if lost:
+            logger.warning(
+                f"{len(lost)} file(s) that damaged entries of {self.paths.folder} had named are deleted, such as "
+                f"{lost[0]}; what they were made from is done again, as far as it is still there"
+            )
+        self.storage.delete([*unfinished, *left, *lost])
         self._delete_stale()
-        self._others, self._others_started = [], []
+        self._others, self._others_started, self._damaged = [], [], []
         was_killed, self.started = bool(self._notes), {}
         for name in self._announced:
             if name in self.steps:

@@ -151,6 +151,9 @@ def make_plan(name: str, stages: Sequence[Stage], storage: Storage | None = None
     _check_types(flat)
     flat[0].setup(WorkerInfo(storage=storage or Storage()))
     places = {stage.name: f"stages.{index}" for index, stage in enumerate(stages)}
+    source, writer = flat[0], flat[-1]
+    if isinstance(source, SourceStage) and isinstance(writer, WriterStage):
+        flat[-1] = writer.reading_from(source)
     plan = Plan(name, _fused(flat), _checked_fields(flat), places)
     check_kept(plan)
     return plan

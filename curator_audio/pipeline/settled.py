@@ -32,7 +32,8 @@ def settled(plan: Plan, ledger: Ledger, is_new: bool = False) -> tuple[Plan, Any
         plan = _with(plan, noted, ledger)
         _check_place(plan, ledger)
         return plan, None
-    if not is_new and any(entry.parts for entry in ledger.entries.values()):
+    parts = [] if is_new else [part.path for entry in ledger.entries.values() for part in entry.parts]
+    if parts and ledger.is_of_format_1:
         before = plan.writer.settled_before()
         if before is not None:
             logger.warning(
@@ -43,7 +44,30 @@ def settled(plan: Plan, ledger: Ledger, is_new: bool = False) -> tuple[Plan, Any
     looked = plan.looked_into()
     check_kept(looked)
     schema = plan.writer.settle(looked.fields_before_writer)
-    return (looked, None) if schema is None else (_with(looked, schema, ledger), schema)
+    if schema is None:
+        return looked, None
+    if not parts or ledger.is_of_format_1:
+        return _with(looked, schema, ledger), schema
+    schema = _of_a_file(plan, schema, parts, ledger)
+    plan = _with(looked, schema, ledger)
+    _check_place(plan, ledger)
+    return plan, schema
+
+
+def _of_a_file(plan: Plan, schema: Any, parts: list[str], ledger: Ledger) -> Any:
+    """Return what was settled for the files that are there; the note of it is lost."""
+    path = next(filter(ledger.storage.exists, map(ledger.absolute, parts)), None)
+    try:
+        found = None if path is None else plan.writer.settled_of(ledger.storage, path, schema)
+    except ValueError:
+        found = None
+    if found is None:
+        raise ConfigurationError(
+            f"{ledger.paths.schema} is gone, which has the columns of the output, and no file there tells them; "
+            "choose another output_dir, or overwrite=true"
+        )
+    logger.warning(f"{ledger.paths.schema} is gone, which has the columns of the output; they are taken from its files")
+    return found
 
 
 def _check_place(plan: Plan, ledger: Ledger) -> None:

@@ -9,6 +9,7 @@ are ``int`` and ``float``; what else Arrow has a name for (``uint8``, ``timestam
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import chain
@@ -34,7 +35,7 @@ _FITTING: Mapping[str, frozenset[type]] = {
 _SAME = {"int64": "int", "int32": "int", "float64": "float", "float32": "float"}
 _ARROWS = re.compile(r"u?int(8|16|32|64)|float(16|32|64)|date(32|64)|(timestamp|duration|time(32|64))\[(s|ms|us|ns)\]")
 _PLAIN = ("string", "bool", "int", "float", "binary", "audio", "object", UNTYPED)
-_MEMBER = re.compile(r"[^<>,:?\s][^<>,:?]*")
+_MEMBER = re.compile(r"[^<>,:?\s]([^<>,:?]*[^<>,:?\s])?")
 
 
 def is_type(kind: Any) -> bool:
@@ -97,7 +98,8 @@ def type_of_arrow(kind: Any) -> str:
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return f"list<{type_of_arrow(kind.value_type)}>"
     if types.is_struct(kind):
-        if {part.name for part in kind} == {"bytes", "path"}:
+        of = {part.name: part.type for part in kind}
+        if of.keys() == {"bytes", "path"} and _is_sound(of["bytes"]) and _is_path(of["path"]):
             return "audio"
         return _struct({part.name: type_of_arrow(part.type) for part in kind})
     if types.is_integer(kind):
@@ -110,6 +112,18 @@ def type_of_arrow(kind: Any) -> str:
     if types.is_string(kind) or types.is_large_string(kind):
         return "string"
     return "binary" if types.is_binary(kind) or types.is_large_binary(kind) else UNTYPED
+
+
+def _is_sound(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _is_path(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
 
 
 def plain_type(kind: Any) -> Any:
@@ -190,26 +204,49 @@ def types_seen(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
-def fits(values: Iterable[Any], kind: str) -> bool:
+def fits(values: Iterable[Any], kind: str, may_round: bool = False) -> bool:
     """Tell whether a column of a type gives back each of these values as it is; None always fits.
+
+    Args:
+        values: the values.
+        kind: the type.
+        may_round: whether ``float32`` is for any number, to be rounded, and not for those alone that it holds.
 
     Example:
         >>> fits([1, 0.5, None], "float"), fits([1, True], "int"), fits([{"a": 1}], "struct<a: int, b: int>")
         (True, False, False)
+        >>> fits([0.5], "float32"), fits([0.1], "float32")
+        (True, False)
     """
     plain = _FITTING.get(_SAME.get(kind, kind))
     if plain is not None:
-        return set(map(type, values)) <= plain or all(type(value) in plain or _is_not_finite(value) for value in values)
+        listed = list(values)
+        if not (set(map(type, listed)) <= plain or all(type(v) in plain or _is_not_finite(v) for v in listed)):
+            return False
+        return kind != "float32" or may_round or _are_float32(listed)
     given = [value for value in values if value is not None]
     if (inner := _inside("list", kind)) is not None:
-        return set(map(type, given)) <= {list} and fits(list(chain.from_iterable(given)), inner)
+        return set(map(type, given)) <= {list} and fits(chain.from_iterable(given), inner, may_round)
     if _inside("struct", kind) is not None:
         of = members(kind)
         is_shaped = all(type(value) is dict and value.keys() == of.keys() for value in given)
-        return is_shaped and all(fits([value[name] for value in given], kind) for name, kind in of.items())
+        return is_shaped and all(fits([value[name] for value in given], kind, may_round) for name, kind in of.items())
     if kind == "audio":
-        return all(type(value) is dict and value.keys() <= {"bytes", "path"} for value in given)
+        return all(type(value) is dict and value.keys() <= {"bytes", "path"} for value in given) and (
+            fits([value.get("bytes") for value in given], "binary")
+            and fits([value.get("path") for value in given], "string")
+        )
     return True  # what else there is, Arrow knows
+
+
+def _are_float32(values: list[Any]) -> bool:
+    """Tell whether numbers are the same in 32 bits; NaN is, as it is null everywhere."""
+    given = [value for value in values if value is not None]
+    try:
+        rounded = array("f", given)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+    return all(one == other or one != one for one, other in zip(given, rounded))
 
 
 def _is_not_finite(value: Any) -> bool:
@@ -228,7 +265,11 @@ def _type_of(value: Any, depth: int) -> str:
             return f"list<{_all_merged(_type_of(item, 2) for item in some)}>"
         return "object" if depth else f"list<{_all_merged(_type_of(item, 1) for item in value)}>"
     if isinstance(value, dict):
-        if value.keys() == {"bytes", "path"} and isinstance(value["bytes"], bytes):
+        if (
+            value.keys() == {"bytes", "path"}
+            and isinstance(value["bytes"], bytes)
+            and (value["path"] is None or isinstance(value["path"], str))
+        ):
             return "audio"
         return "object" if depth > 1 else _struct({name: _type_of(item, 2) for name, item in value.items()})
     return "binary" if isinstance(value, bytes) else UNTYPED

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.base import In, ProcessingStage
 from curator_audio.stages.fields import Fields
+from curator_audio.stages.source import SourceStage
 from curator_audio.storage.storage import Storage, absolute, join
 from curator_audio.tasks import Part
 
@@ -46,6 +47,10 @@ class WriterStage(ProcessingStage[In, Part]):
         """The files, and folders with all below them, that it writes to: what ledgers name elsewhere is left alone."""
         return [self.output_path]
 
+    def reading_from(self, source: SourceStage[Any]) -> WriterStage[In]:
+        """Return a copy that knows what the records were read by; for one that writes over what was read."""
+        return self
+
     # Which fields it keeps ------------------------------------------------------------------------------------------
 
     @property
@@ -74,6 +79,19 @@ class WriterStage(ProcessingStage[In, Part]):
     def settled_before(self) -> dict[str, Any] | None:
         """Return what holds for a folder that has output and no note of it, as of version 0.1; None to settle it."""
         return None
+
+    def settled_of(self, storage: Storage, path: str, settled: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what was settled for a file of the output, where the note of it is lost.
+
+        Args:
+            storage: where the file is.
+            path: the file.
+            settled: what would be settled now.
+
+        Raises:
+            ValueError: the file does not tell, or is damaged.
+        """
+        raise ValueError(path)
 
     def with_settled(self, settled: Mapping[str, Any]) -> WriterStage[In]:
         """Return a copy that writes what was settled.

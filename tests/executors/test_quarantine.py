@@ -50,3 +50,11 @@ def test_what_json_cannot_hold_is_told_in_few_words() -> None:
     told = line({"samples": np.zeros(10**6, np.float32), "text": "a"})
     assert told["record"] is None and "array([0., 0., 0., ..., 0., 0., 0.]" in told["record_repr"]
     assert len(json.dumps(told)) < 1000
+
+
+def test_a_record_that_is_nested_too_deeply_is_told_all_the_same() -> None:
+    nested: Any = "core"
+    for _ in range(5000):
+        nested = {"a": [nested]}
+    told = line({"text": "so be it", "nested": nested})
+    assert told["record"] is None and told["record_repr"].startswith("{'nested': {'a': [{'a': [{")

@@ -168,6 +168,83 @@ def test_a_damaged_entry_stands_for_nothing_done(out: str) -> None:
     assert loaded(out).entries == {"b": done}
 
 
+SHARD, OTHER = Part("shards/1-a.jsonl", 4, "", 1), Part("shards/1-b.jsonl", 4, "", 1)
+OWN = Part("npz/mine.npz", 4, "", 1, place="mine.npz")
+COPY = Part("copies/a.npz", 4, "", 1, stays=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "deleted"),
+    [
+        (
+            lambda line: line.replace(b'"num_inputs":1', b'"num_inputs":2'),
+            {SHARD.path, OTHER.path, "quarantine/part-1.jsonl"},
+        ),
+        (lambda line: line[:-5], {SHARD.path, OTHER.path, "quarantine/part-1.jsonl"}),
+        (lambda line: b"\0" + line[1:], {SHARD.path, OTHER.path, "quarantine/part-1.jsonl"}),
+        (lambda line: line[: line.index(b'"quarantine"') + 20], {SHARD.path, OTHER.path}),
+        (lambda line: line[: line.index(b"1-b.jsonl")], {SHARD.path}),
+        (
+            lambda line: line.replace(b'"num_records":1', b'"num_records":"1"', 1),
+            {OTHER.path, "quarantine/part-1.jsonl"},
+        ),
+        (lambda line: line[: line.index(b'"parts"')], set()),
+        (lambda line: line[: line.index(b"shards")] + b"../outside" + line[line.index(b"-b.jsonl") : -5], set()),
+    ],
+)
+def test_what_a_damaged_entry_names_is_deleted_before_it_is_made_again(
+    damage: Any, deleted: set[str], out: str, warned: list[str]
+) -> None:
+    names = {part.path for part in (SHARD, OTHER, OWN, COPY)} | {"quarantine/part-1.jsonl", "shards/mine.jsonl"}
+    for name in names:
+        Storage().write(f"{out}/{name}", b"one\n")
+    line = entry("1", parts=[SHARD, OTHER, OWN, COPY], quarantine=b"one\n").to_json()
+    Storage().write(f"{out}/_ledger/entries.jsonl", damage(line) + b"\n")
+
+    ledger = loaded(out)
+    assert files(out) == names | {"_ledger/entries.jsonl"} and ledger.entries == {}
+    ledger.sweep(f"{out}/shards")
+    ledger.gather()
+
+    assert files(out) == (names - deleted) | {"_ledger/entries.jsonl"}
+    assert (f"{len(deleted)} file(s) that damaged entries" in "".join(warned)) == bool(deleted)
+    assert loaded(out).entries == {} and sum("is damaged" in message for message in warned) == 1
+
+
+def test_a_file_that_another_entry_has_is_not_deleted_with_a_damaged_one(out: str) -> None:
+    Storage().write(f"{out}/{SHARD.path}", b"one\n")
+    Storage().write(f"{out}/{OTHER.path}", b"one\n")
+    Storage().write(f"{out}/_ledger/entries.jsonl", entry("1", parts=[SHARD, OTHER]).to_json()[:-3])
+    noted(out, entry("1", parts=[SHARD]))
+
+    loaded(out).sweep(f"{out}/shards")
+
+    assert files(out) == {SHARD.path, "_ledger/entries.jsonl", "_ledger/entries/1.json"}
+
+
+def test_what_a_damaged_entry_of_another_configuration_names_stays_where_it_may_be_anybodys(out: str) -> None:
+    Storage().write(f"{out}/{SHARD.path}", b"one\n")
+    version = Storage().list_files(f"{out}/shards")[0].version
+    Ledger(Storage(), out).claim(CONFIGURATION)
+    for noted_version, is_left in [(f"{version}0", True), (version, False)]:
+        part = Part(SHARD.path, 4, "", 1, version=noted_version)
+        line = entry("1", parts=[part], made_with="another").to_json()
+        Storage().write(f"{out}/_ledger/entries.jsonl", line.replace(b'"num_inputs":1', b'"num_inputs":2'))
+        resumed(out).sweep(f"{out}/shards")
+        assert (SHARD.path in files(out)) == is_left
+
+
+def test_what_a_damaged_entry_names_is_erased_too(out: str) -> None:
+    for part in (SHARD, COPY):
+        Storage().write(f"{out}/{part.path}", b"one\n")
+    Storage().write(f"{out}/_ledger/entries.jsonl", entry("1", parts=[SHARD, COPY]).to_json()[:-3])
+    ledger = Ledger(Storage(), out)
+    ledger.load(to_erase=True)
+    assert list(ledger.disposable()) == [f"{out}/{SHARD.path}"]
+    ledger.erase()
+    assert files(out) == {COPY.path}
+
+
 @pytest.mark.parametrize("lost", ["_ledger/parts/a.jsonl", "quarantine/part-a.jsonl"])
 def test_files_that_are_gone_or_of_another_size_are_not_there(out: str, lost: str) -> None:
     done = commit(out, "a", b"one\n", quarantine=b"{}\n")
@@ -268,8 +345,14 @@ def test_entries_without_it_stand_for_nothing_done(damage: str, out: str, warned
     data = Storage().read(f"{out}/{name}")
     other = {"gone": b"", "cut": data[:-9], "other": large("a", 21).inputs.packed}
     Storage().write(f"{out}/{name}", other[damage])
-    assert list(loaded(out).entries) == ["b"]
+    ledger = loaded(out)
+    assert list(ledger.entries) == ["b"]
     assert len(warned) == 1 and "is damaged and passed over" in warned[0]
+
+    ledger.add(large("a"))  # done again, which gives a file of the same name
+    ledger.gather()
+    assert beside(out) == {name} and Storage().read(f"{out}/{name}") == data
+    assert loaded(out).entries == {"a": large("a"), "b": entry("b")} and len(warned) == 1
 
 
 def test_what_would_fill_the_memory_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,14 @@ from curator_audio.cli import main
 from curator_audio.executors.local import LocalExecutor
 from curator_audio.finalizers import JoinParts
 from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.report.dry_run import dry_run
 from curator_audio.report.result import RunResult
 from curator_audio.stages.general import CallFunctionStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.storage.storage import Storage
 from tests.killing import KILLED
 from tests.processes import REPOSITORY, run_python
+from tests.text_trees import TextTreeReader, write_tree
 
 NOTING = (
     KILLED
@@ -130,6 +132,95 @@ def test_appending_processes_the_new_tail_only(manifest: Path, tmp_path: Path, e
     assert [json.loads(line)["audio_filepath"] for line in lines] == [e["audio_filepath"] for e in entries] + [
         "audio/new.wav"
     ]
+
+
+# Ledgers that are damaged -----------------------------------------------------------------------------------
+
+
+def shards(root: str, out: Path) -> Pipeline:
+    return Pipeline("test", [TextTreeReader(root, 64), ManifestWriterStage(f"{out}/shards")])
+
+
+@pytest.fixture
+def two_shards(tmp_path: Path) -> tuple[str, Path]:
+    """A tree and a folder made from it in two runs, 12 files each, so that a run anew would cut it otherwise."""
+    root, out = f"{tmp_path}/in", tmp_path / "out"
+    for texts in (TEXTS_BEFORE, TEXTS):
+        write_tree(root, texts)
+        shards(root, out).run(LocalExecutor(), output_dir=str(out))
+    assert len(list((out / "shards").iterdir())) == 2
+    return root, out
+
+
+TEXTS_BEFORE = {f"a/{number:02d}.txt": f"text {number}" for number in range(12)}
+TEXTS = TEXTS_BEFORE | {f"b/{number:02d}.txt": f"more {number}" for number in range(12)}
+
+
+def texts_in(out: Path) -> list[tuple[str, str]]:
+    lines = [line for path in (out / "shards").iterdir() for line in path.read_text().splitlines()]
+    return sorted((record["audio_filepath"], record["text"]) for record in map(json.loads, lines))
+
+
+@pytest.mark.parametrize("damage", ["inputs are gone", "inputs are cut", "entries are cut", "an entry is gone"])
+def test_a_damaged_ledger_leaves_no_record_twice(damage: str, two_shards: tuple[str, Path], warned: list[str]) -> None:
+    root, out = two_shards
+    (inputs,) = (out / "_ledger").glob("inputs-*.gz")
+    entries = out / "_ledger" / "entries.jsonl"
+    if damage == "inputs are gone":
+        inputs.unlink()
+    elif damage == "inputs are cut":
+        inputs.write_bytes(inputs.read_bytes()[:-20])
+    elif damage == "entries are cut":
+        entries.write_bytes(b"".join(line[:-20] + b"\n" for line in entries.read_bytes().splitlines()))
+    else:
+        entries.write_bytes(entries.read_bytes().splitlines()[0])
+
+    shards(root, out).run(LocalExecutor(), output_dir=str(out))
+
+    assert texts_in(out) == sorted(TEXTS.items())
+    assert any("are deleted, such as" in message for message in warned) == (damage != "an entry is gone")
+    warned.clear()
+    again = shards(root, out).run(LocalExecutor(), output_dir=str(out))
+    assert again.num_done_before == len(again.entries) and not warned
+    assert texts_in(out) == sorted(TEXTS.items())
+
+
+@pytest.mark.parametrize("lost", ["written over by a woken run", "nothing in it can be read"])
+def test_files_that_nothing_names_are_told_of_until_they_are_gone(
+    lost: str, two_shards: tuple[str, Path], warned: list[str]
+) -> None:
+    root, out = two_shards
+    entries, older = out / "_ledger" / "entries.jsonl", f"{out}-before"
+    if lost == "nothing in it can be read":
+        entries.write_bytes(b"\0" * 100)
+    else:  # it had gathered its entries when it was stopped; the file of their inputs has gone since
+        write_tree(f"{root}-before", TEXTS_BEFORE)
+        shards(f"{root}-before", Path(older)).run(LocalExecutor(), output_dir=older)
+        entries.write_bytes(Path(older, "_ledger", "entries.jsonl").read_bytes())
+    (out / "shards" / "mine.jsonl").write_text("")
+    left = out / "shards" / "000001-00.jsonl"
+
+    for _ in range(2):
+        warned.clear()
+        shards(root, out).run(LocalExecutor(), output_dir=str(out))
+        assert f"the ledger does not have them: {left};" in warned[-1] and "1 file(s)" in warned[-1]
+        assert set(texts_in(out)) == set(TEXTS.items())
+    left.unlink()
+    warned.clear()
+    shards(root, out).run(LocalExecutor(), output_dir=str(out))
+    assert texts_in(out) == sorted(TEXTS.items()) and not warned
+
+
+def test_a_damaged_ledger_that_is_only_looked_at_stays(two_shards: tuple[str, Path]) -> None:
+    root, out = two_shards
+    next((out / "_ledger").glob("inputs-*.gz")).unlink()
+    before = _contents(out)
+    dry_run(shards(root, out), LocalExecutor(), str(out), {})
+    assert _contents(out) == before
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_nothing_new_processes_nothing(manifest: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -167,21 +168,41 @@ def test_later_runs_have_the_columns_of_the_first(manifests: Path, tmp_path: Pat
 
 
 def test_input_with_a_field_that_the_columns_of_the_first_run_have_no_place_for(tmp_path: Path) -> None:
-    """Of Parquet it was known that no other field could come, so there is no ``extra``."""
+    """Of Parquet with a segment's own fields it was known that no other could come, so there is no ``extra``."""
     out = tmp_path / "out"
     stages = [SegmentParquetReaderStage(f"{tmp_path}/in"), SegmentParquetWriterStage(f"{out}/data")]
     (tmp_path / "in").mkdir()
-    pq.write_table(pa.table({"text": ["a"], "snr": [9.5]}), tmp_path / "in" / "a.parquet")
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "in" / "a.parquet")
     pipeline = Pipeline("dataset", stages)
     pipeline.run(LocalExecutor(), output_dir=str(out))
-    assert list(columns(out)) == [*SEGMENT_FIELDS, "snr"]
+    assert list(columns(out)) == list(SEGMENT_FIELDS)
     pipeline.run(LocalExecutor(), output_dir=str(out))
 
     pq.write_table(pa.table({"text": ["b"], "licence": ["CC0"]}), tmp_path / "in" / "b.parquet")
     with pytest.raises(ConfigurationError, match="the columns of its first run, and none for 'licence', which comes"):
         pipeline.run(LocalExecutor(), output_dir=str(out))
     pipeline.run(LocalExecutor(), output_dir=str(out), overwrite=True)
-    assert list(columns(out)) == [*SEGMENT_FIELDS, "snr", "licence"]
+    assert list(columns(out)) == [*SEGMENT_FIELDS, "licence", "extra"]
+
+
+def test_columns_of_a_source_that_nobody_declared_have_extra_beside_them(tmp_path: Path) -> None:
+    """Values that do not fit come later, or at once, where the source's own type has no name here."""
+    out = tmp_path / "out"
+    (tmp_path / "in").mkdir()
+    numbers = {"n": pa.array([2**63 + 5, 1], pa.uint64()), "size": [{"bytes": 1, "path": "x"}] * 2, "snr": [1, 2]}
+    pq.write_table(pa.table({"text": ["a", "b"], **numbers}), tmp_path / "in" / "a.parquet")
+    stages = [SegmentParquetReaderStage(f"{tmp_path}/in"), SegmentParquetWriterStage(f"{out}/data")]
+    Pipeline("dataset", stages).run(LocalExecutor(), output_dir=str(out))
+    late = {"text": ["c"], "snr": [1.5], "n": [3], "size": [{"bytes": 2, "path": "y"}]}
+    pq.write_table(pa.table(late), tmp_path / "in" / "b.parquet")
+    result = Pipeline("dataset", stages).run(LocalExecutor(), output_dir=str(out))
+    assert (result.quarantined, result.exit_status) == ({}, 0)
+    names = ("text", "n", "size", "snr", "extra")
+    assert [tuple(row[name] for name in names) for table in tables(out) for row in table.to_pylist()] == [
+        ("a", None, {"bytes": 1, "path": "x"}, 1, '{"n":9223372036854775813}'),
+        ("b", 1, {"bytes": 1, "path": "x"}, 2, None),
+        ("c", 3, {"bytes": 2, "path": "y"}, None, '{"snr":1.5}'),
+    ]
 
 
 def test_names_that_columns_cannot_have(tmp_path: Path) -> None:
@@ -204,6 +225,45 @@ def test_a_damaged_note_is_told(manifests: Path, tmp_path: Path) -> None:
             run(manifests, tmp_path / "out")
 
 
+def test_a_note_that_is_gone_is_made_again_of_a_shard(manifests: Path, tmp_path: Path, warned: list[str]) -> None:
+    out = tmp_path / "out"
+    run(manifests, out, LoudnessStage())
+    note = out / "_ledger" / "schema.json"
+    before, noted = columns(out), json.loads(note.read_text())
+    note.unlink()
+    (manifests / "0.jsonl").write_text(lines(*({"text": 7, "speed": n, "wrong": "x" * n} for n in range(2))))
+    result = run(manifests, out, LoudnessStage())
+    assert (columns(out), json.loads(note.read_text())) == (before, noted)
+    assert (result.num_done_before, result.quarantined) == (2, {"wrong_type": 2}), "loudness_db is declared still"
+    assert [line for line in warned if "schema.json is gone" in line]
+
+    note.unlink()
+    for path in (out / "data").glob("*.parquet"):
+        path.write_bytes(b"PAR1 damaged PAR1") if path.name[0] in "0123" else path.unlink()
+    with pytest.raises(
+        ConfigurationError, match=r"schema\.json is gone, .*; choose another output_dir, or overwrite=tr"
+    ):
+        run(manifests, out, LoudnessStage())
+    run(manifests, out, LoudnessStage(), overwrite=True)
+    assert list(columns(out)) == ["text", "speed", "wrong", "snr", "tags", "loudness_db", "extra"]
+
+
+def test_a_note_that_is_gone_of_columns_that_were_chosen(tmp_path: Path) -> None:
+    """Fields that come now are left out as before, and a column has the type that it had."""
+    out, source = tmp_path / "out", tmp_path / "in"
+    source.mkdir()
+    (source / "b.jsonl").write_text(lines({"segment_id": "a", "text": "so be it", "snr": 1}))
+    writer = SegmentParquetWriterStage(f"{out}/data", columns=["snr", "segment_id"])
+    pipeline = Pipeline("segments", [ManifestReaderStage(str(source)), writer])
+    pipeline.run(LocalExecutor(), output_dir=str(out))
+    (out / "_ledger" / "schema.json").unlink()
+    (source / "a.jsonl").write_text(lines({"segment_id": "b", "snr": 9.0, "late": 1}, {"segment_id": "c", "snr": 9.5}))
+    result = pipeline.run(LocalExecutor(), output_dir=str(out))
+    assert columns(out) == {"snr": "int64", "segment_id": "string"} and result.quarantined == {"wrong_type": 1}
+    found = sorted(row["segment_id"] for table in tables(out) for row in table.to_pylist())
+    assert found == ["a", "b"]
+
+
 def test_a_folder_of_an_earlier_version_keeps_its_columns(
     manifests: Path, tmp_path: Path, warned: list[str], segment_manifest: Callable[[], Path]
 ) -> None:
@@ -216,6 +276,8 @@ def test_a_folder_of_an_earlier_version_keeps_its_columns(
     for path in (out / "data").glob("*.parquet"):  # as version 0.1 left it
         path.unlink()
     (out / "_ledger" / "schema.json").unlink()
+    noted = out / "_ledger" / "configuration.json"
+    noted.write_text(json.dumps({**json.loads(noted.read_text()), "format": 1}))
     pipeline.run(LocalExecutor(), output_dir=str(out))
     assert list(columns(out)) == list(SEGMENT_FIELDS)
     assert [line for line in warned if "was begun by a version that wrote no further fields" in line]
@@ -249,7 +311,10 @@ def test_types_go_along_with_names(tmp_path: Path) -> None:
         DropFieldsStage(["text"]),
     ]
     run(tmp_path / "in.jsonl", tmp_path / "out", *stages)
-    assert columns(tmp_path / "out") == {"ratio": "int64", "level": "double"}, "nothing else can come"
+    assert columns(tmp_path / "out") == {"ratio": "int64", "level": "double", "extra": "string"}
+
+    run(tmp_path / "in.jsonl", tmp_path / "declared", LoudnessStage(), SelectFieldsStage(["loudness_db"]))
+    assert columns(tmp_path / "declared") == {"loudness_db": "double"}, "nothing else can come"
 
 
 def test_a_stage_that_does_not_say_what_it_adds_loses_nothing(tmp_path: Path) -> None:
@@ -282,6 +347,43 @@ def test_chosen_columns_may_be_further_ones(segment_manifest: Callable[[], Path]
     assert chosen("text", "extra") == ["text", "extra"]
     with pytest.raises(ConfigurationError, match="columns has 'speed', which records here do not have; there are segm"):
         chosen("text", "speed")
+
+
+def test_choosing_a_column_is_not_declaring_it(tmp_path: Path) -> None:
+    """What does not fit a chosen column goes to ``extra`` where that is chosen too; else it has no other place."""
+    records = [{"segment_id": f"s{n}", "text": "a", "snr": value} for n, value in enumerate((9.5, "high", 1))]
+    (tmp_path / "in.jsonl").write_text(lines(*records))
+
+    def chosen(*names: str) -> tuple[list[Any], dict[str, int]]:
+        out = tmp_path / "-".join(names)
+        writer = SegmentParquetWriterStage(f"{out}/data", columns=list(names))
+        pipeline = Pipeline("segments", [ManifestReaderStage(f"{tmp_path}/in.jsonl"), writer])
+        quarantined = pipeline.run(LocalExecutor(), output_dir=str(out)).quarantined
+        return [tuple(row.values()) for row in tables(out)[0].to_pylist()], quarantined
+
+    assert chosen("snr", "extra") == ([(9.5, None), (None, '{"snr":"high"}'), (1.0, None)], {})
+    assert chosen("text", "snr") == ([("a", 9.5), ("a", 1.0)], {"wrong_type": 1})
+
+
+def test_numbers_and_arrays_of_numpy_in_extra(tmp_path: Path) -> None:
+    class Measure(LoudnessStage):
+        def outputs(self) -> tuple[list[str], dict[str, str]]:
+            return [], {}
+
+        def process_record(self, record: Record) -> Record:
+            level = {"db": np.float32(0.5), "peaks": np.array([1.5, np.nan])}
+            return {**record, "n": np.int64(3), "level": level, "ok": np.bool_(True)}
+
+    (tmp_path / "in.jsonl").write_text(lines({"text": "a"}))
+    result = run(tmp_path / "in.jsonl", tmp_path / "out", Measure())
+    extra = '{"n":3,"level":{"db":0.5,"peaks":[1.5,null]},"ok":true}'
+    assert tables(tmp_path / "out")[0].to_pylist() == [{"text": "a", "extra": extra}]
+    assert result.metrics["parquet_writer"].custom == {
+        "numbers_not_finite": 1.0,
+        "extra_n": 1.0,
+        "extra_level": 1.0,
+        "extra_ok": 1.0,
+    }
 
 
 # Before anything runs --------------------------------------------------------------------------------------------

@@ -280,6 +280,28 @@ def test_npz_files_become_documents(tmp_path: Path) -> None:
     assert told["quarantined"] == {} and "segments_ordered_by_number" in json.dumps(told)
 
 
+def test_a_segment_that_comes_later_is_in_the_document_of_its_recording(tmp_path: Path) -> None:
+    def write(*names: str) -> None:
+        for name in names:
+            path = tmp_path / f"in/news/{name}.npz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(npz(0.05, text=f"t{name[-1]}", codes=[1], speaker_id="anna"))
+
+    def documents(out: str, *overrides: str) -> list[tuple[str, list[str]]]:
+        run = ["executor=local", "--config-name", "interleave_segments", "input=npz", f"input_path={tmp_path}/in"]
+        assert main([*run, f"output_dir={tmp_path}/{out}", *overrides]) == 0
+        rows = [row for path in sorted((tmp_path / out / "data").iterdir()) for row in read(path)]
+        return [(row["original_path"], re.findall(r"<\|text_start\|>(\w+)", row["text_first"])) for row in rows]
+
+    write("a_seg_0", "a_seg_2", "b_seg_0")
+    assert documents("out") == [("a", ["t0", "t2"]), ("b", ["t0"])]
+    write("a_seg_1", "b_seg_1")
+    whole = [("a", ["t0", "t1", "t2"]), ("b", ["t0", "t1"])]
+    assert documents("out") == whole == documents("fresh")
+    write("c_seg_0")
+    assert documents("out") == [*whole, ("c", ["t0"])]
+
+
 def test_memory_is_bounded_by_the_largest_folder(tmp_path: Path) -> None:
     """However many folders a list names: here 40 of 2 MB."""
     import tracemalloc

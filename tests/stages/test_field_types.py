@@ -101,10 +101,33 @@ def test_what_fits_comes_back_as_it_was(sample: list[Any], value: Any) -> None:
         ({"a": 1}, "struct<a: int, b: int>"),
         ([True], "list<int>"),
         ({"bytes": b"", "path": "", "rate": 1}, "audio"),
+        ({"bytes": "a", "path": ""}, "audio"),
+        (0.1, "float32"),
+        ([0.5, 1e300], "list<float32>"),
+        (2**24 + 1, "float32"),
+        (2**2000, "float32"),
     ],
 )
 def test_what_arrow_would_take_and_change_does_not_fit(value: Any, kind: str) -> None:
     assert not fits([value], kind) and fits([None], kind)
+
+
+def test_what_32_bits_hold_fits_them() -> None:
+    assert fits([0.5, None, float("nan"), float("-inf"), 3], "float32") and fits([0.1], "float32", may_round=True)
+    (from_a_file,) = pa.array([0.1], pa.float32()).to_pylist()
+    assert fits([[from_a_file]], "list<float32>")
+
+
+def test_an_object_is_sound_by_what_is_in_it() -> None:
+    sizes = pa.struct({"bytes": pa.int64(), "path": pa.string()})
+    assert type_of_arrow(sizes) == "struct<bytes: int, path: string>"
+    assert type_of_values([{"bytes": b"", "path": 7}]) == "struct<bytes: binary, path: int>"
+
+
+def test_a_member_whose_name_a_type_could_not_give_back() -> None:
+    """Blanks at its end would be lost."""
+    assert type_of_arrow(pa.struct({"a ": pa.int64(), "b": pa.int64()})) == "object"
+    assert type_of_values([{"a b": 1}]) == "struct<a b: int>"
 
 
 def test_infinity_fits_as_it_is_null_everywhere() -> None:

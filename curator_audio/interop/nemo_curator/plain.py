@@ -158,5 +158,5 @@ def check_fits(name: str, value: Any, kind: str) -> None:
         >>> check_fits("wer", 1, "float"), check_fits("words", ["a"], "list<string>"), check_fits("wer", None, "float")
         (None, None, None)
     """
-    if not fits([value], kind):
+    if not fits([value], kind, may_round=True):
         raise RecordError("wrong_type", f"{name} is {value!r:.80}, which is no {kind}, as 'adds' says")

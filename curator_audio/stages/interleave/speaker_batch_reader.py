@@ -38,7 +38,8 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
         input_path: the folder or prefix of the tree; a local path or any fsspec URL.
         speakers_per_batch: how many speakers a batch has; the last one has what is left.
         split: what the names of the batches begin with.
-        limit: make no more than so many of the first batches, of those there are in all; None for all.
+        limit: make no more than so many of the first batches, of those there are in all; None for all. Those that are
+            done stay beyond it, as long as there are as many in all.
 
     Raises:
         ConfigurationError: a parameter out of range, or two folders that would be the same line of a list.
@@ -87,14 +88,21 @@ class SpeakerBatchReaderStage(SourceStage[AudioBatch]):
     def keeps(self, source: str, has_output: bool) -> bool:
         return False  # the same folders are in other batches
 
+    @property
+    def selects_all(self) -> bool:
+        """Whatever the limit: batches beyond it are met where they are done, and all others are of another tree."""
+        return True
+
     def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
         books: dict[str, list[str]] = {}
         for speaker, book in self._folders():
             books.setdefault(speaker, []).append(book)
         speakers = list(books)
         batches = [speakers[i : i + self.speakers_per_batch] for i in range(0, len(speakers), self.speakers_per_batch)]
-        for number, batch in enumerate(batches[: self.limit]):
+        for number, batch in enumerate(batches):
             name = f"{self.split}-{number:0{MIN_DIGITS}d}-of-{len(batches):0{MIN_DIGITS}d}"
+            if self.limit is not None and number >= self.limit and name not in (known or {}):
+                continue
             folders = "\0".join(f"{speaker}/{book}" for speaker in batch for book in books[speaker])
             data = folders.encode(errors="surrogateescape")
             yield Partition(name, self.input_path, 0, 0, inputs={name: sha256_of(folders)}, data=data)

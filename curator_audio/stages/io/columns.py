@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.dataset_features import with_features
-from curator_audio.stages.field_types import arrow_type, short
-from curator_audio.stages.fields import Fields, FieldTypes
-from curator_audio.stages.io.extra_column import EXTRA
+from curator_audio.stages.field_types import arrow_type, is_type, short, type_of_arrow
+from curator_audio.stages.fields import UNTYPED, Fields, FieldTypes
+from curator_audio.stages.io.extra_column import EXTRA, has_extra
 from curator_audio.storage.valid_text import is_valid
 
 MAX_FURTHER = 1000
@@ -35,6 +35,8 @@ class Columns:
         >>> columns = Columns.settled({"text": "string"}, fields)
         >>> columns.types, columns.others
         ({'text': 'string', 'loudness_db': 'float'}, 'extra')
+        >>> Columns.settled({"text": "string"}, Fields.of({"loudness_db": "float"})).others
+        'none'
     """
 
     types: FieldTypes
@@ -45,6 +47,8 @@ class Columns:
     @classmethod
     def settled(cls, core: FieldTypes, fields: Fields, chosen: Sequence[str] | None = None) -> Columns:
         """Settle the columns: the core ones, then further fields that have a type, then ``extra`` where it is needed.
+
+        It is not where every field is declared, and no other can come.
 
         Args:
             core: the types of the core columns.
@@ -60,7 +64,8 @@ class Columns:
         typed = {name: further[name] for name in has_column[:MAX_FURTHER]}
         types = {**core, **typed}
         declared = frozenset(core).union(name for name in typed if fields.types.get(name))
-        needs_extra = fields.may_be_more or len(typed) < len(further) or EXTRA in fields.kinds or not types
+        is_all_declared = declared.issuperset(further) and EXTRA not in fields.kinds and bool(types)
+        needs_extra = fields.may_be_more or not is_all_declared or len(typed) < len(further)
         if chosen is None:
             return cls(types, declared, "extra" if needs_extra else "none")
         for name in chosen:
@@ -68,7 +73,33 @@ class Columns:
                 raise ConfigurationError(_no_such_column(name, types, further))
         not_chosen = frozenset(types).difference(chosen)
         kept = {name: types[name] for name in chosen if name != EXTRA}
-        return cls(kept, frozenset(kept), "extra" if EXTRA in chosen else "left out", not_chosen)
+        if EXTRA in chosen:
+            return cls(kept, declared.intersection(kept), "extra", not_chosen)
+        return cls(kept, frozenset(kept), "left out", not_chosen)  # what does not fit has no other place
+
+    @classmethod
+    def of_shard(cls, schema: Any, now: Columns) -> Columns:
+        """Return the columns that a shard was written with; of them, those are declared that would be now.
+
+        Args:
+            schema: of the shard, a ``pyarrow.Schema``.
+            now: what would be settled now.
+
+        Raises:
+            ValueError: it has a column that none of ours is.
+
+        Example:
+            >>> import pyarrow
+            >>> schema = pyarrow.schema({"text": pyarrow.string(), "snr": pyarrow.int64()})
+            >>> Columns.of_shard(schema, Columns({"text": "string", "snr": "float"}, others="extra"))
+            Columns(types={'text': 'string', 'snr': 'int'}, declared=frozenset(), others='none', not_chosen=frozenset())
+        """
+        with_extra = has_extra(schema)
+        found = {column.name: column.type for column in schema if not (with_extra and column.name == EXTRA)}
+        types = {name: _type_in_shard(kind, now.types.get(name, UNTYPED)) for name, kind in found.items()}
+        without: Others = "left out" if now.others == "left out" else "none"
+        not_chosen = now.not_chosen.difference(types)
+        return cls(types, now.declared.intersection(types), "extra" if with_extra else without, not_chosen)
 
     def left_out_of(self, fields: Fields) -> list[str]:
         """Return the known fields that are not written."""
@@ -131,6 +162,13 @@ def described(columns: Columns) -> list[str]:
     """
     extra = [f"{EXTRA} string (JSON of fields without a column)"] if columns.others == "extra" else []
     return [*(f"{name} {short(kind)}" for name, kind in columns.types.items()), *extra]
+
+
+def _type_in_shard(kind: Any, now: str) -> str:
+    for name in (now, type_of_arrow(kind), str(kind)):
+        if is_type(name) and arrow_type(name) == kind:
+            return name
+    raise ValueError(kind)
 
 
 def _may_be_named(name: str) -> bool:

@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, ClassVar
 
@@ -90,6 +90,16 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
         core = self.core()
         return Columns.settled(core, Fields(), self.chosen() or list(core)).to_json()
 
+    def settled_of(self, storage: Storage, path: str, settled: Mapping[str, Any]) -> dict[str, Any]:
+        import pyarrow.parquet
+
+        try:
+            with storage.open(path, reads_ahead=False) as file:
+                schema = pyarrow.parquet.ParquetFile(file).schema_arrow
+        except (pyarrow.ArrowException, OSError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
+        return Columns.of_shard(schema, Columns.from_json(settled)).to_json()
+
     def with_settled(self, settled: Mapping[str, Any]) -> ParquetShardWriterStage:
         writer = copy.copy(self)
         writer._settled = Columns.from_json(settled)
@@ -172,13 +182,10 @@ class ParquetShardWriterStage(WriterStage[AudioBatch]):
 
     def _settled_by(self, records: list[Record]) -> Columns:
         """Return the columns of a shard that is written without a run, by its first row group."""
-        fields = Fields(seen=types_seen(records))
-        columns = Columns.settled(self.core(), fields, self.chosen())
         num_bytes = sum(_num_bytes(record) for record in records)
         is_last = num_bytes < self.row_group_mb * 2**20 and len(records) < MAX_ROW_GROUP_RECORDS
-        if is_last and not TypedRows(columns.schema(), columns, self).misfits_of(records):
-            return columns
-        return Columns.settled(self.core(), replace(fields, open=True), self.chosen())
+        fields = Fields(seen=types_seen(records), open=not is_last)
+        return Columns.settled(self.core(), fields, self.chosen())
 
     def _row_groups(self, tasks: Iterable[AudioBatch]) -> Iterator[list[Row]]:
         """The records by row groups of some MB each, whatever the size of the tasks."""

@@ -8,6 +8,7 @@ from typing import Any
 from curator_audio.errors import ConfigurationError
 from curator_audio.stages.field_types import NAMES, arrow_type
 from curator_audio.stages.fields import FieldTypes
+from curator_audio.stages.io.extra_column import EXTRA
 from curator_audio.stages.io.parquet_shards import ParquetShardWriterStage
 from curator_audio.stages.parameters import check_flag
 
@@ -19,7 +20,7 @@ class ParquetWriterStage(ParquetShardWriterStage):
     Columns are declared, or found: those that stages declare, and those of the source, each of the type of its values.
     What has none goes to the column ``extra``. All shards of a folder have the columns that its first run settled. A
     record that does not fit a declared column is quarantined. Where columns are declared, other fields are left out; a
-    column ``extra`` among them takes those whose type is not known before the run.
+    column ``extra``, a string, among them takes those whose type is not known before the run.
 
     Args:
         output_path: the folder or prefix of the shards.
@@ -53,6 +54,11 @@ class ParquetWriterStage(ParquetShardWriterStage):
             raise ConfigurationError("empty_shards needs columns: a shard without rows has none to find them in")
         for column, kind in (self.columns or {}).items():
             _check_type(column, kind)
+            if column == EXTRA and str(kind).strip() != "string":
+                raise ConfigurationError(
+                    f"columns has {EXTRA}: {kind!r}; it is the JSON of fields without a column, give string, or "
+                    "rename the field"
+                )
 
     @property
     def has_empty_shards(self) -> bool:

@@ -6,9 +6,9 @@ import hashlib
 import heapq
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from typing import IO, Any, ClassVar
 
@@ -29,14 +29,16 @@ MAX_FILES = 5000  # of a partition, however small they are
 class TreeReaderStage(SourceStage[Out]):
     """Reads the files below a folder or prefix in batches; a format is its ``suffixes`` and its ``process``.
 
-    Files of one group stay together, and so do those of a partition of an earlier run: files that are new make new
-    partitions, whatever their names; files that changed are read again with those of their partition. Partitions are
-    numbered, so that their parts sort as the files do, those of later runs behind.
+    Files of one group stay together, and so do those of a partition of an earlier run. A new file of a group that such
+    a partition has joins it, and it is read again; all other new files make new partitions, whatever their names. Files
+    that changed are read again with those of their partition. Partitions are numbered, so that their parts sort as the
+    files do, those of later runs behind.
 
     Args:
         input_path: the folder or prefix, or a single file; a local path or any fsspec URL.
         partition_size_mb: files are put together up to this size in MB (2**20 bytes); 0 leaves each group by itself.
-        limit: read no more than so many of the first files, those of earlier runs included; None for all.
+        limit: read no more than so many of the first files, those of earlier runs included, and what makes one record
+            with the last of them; None for all.
 
     Raises:
         ConfigurationError: a size that is not positive, or no path.
@@ -93,11 +95,15 @@ class TreeReaderStage(SourceStage[Out]):
         return self.input_path.rpartition("/")[0] if self.is_single_file else self.input_path
 
     def group_of(self, place: str) -> str:
-        """What a file belongs to; files of a group that follow one another are in one partition."""
+        """What a file belongs to; files of a group are in one partition, those of later runs too."""
+        return place
+
+    def unit_of(self, place: str) -> str:
+        """What a file makes one record with; no limit comes between them."""
         return place
 
     def order_of(self, place: str) -> Any:
-        """What files are sorted by; those of a group must come together."""
+        """What files are sorted by; those of a group must come together, and so must those of a unit."""
         return place
 
     def is_read(self, place: str) -> bool:
@@ -148,28 +154,65 @@ class TreeReaderStage(SourceStage[Out]):
         if not any(self.is_selected(place) for place, _ in self._by_place()):
             raise ConfigurationError(self.if_none_is_selected())
         known = known or {}
+        num_left = math.inf if self.limit is None else self.limit - self._num_selected(known)
+        joining = self._joining(known, num_left)
+        num_left -= sum(map(len, joining.values()))
         num_to_come = {name: inputs.num for name, inputs in known.items()}
         found: dict[str, dict[str, FileInfo]] = {}
         new = FileList()
+        joined = {place for files in joining.values() for place in files}
         for place, file, names in _met(self._by_place(), known):
             for name in names:  # those of a partition mostly follow one another, so that few are in memory
                 num_to_come[name] -= 1
             if file is not None and names:
                 found.setdefault(names[0], {})[place] = file
-            elif file is not None and self.is_selected(place):
+            elif file is not None and self.is_selected(place) and place not in joined:
                 new.add(file)
             for name in names:
                 if not num_to_come[name] and any(map(self.is_selected, files := found.pop(name, {}))):
+                    if name in joining:
+                        files = dict(sorted({**files, **joining[name]}.items(), key=self._order))
                     yield self._partition(name, files)
         first = max(map(_number_of, known), default=-1) + 1
-        num_left = math.inf if self.limit is None else self.limit - self._num_selected(known)
         for number, batch in enumerate(self._batches(self._in_order(new)), first):
             if num_left <= 0:
                 return
             name = f"{number:06d}-{stem_of(next(iter(batch)))}".rstrip("-")
-            is_cut = len(batch) > num_left
-            yield self._partition(name, dict(islice(batch.items(), int(num_left))) if is_cut else batch, is_cut)
-            num_left -= len(batch)
+            files = self._first(batch.items(), num_left)
+            yield self._partition(name, files, is_cut=len(files) < len(batch))
+            num_left -= len(files)
+
+    def _joining(self, known: Mapping[str, Inputs], num_left: float) -> dict[str, dict[str, FileInfo]]:
+        """Find the new files of groups of which a partition has a file that is still there, by that partition.
+
+        Only what is new is held in memory, and not all that is known.
+        """
+        if not known or type(self).group_of is TreeReaderStage.group_of:
+            return {}
+        new = FileList()
+        groups: set[str] = set()
+        for place, file, names in _met(self._by_place(), known):
+            if file is not None and not names and self.is_selected(place):
+                new.add(file)
+                groups.add(self.group_of(place))
+        where: dict[str, str] = {}
+        for place, file, names in _met(self._by_place(), known) if groups else ():
+            if file is not None and names and (group := self.group_of(place)) in groups:
+                where.setdefault(group, names[0])
+        files = [item for item in self._placed(new) if self.group_of(item[0]) in where]
+        joining: dict[str, dict[str, FileInfo]] = {}
+        for place, file in self._first(sorted(files, key=self._order), num_left).items():
+            joining.setdefault(where[self.group_of(place)], {})[place] = file
+        return joining
+
+    def _first(self, files: Iterable[tuple[str, FileInfo]], number: float) -> dict[str, FileInfo]:
+        """The first of some files, and those that make one record with the last of them."""
+        first: dict[str, FileInfo] = {}
+        for _, unit in groupby(files, key=lambda item: self.unit_of(item[0])):
+            if len(first) >= number:
+                break
+            first |= dict(unit)
+        return first
 
     def _num_selected(self, known: Mapping[str, Inputs]) -> int:
         return sum(self.is_selected(place) for inputs in known.values() for place in inputs.unpacked())
@@ -185,14 +228,19 @@ class TreeReaderStage(SourceStage[Out]):
 
     def _by_place(self) -> Iterator[tuple[str, FileInfo]]:
         """The files in the order of their places."""
-        return ((relative_to(self.root, file.path), file) for file in self._files())
+        return self._placed(self._files())
+
+    def _placed(self, files: FileList) -> Iterator[tuple[str, FileInfo]]:
+        return ((relative_to(self.root, file.path), file) for file in files)
+
+    def _order(self, item: tuple[str, FileInfo]) -> Any:
+        return self.order_of(item[0])
 
     def _in_order(self, files: FileList) -> Iterator[tuple[str, FileInfo]]:
         """New files in the order in which they are put together."""
-        by_place = ((relative_to(self.root, file.path), file) for file in files)
         if type(self).order_of is TreeReaderStage.order_of:
-            return by_place
-        return iter(sorted(by_place, key=lambda item: self.order_of(item[0])))
+            return self._placed(files)
+        return iter(sorted(self._placed(files), key=self._order))
 
     def _files(self) -> FileList:
         """The files, listed once a run."""

@@ -14,12 +14,15 @@ from curator_audio.stages.base import ProcessingStage
 from curator_audio.stages.field_types import fits
 from curator_audio.stages.io.columns import Columns
 from curator_audio.stages.io.extra_column import EXTRA
+from curator_audio.stages.io.taken_values import takes
 from curator_audio.storage.json_codec import encode_record
-from curator_audio.storage.valid_text import Repairs, with_finite_numbers, with_valid_text
+from curator_audio.storage.valid_text import Repairs, with_json_values, with_valid_text
 from curator_audio.tasks import Record
 
 MAX_NAMED = 20
 """Fields of a shard that are counted one by one where they go to ``extra``; records may have any number of them."""
+MAX_NAME_LENGTH = 100
+"""Of a field that is."""
 
 NOTHING: Mapping[int, set[str]] = MappingProxyType({})
 
@@ -113,11 +116,11 @@ class TypedRows:
             remedy = "name it in outputs() of the stage that adds it, and run with overwrite=true"
             raise RecordError("unknown_field", f"{message}; {remedy}")
         try:
-            return encode_record(rest, repairs).decode()
+            return encode_record({name: _as_json(value, repairs) for name, value in rest.items()}, repairs).decode()
         except RecordError as error:
             for name, value in rest.items():
                 try:
-                    encode_record({name: value})
+                    encode_record({name: _as_json(value, Repairs())})
                 except RecordError:
                     remedy = "give it a type in outputs() of the stage that adds it, such as binary or audio"
                     message = f"'{name}' has no column of its own, and {error.message.partition(';')[0]}; {remedy}"
@@ -127,12 +130,12 @@ class TypedRows:
     def misfits_of(self, records: list[Record]) -> dict[int, set[str]]:
         """Return the columns, of those that are not declared, that values do not fit, by the number of the record."""
         found: dict[int, set[str]] = {}
-        for name, kind in self._undeclared.items():
+        for name in self._undeclared:
             values = [record.get(name) for record in records]
-            if self._is_column(name, values, kind):
+            if self._fits(name, values):
                 continue
             for index, value in enumerate(values):
-                if value is not None and not self._is_column(name, [value], kind):
+                if value is not None and not self._fits(name, [value]):
                     found.setdefault(index, set()).add(name)
         return found
 
@@ -140,22 +143,22 @@ class TypedRows:
         """Say which value of a record its column cannot hold."""
         for name, kind in self._types.items():
             try:
-                _as_column([record.get(name)], kind)
+                self._column(name, [record.get(name)], Repairs())
             except misfits():
                 return f"'{name}' is {record[name]!r:.80}, which is no {kind}"
         return ""
 
-    def _is_column(self, name: str, values: list[Any], kind: str) -> bool:
+    def _fits(self, name: str, values: list[Any]) -> bool:
         try:
-            _as_column(values, self._types[name])
+            self._column(name, values, Repairs())
         except misfits():
             return False
-        return fits(values, kind)
+        return True
 
     def _metric(self, name: str) -> str:
-        if len(self._counted) < MAX_NAMED:
+        if len(self._counted) < MAX_NAMED and len(name) <= MAX_NAME_LENGTH:
             self._counted.add(name)
-        return f"extra_{re.sub(r'[^0-9A-Za-z_.-]', '_', name)[:40]}" if name in self._counted else "extra_others"
+        return f"extra_{re.sub(r'[^0-9A-Za-z_.-]', '_', name)}" if name in self._counted else "extra_others"
 
     def _set_aside(self, row: Row, error: RecordError) -> None:
         record, source_path, offset = row
@@ -171,16 +174,24 @@ class TypedRows:
         import pyarrow
 
         repairs = Repairs()
-        columns = []
-        for name, kind in self._types.items():
-            values = [record.get(name) for record in records]
-            if name in self._undeclared and not fits(values, self._undeclared[name]):
-                raise TypeError(f"'{name}' has values that are not {kind}")
-            column = _as_column(values, kind)
-            columns.append(column if _is_finite(column) else _with_finite_numbers(column, repairs))
+        columns = [self._column(name, [record.get(name) for record in records], repairs) for name in self._types]
         table = pyarrow.Table.from_arrays(columns, schema=self._schema)
         self.stage.log_metrics(repairs.as_metrics())
         return table
+
+    def _column(self, name: str, values: list[Any], repairs: Repairs) -> Any:
+        """Return values as a column; raises one of ``misfits`` where it would not give them back."""
+        kind = self._types[name]
+        is_one = fits(values, self._undeclared[name]) if name in self._undeclared else _takes(values, kind)
+        if not is_one:
+            raise TypeError(f"'{name}' has values that are not {kind}")
+        column = _as_column(values, kind)
+        if _is_finite(column):
+            return column
+        column = _as_column(with_json_values(values, repairs), kind)
+        if not _is_finite(column):
+            raise OverflowError(f"'{name}' has numbers beyond the range of {kind}")
+        return column
 
 
 @dataclass
@@ -191,6 +202,19 @@ class _Ready:
     bad: dict[int, RecordError] = field(default_factory=dict)
     moved: Counter[str] = field(default_factory=Counter)
     repairs: Repairs = field(default_factory=Repairs)
+
+
+def _as_json(value: Any, repairs: Repairs) -> Any:
+    try:
+        return with_json_values(value, repairs)
+    except RecordError:  # nested deeper than that looks, which may be written all the same
+        return value
+
+
+def _takes(values: list[Any], kind: Any) -> bool:
+    from pyarrow import types
+
+    return types.is_integer(_item(kind)) or takes(values, kind)  # of integers ``_as_column`` finds it out, faster
 
 
 def _as_column(values: list[Any], kind: Any) -> Any:
@@ -215,12 +239,6 @@ def _is_finite(column: Any) -> bool:
     if pyarrow.types.is_list(column.type):
         return _is_finite(column.flatten())
     return not pyarrow.types.is_struct(column.type) or all(map(_is_finite, column.flatten()))
-
-
-def _with_finite_numbers(column: Any, repairs: Repairs) -> Any:
-    import pyarrow
-
-    return pyarrow.array(with_finite_numbers(column.to_pylist(), repairs), column.type)
 
 
 def _item(kind: Any) -> Any:

@@ -248,6 +248,31 @@ def is_nobody(speaker: Any) -> bool:
     return isinstance(speaker, str) and _NOBODY.fullmatch(speaker) is not None
 
 
+def speaker_named(
+    record: Mapping[str, Any], values: Mapping[str, Any], sources: Sources, recording: str | None
+) -> dict[str, Any]:
+    """Return what a label that is no person tells of who speaks: a person of the recording, else the label as it is.
+
+    Args:
+        record: of a segment, with its channel.
+        values: of the file it was made of.
+        sources: what was taken of these.
+        recording: its recording, if it is known.
+
+    Example:
+        >>> sources = sources_of({"speaker": "text"}, {})
+        >>> speaker_named({"speaker_id": None, "channel": "news"}, {"speaker": "SPEAKER_00"}, sources, "ep1")
+        {'speaker_id': 'news/ep1/SPEAKER_00'}
+        >>> speaker_named({"speaker_id": None, "channel": "news"}, {"speaker": "SPEAKER_00"}, sources, None)
+        {'speaker_id': None, 'speaker': 'SPEAKER_00'}
+    """
+    label = values.get(sources.of.get("speaker_id", ""))
+    if record["speaker_id"] or not is_label(label):
+        return {}
+    speaker = local_speaker(str(label), record["channel"], recording)
+    return {"speaker_id": speaker, **({} if speaker or sources.claimed else {sources.speaker: label})}
+
+
 def local_speaker(label: str, channel: str | None, audio_id: str | None) -> str | None:
     """Return the id of one whom a label names within a recording; None where it names nobody, or none is known.
 

@@ -27,12 +27,12 @@ def going_along(entry: Record, segment: Record, core: Container[str]) -> Record:
     Example:
         >>> entry = {"audio_filepath": "a.wav", "duration": 60.5, "episode_id": 7, "licence": "CC0", "words": []}
         >>> going_along(entry, {"start": 0, "end": 2, "snr": 9.5, "licence": None}, core=("start", "end"))
-        {'episode_id': 7, 'snr': 9.5}
+        {'episode_id': 7, 'licence': 'CC0', 'snr': 9.5}
     """
     of_entry = {
         name: value
         for name, value in entry.items()
-        if type(value) in _SINGLE and name not in segment and _goes(name, core, _OF_ENTRY)
+        if type(value) in _SINGLE and segment.get(name) is None and _goes(name, core, _OF_ENTRY)
     }
     of_segment = {
         name: value for name, value in segment.items() if type(value) in _SINGLE and _goes(name, core, _OF_SEGMENT)
@@ -55,6 +55,7 @@ def fields_going_along(fields: Fields, core: FieldTypes, segments: str = "", gon
         {'episode_id': 'int', 'snr': 'float', 'start': 'float'}
     """
     own = members(fields.kinds.get(segments, UNTYPED))
+    own = {name: kind for name, kind in own.items() if kind != UNTYPED or name not in fields.kinds}  # null in all
     kept = {
         name
         for name, kind in fields.kinds.items()

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from curator_audio.errors import ConfigurationError
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.file_writer import Files, FileWriterStage
+from curator_audio.stages.io.json_form import without_json_form
 from curator_audio.stages.parameters import check_count
 from curator_audio.stages.speech.segments import sound_of
 from curator_audio.stages.speech.sound import MP3_BITRATES_KBPS, decode_sound, encode_mp3, mp3_rate
@@ -49,6 +51,10 @@ class Mp3WriterStage(FileWriterStage):
 
     def inputs(self) -> tuple[list[str], list[str]]:
         return ["records"], ["segment_id", "audio"]
+
+    def lost(self, fields: Fields) -> list[str]:
+        """Name the fields of bytes: JSON has no form for them."""
+        return [name for name in without_json_form(fields.kinds) if name != "audio"]
 
     def files_of(self, record: Record) -> Files:
         samples, sample_rate = decode_sound(sound_of(record))

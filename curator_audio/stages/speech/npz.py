@@ -7,7 +7,7 @@ import io
 import math
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -24,12 +24,14 @@ from curator_audio.stages.speech.foreign_fields import (
     Sources,
     kind_of,
     sources_of,
+    speaker_named,
     taken,
 )
 from curator_audio.stages.speech.segments import (
     METADATA_FIELDS,
     SEGMENT_FIELDS,
     SEGMENT_TYPES,
+    TIME_FIELDS,
     foreign_segment,
     id_in,
     name_in,
@@ -47,6 +49,8 @@ WHOLE_ID = "whole_segment_id"
 """The array with a segment's id in files whose name had to be shortened, which no file of others has."""
 METADATA = "metadata"
 """The array with all fields that have none of their own: a JSON object, as text."""
+_TEXTS = ("text", "audio_id", *METADATA_FIELDS)
+"""The fields that have an array of their own, where they are known."""
 _TOLD_BY_PATH = ("segment_id", "channel")
 _TOLD_BY_FILE = tuple(name for name in SEGMENT_FIELDS if name in OWN_NAMES)
 _KNOWN = frozenset(other for names in NAMES.values() for other in names)
@@ -177,7 +181,7 @@ def npz_of_record(record: Record) -> bytes:
         "codes": _codes_array(record.get("codes")),
         "duration_sec": np.float64(len(samples) / sample_rate),
     }
-    for name in ("text", "audio_id", *METADATA_FIELDS):
+    for name in _TEXTS:
         if record.get(name) is not None:
             arrays[name] = np.str_(record[name])
     file_name = f"{_name_of(record)}.npz"
@@ -196,7 +200,83 @@ def npz_of_record(record: Record) -> bytes:
     return file.getvalue()
 
 
-def with_codes(data: bytes, codes: Sequence[int] | None, further: Record | None = None) -> bytes:
+def with_fields(
+    data: bytes,
+    record: Record,
+    name: str,
+    sample_rate: int,
+    fields: Mapping[str, str] | None = None,
+    json_values: Callable[[Record], Record] = dict,
+) -> bytes:
+    """An ``.npz`` file with the fields of a record that was read from it, and everything else as it was, unread.
+
+    A field that differs is put where it stands; one that the record no longer has is left out.
+
+    Args:
+        data: the file.
+        record: the record, each of its values one that JSON can hold.
+        name: the file's stem.
+        sample_rate: of the audio in Hz, where the file does not tell.
+        fields: names of arrays by what they are of a segment, as it was read with.
+        json_values: how the record's values were made such that JSON can hold them.
+
+    Raises:
+        RecordError: it is no ``.npz`` file, the codes are none, a value has no JSON form, or ``not_in_place``: the file
+            cannot hold a field, as the id, which its path tells, and everything that the sound tells.
+    """
+
+    def read(data: bytes) -> tuple[Record, Sources]:
+        segment = record_of_npz(data, name, record.get("channel"), sample_rate, fields)
+        told = segment.record["audio_id"] if segment.record["audio_id"] != name else None
+        speaker = speaker_named(segment.record, segment.values, segment.sources, told)
+        return json_values({**segment.record, **speaker}), segment.sources
+
+    before, sources = read(data)
+    codes_name = sources.of.get("codes", "codes")
+    differing = [field for field in _differing(before, record) if field != "codes"]
+    if not differing:
+        return with_codes(data, record.get("codes"), name=codes_name)
+    gone, texts, others = set(), {}, {}
+    for field in differing:
+        place = sources.of.get(field, field)
+        place = field if place in record else place  # of a label that is no person there is a field, too
+        value = record.get(field)
+        if field not in record:
+            gone.add(place)
+        elif field in _TEXTS and isinstance(value, str):
+            texts[place] = value
+        elif field != "audio":
+            is_ms = field in TIME_FIELDS and place.endswith("_ms")
+            others[place] = value * 1000 if is_ms and isinstance(value, (int, float)) else value
+    after = with_codes(data, record.get("codes"), others, name=codes_name, texts=texts, gone=gone)
+    for field in _differing(read(after)[0], record):
+        if field != "codes":
+            message = f"'{field}' cannot be changed in the file that it was read from"
+            raise RecordError("not_in_place", f"{message}; choose another output_path")
+    return after
+
+
+def _differing(before: Record, record: Record) -> list[str]:
+    """The fields in which a record is another than it was read as; a null is the same as nothing."""
+    names = [*record, *(name for name in before if name not in record)]
+    return [name for name in names if not _is_as_before(name, before.get(name), record.get(name))]
+
+
+def _is_as_before(name: str, before: Any, value: Any) -> bool:
+    if name == "audio" and isinstance(before, dict) and isinstance(value, dict):
+        return bool(before["bytes"] == value.get("bytes"))
+    return before == value if isinstance(value, (str, bytes)) else _same(before, value)
+
+
+def with_codes(
+    data: bytes,
+    codes: Sequence[int] | None,
+    further: Record | None = None,
+    *,
+    name: str = "codes",
+    texts: Mapping[str, str] | None = None,
+    gone: Collection[str] = (),
+) -> bytes:
     """An ``.npz`` file with other codes, and everything else as it was, unread.
 
     Args:
@@ -204,19 +284,25 @@ def with_codes(data: bytes, codes: Sequence[int] | None, further: Record | None 
         codes: its codes.
         further: fields that segments do not have otherwise; those of them that the file does not have, or has with
             another value, are put into its ``metadata``.
+        name: what its codes are called.
+        texts: arrays of one text each, by name.
+        gone: names of fields that it is not to have any more.
 
     Raises:
         RecordError: it is no ``.npz`` file, the codes are none, or a value has no JSON form.
     """
-    arrays: dict[str, Any] = {"codes": _codes_array(codes)}
-    gone = {"codes"}
-    if further and (changed := _changed(data, further)):
-        arrays[METADATA] = np.str_(encode_fields(changed).decode())
-        gone |= {METADATA, *changed}
+    arrays: dict[str, Any] = {name: _codes_array(codes)}
+    replaced = {name, *gone}
+    if (further or texts or gone) and (changed := _changed(data, further or {}, {*gone, *(texts or ())})) is not None:
+        replaced |= {METADATA, *changed}
+        if changed:
+            arrays[METADATA] = np.str_(encode_fields(changed).decode())
+    arrays |= {name: np.str_(text) for name, text in (texts or {}).items()}
+    replaced.update(arrays)
     file = io.BytesIO()
     with _as_npz("it"), _opened(data) as before, zipfile.ZipFile(file, "w") as after:
         for member in before.infolist():
-            if member.filename.removesuffix(".npy") not in gone or not member.filename.endswith(".npy"):
+            if member.filename.removesuffix(".npy") not in replaced or not member.filename.endswith(".npy"):
                 with before.open(member) as source, after.open(copy.copy(member), "w") as target:
                     shutil.copyfileobj(source, target)
         for name, value in arrays.items():
@@ -224,21 +310,22 @@ def with_codes(data: bytes, codes: Sequence[int] | None, further: Record | None 
     return file.getvalue()
 
 
-def _changed(data: bytes, further: Record) -> Record:
-    """The metadata of a file with other fields; empty where the file has all of them, with these values."""
+def _changed(data: bytes, further: Record, gone: Collection[str]) -> Record | None:
+    """The metadata of a file with other fields, and without some; None where these change nothing of it."""
     with _Arrays(data) as arrays:
         metadata = _metadata(arrays)
         names = [name for name in arrays.names if name in further or name == METADATA]
         there = {name: arrays.value(name) for name in names if name != METADATA or metadata is None}
     values = (metadata or {}) | {name: _one(value) if name in _KNOWN else value for name, value in there.items()}
     new = {name: value for name, value in further.items() if name not in values or not _same(values[name], value)}
-    if not new:
-        return {}
+    left_out = [name for name in metadata or () if name in gone]
+    if not new and not left_out:
+        return None
     if values.get(METADATA) is NEVER_READ:
         message = f"its '{METADATA}' holds objects that are never read, so {', '.join(new)} cannot be put there"
         raise RecordError("pickled_metadata", f"{message}; choose another output_path")
     kept = metadata if metadata is not None else {name: values[name] for name in there if name == METADATA}
-    return kept | new
+    return {name: value for name, value in kept.items() if name not in gone} | new
 
 
 def _same(value: Any, other: Any) -> bool:

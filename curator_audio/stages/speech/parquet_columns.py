@@ -66,6 +66,7 @@ class SegmentColumns:
             self.sources = replace(self.sources, of=of, further=further, not_taken=())
 
     def _add(self, name: str, kind: Any, path: tuple[str, ...]) -> None:
+        kind = without_views(kind)
         self.kinds[name], self.types[name], self._paths[name] = _kind(kind), type_of_arrow(kind), path
 
     def columns(self, wanted: Iterable[str] | None = None) -> list[str]:
@@ -105,8 +106,26 @@ class SegmentColumns:
             return pyarrow.array(labels, pyarrow.string()).take(compute.if_else(is_one, values, None))
         if name in TIME_FIELDS and other.endswith("_ms") and self.kinds[other] == "number":
             return compute.divide(values.cast(pyarrow.float64()), 1000.0)
-        plain = plain_type(values.type)
+        plain = plain_type(without_views(values.type))
         return values if plain == values.type else values.cast(plain)
+
+
+def without_views(kind: Any) -> Any:
+    """Return the type that has the same values, texts and bytes, as Arrow has always held them.
+
+    Example:
+        >>> import pyarrow
+        >>> without_views(pyarrow.list_(pyarrow.binary_view()))
+        ListType(list<item: binary>)
+    """
+    import pyarrow
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return pyarrow.struct([part.with_type(without_views(part.type)) for part in kind])
+    if types.is_list(kind):
+        return pyarrow.list_(kind.value_field.with_type(without_views(kind.value_type)))
+    return {"binary_view": pyarrow.binary(), "string_view": pyarrow.string()}.get(str(kind), kind)
 
 
 def _kind(of_type: Any) -> str:
@@ -125,7 +144,9 @@ def _kind(of_type: Any) -> str:
         return "number"
     if types.is_list(of_type) or types.is_large_list(of_type) or types.is_fixed_size_list(of_type):
         return "list"
-    is_sound = types.is_struct(of_type) and any(part.name == "bytes" for part in of_type)
+    is_sound = types.is_struct(of_type) and any(
+        part.name == "bytes" and _kind(part.type) in ("sound", "none") for part in of_type
+    )
     return "sound" if is_sound else "other"
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from curator_audio.errors import AccessError, ConfigurationError, RecordError
 from curator_audio.stages.base import WorkerInfo
-from curator_audio.stages.io.extra_column import with_extra
+from curator_audio.stages.io.extra_column import EXTRA, with_extra
 from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.io.parquet_shard import ParquetShard, usable_rows
 from curator_audio.stages.speech.batches import segment_batches
@@ -36,7 +36,7 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
     Args:
         input_path: the folder or prefix, or a single shard; a local path or any fsspec URL.
         partition_size_mb: shards are put together up to this size in MB (2**20 bytes); 0 leaves each by itself.
-        columns: the fields to read, those of a segment or further ones; None for all of them.
+        columns: the fields to read, those of a segment or further ones; ``extra`` for all in it; None for all.
         fields: names of columns by what they are of a segment, as ``{"text": "transcript"}``.
 
     Raises:
@@ -72,7 +72,7 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
 
     @property
     def may_have_more(self) -> bool:
-        if self.columns is not None:
+        if self.columns is not None and EXTRA not in self.columns:
             return False
         self._look()
         return self._has_more or len(self._files()) > self.looked_at
@@ -120,7 +120,7 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
                         if isinstance(row, RecordError):
                             raise row
                         if columns.has_extra:
-                            yield self._with_extra(row, own, f"{stem}_{number}")
+                            yield self._with_extra(row, own, columns.kinds, f"{stem}_{number}")
                         else:
                             yield self.segment_of(row, own, f"{stem}_{number}")
                     except RecordError as error:
@@ -128,14 +128,18 @@ class SegmentParquetReaderStage(SegmentTreeReaderStage):
         except (RecordError, AccessError) as error:
             self.set_aside(path, error)
 
-    def _with_extra(self, row: Record, sources: Sources, segment_id: str) -> Record:
+    def _with_extra(self, row: Record, sources: Sources, there: Collection[str], segment_id: str) -> Record:
         """The record of a segment of which some fields stand in ``extra``."""
         row = with_extra(row)
         met = {*sources.of, *sources.further}
-        more = [name for name in row if name not in met and (self.columns is None or name in self.columns)]
+        more = [name for name in row if name not in met and self._is_wanted(name, there)]
         of = {name: name for name in more if name in SEGMENT_FIELDS}
         further = (*sources.further, *(name for name in more if name not in of))
         return self.segment_of(row, replace(sources, of={**sources.of, **of}, further=further), segment_id)
+
+    def _is_wanted(self, name: str, there: Collection[str]) -> bool:
+        """Tell whether a field in ``extra`` is asked for: by its name, or by that of ``extra`` if it has no column."""
+        return self.columns is None or name in self.columns or (EXTRA in self.columns and name not in there)
 
     def _rows(self, shard: ParquetShard, columns: SegmentColumns) -> Iterator[Record | RecordError]:
         names = columns.columns()

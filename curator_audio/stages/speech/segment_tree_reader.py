@@ -22,10 +22,9 @@ from curator_audio.stages.speech.foreign_fields import (
     UNREADABLE,
     Sources,
     check_fields,
-    is_label,
     kind_of,
-    local_speaker,
     sources_of,
+    speaker_named,
     taken,
 )
 from curator_audio.stages.speech.optional_fields import with_usable_fields
@@ -126,13 +125,10 @@ class SegmentTreeReaderStage(TreeReaderStage[AudioBatch]):
             sources: what was taken of these.
             recording: its recording, if it is known.
         """
-        label = values.get(sources.of.get("speaker_id", ""))
-        if not record["speaker_id"] and is_label(label):
-            record["speaker_id"] = local_speaker(str(label), record["channel"], recording)
+        if speaker := speaker_named(record, values, sources, recording):
+            record.update(speaker)
             if not record["speaker_id"]:
                 self.log_metric("speaker_labels_not_taken", 1)
-                if not sources.claimed:
-                    record[sources.speaker] = label
         if record["audio"] is None and values.get(sources.of.get("audio", "")) is not None:
             self.log_metric("sound_elsewhere", 1)
         if not record["text"] and "text" in self.wanted():

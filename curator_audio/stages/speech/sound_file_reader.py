@@ -50,7 +50,11 @@ class SoundFileReaderStage(SampleReaderStage):
         return recording_of(_split(key)[0])
 
     def order_of(self, key: str) -> Any:
-        return self.group_of(key), index_of(_split(key)[0]), key
+        stem, _ = _split(key)
+        return self.group_of(key), index_of(stem), stem, key
+
+    def unit_of(self, key: str) -> str:
+        return _split(key)[0]
 
     def kinds_in(self, path: str) -> tuple[dict[str, str], dict[str, str]]:
         stem, suffix = _split(path)
@@ -64,19 +68,16 @@ class SoundFileReaderStage(SampleReaderStage):
             files.setdefault(_split(key)[0], []).append(key)
         self._has_large = task.end > MAX_RECORD_BYTES  # of which each file need not be asked otherwise
         segments = list(files.items())
-        completes = task.is_cut or self.is_single_file  # some files of a segment are not among those asked for
-        for batch in segment_batches(self._records(task.source_path, segments, completes), task.source_path):
+        for batch in segment_batches(self._records(task.source_path, segments), task.source_path):
             paths = [join(task.source_path, segments[number][1][-1]) for number in batch.offsets]
             yield AudioBatch(batch.records, batch.source_path, paths=paths)
 
-    def _records(
-        self, folder: str, segments: Sequence[tuple[str, list[str]]], completes: bool
-    ) -> Iterator[tuple[Record, int]]:
+    def _records(self, folder: str, segments: Sequence[tuple[str, list[str]]]) -> Iterator[tuple[Record, int]]:
         """The record of each segment, with its number."""
         for begin in range(0, len(segments), READ_AT_ONCE):
             some = segments[begin : begin + READ_AT_ONCE]
             apart = self._apart(folder, some)
-            if completes:
+            if self.is_single_file:  # and what is beside it is not among the files asked for
                 some, apart = [(stem, [*keys, *apart.get(stem, [])]) for stem, keys in some], {}
             paths = [join(folder, key) for _, keys in some for key in keys]
             read = dict(zip(paths, self.tree.each(self._read, paths)))

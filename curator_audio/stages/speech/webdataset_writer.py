@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.appended_writer import AppendedWriterStage
+from curator_audio.stages.io.json_form import without_json_form
 from curator_audio.stages.speech.sample_reader import BESIDE_SOUND, SOUND
 from curator_audio.stages.speech.segments import file_name_of, sound_of
 from curator_audio.storage.json_codec import encode_fields
@@ -56,6 +58,14 @@ class WebDatasetWriterStage(AppendedWriterStage[AudioBatch]):
 
     def inputs(self) -> tuple[list[str], list[str]]:
         return ["records"], [self.id_field]
+
+    def lost(self, fields: Fields) -> list[str]:
+        """Name the fields of bytes: that are no file of a key, as JSON has no form for them."""
+        return [
+            name
+            for name in without_json_form(fields.kinds)
+            if name != "audio" and not (fields.kinds[name] == "binary" and _is_suffix(name))
+        ]
 
     def encode(self, task: AudioBatch) -> bytes:
         file = io.BytesIO()

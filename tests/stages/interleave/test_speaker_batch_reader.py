@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curator_audio.errors import ConfigurationError
+from curator_audio.executors.local import LocalExecutor
+from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.stages.interleave import BatchListWriterStage, SpeakerBatchReaderStage
 from curator_audio.storage.storage import Storage
 from tests.stages.interleave.trees import write_tree
@@ -79,6 +81,21 @@ def test_a_store_is_listed_with_a_handful_of_requests(s3_bucket: str, monkeypatc
     lists = lists_of(f"{s3_bucket}/tree")
     assert len(lists) == 3 and sum(map(len, lists.values())) == 120
     assert len(asked) <= 5
+
+
+def test_lists_of_another_number_go_whatever_the_limit(tmp_path: Path) -> None:
+    def lists(limit: int | None) -> dict[str, str]:
+        reader = SpeakerBatchReaderStage(f"{tmp_path}/tree", speakers_per_batch=1, limit=limit)
+        Pipeline("lists", [reader, BatchListWriterStage(f"{tmp_path}/lists")]).run(LocalExecutor())
+        return {path.stem: path.read_text().strip() for path in sorted((tmp_path / "lists").glob("*.txt"))}
+
+    write_tree(tmp_path / "tree", {"1/1": 1, "2/1": 1, "3/1": 1})
+    of_three = {"train-0000-of-0003": "1-1", "train-0001-of-0003": "2-1"}
+    assert lists(2) == of_three
+    assert lists(1) == of_three, "what is done stays"
+    write_tree(tmp_path / "tree", {"0/1": 1})
+    assert lists(1) == {"train-0000-of-0004": "0-1"}
+    assert list(lists(None).values()) == ["0-1", "1-1", "2-1", "3-1"]
 
 
 @given(

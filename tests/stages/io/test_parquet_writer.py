@@ -61,7 +61,7 @@ def test_where_values_are_of_several_types_the_first_decides_and_others_are_extr
 def test_objects_of_another_shape_than_their_column_are_extra(tmp_path: Path) -> None:
     """Arrow would drop a key that the column has not, and add one that it has."""
     write(tmp_path, {"place": {"city": "Oslo"}}, *({"n": 0} for _ in range(3)), {"place": {"city": "Rome"}})
-    assert pq.read_schema(tmp_path / "a.parquet").names == ["place", "n"]
+    assert pq.read_schema(tmp_path / "a.parquet").names == ["place", "n", "extra"]
     write(tmp_path, {"place": {"city": "Oslo"}}, {"place": {"city": "Rome", "lat": 41.9}}, {"place": {}})
     rows = pq.read_table(tmp_path / "a.parquet").to_pylist()
     assert rows == [
@@ -100,6 +100,10 @@ def test_else_none(tmp_path: Path) -> None:
         ({"columns": ["text"]}, r"columns is \['text'\]; give types by names, such as {text: string}, or null"),
         ({"columns": {"text": "strong"}}, "columns has text: 'strong'; give string, binary"),
         ({"columns": {"codes": "list<code>"}}, "columns has codes: 'code'; give string, binary"),
+        (
+            {"columns": {"extra": "int"}},
+            "columns has extra: 'int'; it is the JSON of fields without a column, give strin",
+        ),
         ({"empty_shards": True}, "empty_shards needs columns"),
         ({"empty_shards": "no", "columns": {"text": "string"}}, "empty_shards is 'no'; give true or false"),
     ],
@@ -132,6 +136,12 @@ def test_a_field_that_comes_later_is_extra(tmp_path: Path) -> None:
     rows = pq.read_table(tmp_path / "a.parquet").to_pylist()
     assert [row["extra"] for row in rows] == [None, '{"late":0.1234567890123456789012}', None]
     assert writer.observed.quarantined == [] and writer.observed.metrics == {"extra_late": 1}
+
+
+def test_fields_in_extra_are_counted_by_their_whole_names(tmp_path: Path) -> None:
+    one, other, long = "m" * 60 + "_a", "m" * 60 + "_b", "x" * 101
+    _, writer = write(tmp_path, {"text": "a" * 200}, {one: 1, other: 2, long: 3}, row_group_mb=1e-4)
+    assert writer.observed.metrics == {f"extra_{one}": 1, f"extra_{other}": 1, "extra_others": 1}
 
 
 def test_what_no_value_tells_the_type_of_is_extra(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def folder_of(key: str) -> str:
 # What earlier runs had ----------------------------------------------------------------------------------------
 
 
-def test_new_files_make_new_partitions_whatever_their_names(root: str) -> None:
+def test_new_files_make_new_partitions_but_for_those_of_a_known_group(root: str) -> None:
     texts = {"b/1.txt": "1", "b/3.txt": "3", "c/1.txt": "1"}
     write_tree(root, texts)
     before = list(TextTreeReader(root, partition_size_mb=0).partitions())
@@ -95,9 +95,50 @@ def test_new_files_make_new_partitions_whatever_their_names(root: str) -> None:
 
     now = list(TextTreeReader(root, partition_size_mb=0).partitions(entries(before)))
 
-    assert now[:2] == before, "those of an earlier run stay as they were, marks and all"
-    assert keys(now[2:]) == [["a/1.txt"], ["b/2.txt"], ["c/0.txt"]]
-    assert [p.name.partition("-")[0] for p in now] == ["000000", "000001", "000002", "000003", "000004"]
+    assert keys(now) == [["b/1.txt", "b/2.txt", "b/3.txt"], ["c/0.txt", "c/1.txt"], ["a/1.txt"]]
+    assert [p.name for p in now[:2]] == [p.name for p in before], "which keep their names, and are done again"
+    assert now[0].inputs.items() > before[0].inputs.items(), "and the marks of what they had"
+    assert [p.name.partition("-")[0] for p in now] == ["000000", "000001", "000002"]
+
+
+def test_a_new_folder_leaves_known_partitions_as_they_were(root: str) -> None:
+    texts = {"b/1.txt": "1", "b/3.txt": "3", "c/1.txt": "1"}
+    write_tree(root, texts)
+    before = list(TextTreeReader(root, partition_size_mb=0).partitions())
+    write_tree(root, texts | {"a/1.txt": "new", "bb/2.txt": "new"}, texts)
+    now = list(TextTreeReader(root, partition_size_mb=0).partitions(entries(before)))
+    assert now[:2] == before and keys(now[2:]) == [["a/1.txt"], ["bb/2.txt"]]
+
+
+def test_a_new_file_joins_no_partition_of_which_all_of_its_group_is_gone(tmp_path: Path) -> None:
+    """That would drop what was made of the others."""
+    root = f"{tmp_path}/tree"
+    texts = {"a/1.txt": "1", "b/1.txt": "1"}
+    write_tree(root, texts)
+    before = list(TextTreeReader(root).partitions())
+    write_tree(root, {"a/1.txt": "1", "b/2.txt": "2"}, texts)
+    assert keys(list(TextTreeReader(root).partitions(entries(before)))) == [["a/1.txt"], ["b/2.txt"]]
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (1, [["b/1.txt"]]),
+        (2, [["b/0.txt", "b/1.txt"]]),
+        (3, [["b/0.txt", "b/1.txt", "b/2.txt"]]),
+        (4, [["b/0.txt", "b/1.txt", "b/2.txt"], ["a/1.txt"]]),
+    ],
+)
+def test_new_files_of_known_groups_come_first_below_a_limit(
+    limit: int, expected: list[list[str]], tmp_path: Path
+) -> None:
+    root = f"{tmp_path}/tree"
+    write_tree(root, {"b/1.txt": "1"})
+    before = list(TextTreeReader(root).partitions())
+    write_tree(root, {"a/1.txt": "1", "a/2.txt": "1", "b/0.txt": "0", "b/2.txt": "2"})
+    now = list(TextTreeReader(root, partition_size_mb=0, limit=limit).partitions(entries(before)))
+    assert keys(now) == expected
+    assert [p.is_cut for p in now] == [False, True][: len(now)]
 
 
 def test_files_that_have_gone_leave_their_partition(root: str) -> None:
@@ -132,8 +173,8 @@ def test_a_partition_is_named_after_its_first_file_whatever_pipelines_that_has_p
     assert partition.name == name
 
 
-def test_a_file_that_comes_back_takes_no_name_that_another_has(root: str) -> None:
-    """Its partition was done again without it, and kept the name."""
+def test_a_file_that_comes_back_joins_those_it_was_with(root: str) -> None:
+    """Their partition was done again without it, and kept the name."""
     texts = {"a/1.txt": "1", "a/2.txt": "2"}
     write_tree(root, texts)
     (first,) = TextTreeReader(root).partitions()
@@ -141,8 +182,7 @@ def test_a_file_that_comes_back_takes_no_name_that_another_has(root: str) -> Non
 
     now = list(TextTreeReader(root).partitions(entries([first])))
 
-    assert keys(now) == [["a/2.txt"], ["a/1.txt"]]
-    assert len({partition.name for partition in now}) == 2
+    assert [(p.name, list(p.inputs)) for p in now] == [(first.name, ["a/1.txt", "a/2.txt"])]
 
 
 def test_a_changed_file_has_another_mark(root: str) -> None:

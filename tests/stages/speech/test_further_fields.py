@@ -19,9 +19,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curator_audio.errors import RecordError
+from curator_audio.errors import ConfigurationError, RecordError
+from curator_audio.executors.local import LocalExecutor
+from curator_audio.pipeline.pipeline import Pipeline
+from curator_audio.stages.fields import Fields
 from curator_audio.stages.io.extra_column import with_extra
 from curator_audio.stages.speech import (
+    Mp3WriterStage,
     NpzReaderStage,
     NpzWriterStage,
     SegmentParquetReaderStage,
@@ -30,6 +34,7 @@ from curator_audio.stages.speech import (
 )
 from curator_audio.stages.speech.npz import npz_of_record, record_of_npz, with_codes
 from curator_audio.stages.speech.segment_tree_reader import SegmentTreeReaderStage
+from curator_audio.stages.speech.segments import SEGMENT_TYPES
 from curator_audio.stages.writer import WriterStage
 from curator_audio.storage import limits
 from curator_audio.storage.storage import Storage
@@ -151,6 +156,27 @@ def test_a_value_without_a_json_form_is_set_aside_alone(writer: Any, value: Any,
     assert aside.message.startswith("'mine': a ")
 
 
+@pytest.mark.parametrize("writer", [NpzWriterStage, WebDatasetWriterStage, Mp3WriterStage])
+def test_bytes_that_a_container_cannot_hold_are_an_error_before_the_run(writer: Any, tmp_path: Path) -> None:
+    kinds = {**SEGMENT_TYPES, "snr": "float", "raw": "binary", "near": "audio", "pages": "list<struct<png: binary>>"}
+    assert writer(str(tmp_path)).lost(Fields(seen=kinds)) == ["raw", "near", "pages"]
+    assert writer(str(tmp_path)).lost(Fields.of({".npy": "binary"})) == (
+        [] if writer is WebDatasetWriterStage else [".npy"]
+    )
+    folder = parquet(tmp_path / "in", raw=[b"\xff"])
+    with pytest.raises(ConfigurationError, match="would lose the field 'raw', which 'parquet_reader' reads"):
+        Pipeline("p", [SegmentParquetReaderStage(folder), writer(f"{tmp_path}/out")]).run(LocalExecutor())
+
+
+def test_views_are_texts_and_bytes_as_any_others(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", minversion="16")
+    views = {"raw": pa.array([b"\xff"], pa.binary_view()), "speaker": pa.array(["ann"], pa.string_view())}
+    reader = SegmentParquetReaderStage(parquet(tmp_path, **views))
+    (record,) = read(reader)
+    assert (record["raw"], record["speaker_id"]) == (b"\xff", "ann")
+    assert reader.sampled_fields().types["raw"] == "binary"
+
+
 # Parquet -----------------------------------------------------------------------------------------------------
 
 
@@ -204,6 +230,11 @@ def test_extra_goes_into_the_record(tmp_path: Path) -> None:
 
     (record, *_) = read(SegmentParquetReaderStage(folder, columns=["text", "snr", "later"]))
     assert (record["snr"], record["later"], record["gender"]) == ("high", [1], None)
+
+    reader = SegmentParquetReaderStage(folder, columns=["text", "extra"])
+    (record, *_) = read(reader)
+    assert (record["later"], record["gender"], "snr" in record) == ([1], "f", False), "snr has a column of its own"
+    assert reader.sampled_fields().open
 
 
 def test_a_column_called_extra_that_is_no_text_is_one_as_any_other(tmp_path: Path) -> None:
@@ -344,6 +375,56 @@ def test_fields_that_a_stage_has_added_are_put_beside_the_codes(tmp_path: Path) 
 
     others = with_codes(npz(metadata="a text"), [5], {"metadata": "a text", "loudness_db": math.pi})
     assert metadata(others) == {"metadata": "a text", "loudness_db": math.pi}
+
+
+def in_place(folder: Path, changes: Record, gone: tuple[str, ...] = (), **reading: Any) -> NpzWriterStage:
+    """Write the one segment of a folder into its place, with other fields."""
+    reader, writer = NpzReaderStage(str(folder), **reading), NpzWriterStage(str(folder))
+    (record,) = read(reader)
+    record = {name: value for name, value in {**record, **changes}.items() if name not in gone}
+    writer = writer.reading_from(reader)
+    writer.write(Storage(), "", [AudioBatch([record], str(folder))])
+    return writer
+
+
+def test_what_stages_make_of_fields_is_put_in_their_place(tmp_path: Path) -> None:
+    file = tmp_path / "a_seg_0.npz"
+    before = npz(lang="en", words="hello", begin_time=0.5, note="private", metadata=np.array('{"mine": 1, "gone": 2}'))
+    file.write_bytes(before)
+    changes = {"language": "de", "text": "HELLO", "start": 1.5, "gender": "f", "tags": ["a"]}
+    assert not in_place(tmp_path, changes, gone=("note", "gone"), fields={"text": "words"}).observed.quarantined
+    (record,) = read(NpzReaderStage(str(tmp_path), fields={"text": "words"}))
+    assert {name: record[name] for name in changes} == changes
+    assert {"mine", "tags"} == record.keys() - SEGMENT_TYPES.keys()
+    with np.load(file, allow_pickle=False) as arrays:
+        assert (arrays["lang"].item(), arrays["words"].item()) == ("de", "HELLO")
+    assert members(file.read_bytes())["audio.npy"] == members(before)["audio.npy"]
+
+    in_place(tmp_path, {}, gone=("language", "gender", "mine", "tags", "start"))
+    (record,) = read(NpzReaderStage(str(tmp_path)))
+    assert (record["language"], record["gender"], record["start"]) == (None, None, None)
+    assert {"words"} == record.keys() - SEGMENT_TYPES.keys()
+
+
+def test_codes_in_place_go_to_the_array_that_they_were_read_from(tmp_path: Path) -> None:
+    before = npz(words="hello", tokens=np.array([1, 2]))
+    (tmp_path / "a_seg_0.npz").write_bytes(before)
+    fields = {"text": "words", "codes": "tokens"}
+    in_place(tmp_path, {"codes": [7]}, fields=fields)
+    (record,) = read(NpzReaderStage(str(tmp_path), fields=fields))
+    assert (record["codes"], record["text"]) == ([7], "hello")
+    after = members((tmp_path / "a_seg_0.npz").read_bytes())
+    assert {**after, "tokens.npy": b""} == {**members(before), "tokens.npy": b""}
+
+
+@pytest.mark.parametrize("changes", [{"duration_sec": 9.0}, {"audio": {"bytes": b"fLaC", "path": None}}])
+def test_what_cannot_be_written_in_place_is_set_aside(changes: Record, tmp_path: Path) -> None:
+    before = npz(text="hello")
+    (tmp_path / "a_seg_0.npz").write_bytes(before)
+    (bad,) = in_place(tmp_path, {**changes, "codes": [7]}).observed.quarantined
+    (name,) = changes
+    assert (bad.reason, f"'{name}' cannot be changed" in bad.message) == ("not_in_place", True)
+    assert (tmp_path / "a_seg_0.npz").read_bytes() == before
 
 
 def test_what_others_have_pickled_is_not_replaced() -> None:

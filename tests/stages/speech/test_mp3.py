@@ -120,8 +120,8 @@ def test_files_of_others(tmp_path: Path) -> None:
     assert asides == [("d.mp3", "not_an_object"), ("e.json", "missing_field")]
 
 
-def test_what_comes_after_its_sound_was_read_is_no_second_segment(tmp_path: Path) -> None:
-    """Files that are new make partitions of their own; these must not be half a segment each."""
+def test_what_comes_after_its_sound_was_read_makes_its_segment_anew(tmp_path: Path) -> None:
+    """Files that are new make partitions of their own, but for these: they would be half a segment each."""
 
     def run(**options: Any) -> tuple[int, dict[str, int]]:
         stages = [SoundFileReaderStage(f"{tmp_path}/in"), Mp3WriterStage(f"{tmp_path}/out")]
@@ -134,9 +134,9 @@ def test_what_comes_after_its_sound_was_read_is_no_second_segment(tmp_path: Path
     (tmp_path / "in/a.txt").write_text("so be it")
     (tmp_path / "in/b.wav").write_bytes(sound())
     (tmp_path / "in/b.txt").write_text("and b")
-    assert run() == (2, {"read_apart": 1})
-    assert run(overwrite=True) == (2, {})
+    assert run() == (2, {})
     assert json.loads((tmp_path / "out/a.json").read_text())["text"] == "so be it"
+    assert run(overwrite=True) == (2, {})
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
@@ -148,8 +148,18 @@ def test_a_limit_cuts_no_segment_in_two(limit: int, tmp_path: Path) -> None:
     assert [(record["text"], record["audio"] is None) for record in records] == [("so be it", False)] * (
         (limit + 1) // 2
     )
+    (partition,) = SoundFileReaderStage(str(tmp_path), limit=limit).partitions()
+    assert list(partition.inputs) == ["a.json", "a.wav", "b.json", "b.wav"][: 2 * len(records)]
+    assert partition.is_cut == (len(records) < 2)
     (alone,), _ = read(f"{tmp_path}/a.wav")
     assert alone["text"] == "so be it"
+
+
+def test_files_of_a_segment_come_together_whatever_the_names_of_others(tmp_path: Path) -> None:
+    for name in ("a.json", "a.m.json", "a.wav"):
+        (tmp_path / name).write_bytes(b'{"text": "so be it"}' if name.endswith("json") else sound())
+    (partition,) = SoundFileReaderStage(str(tmp_path), limit=1).partitions()
+    assert list(partition.inputs) == ["a.json", "a.wav"]
 
 
 def test_a_json_that_is_too_large_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -601,7 +601,7 @@ def test_single_values_of_entry_and_segment_go_along(tmp_path: Path) -> None:
         "tags": ["news"],
         "note": None,
         "segments": [
-            segment(0, 1, snr=9.5, words=[{"word": "hello"}]),
+            segment(0, 1, snr=9.5, licence=None, words=[{"word": "hello"}]),
             segment(1, 2, licence="own", language="de", confidence=VerbatimFloat("0.12345678901234567890")),
         ],
     }
@@ -625,14 +625,15 @@ def test_the_plan_names_what_goes_along() -> None:
             "episode_id": "int",
             "tags": "list<string>",
             "note": "",
+            "source": "string",
             "duration": "float",
             "speaker": "string",
-            "segments": f"list<struct<start: float, end: float, speaker: string, snr?: float, words?: {words}>>",
+            "segments": f"list<struct<start: float, end: float, speaker: string, snr?: float, source: , w?: {words}>>",
         },
     )
     fields = SegmenterStage().fields_after(entry)
     further = {name: kind for name, kind in fields.kinds.items() if name not in SEGMENT_FIELDS}
-    assert further == {"episode_id": "int", "note": "", "snr": "float", "loudness_db": "float"}
+    assert further == {"episode_id": "int", "note": "", "source": "string", "snr": "float", "loudness_db": "float"}
     assert fields.open and "licence" in fields
     assert not any(name in fields for name in ("segments", "audio_filepath", "tags", "duration", "speaker", "vad"))
     assert set(fields.types) == {*SEGMENT_FIELDS, "loudness_db"}, "the others may be missing"
