@@ -160,10 +160,11 @@ class Pending:
             ConfigurationError: it is another, of which what is done would be done again, or be added to.
         """
         before, now = self.ledger.selection.get(self.source.name, {}), self.source
+        places = [(name, before[name], getattr(now, name)) for name in now.locating if name in before]
         moved = [
             f"{now.name}.{name}: {json.dumps(old, ensure_ascii=False)} → {json.dumps(new, ensure_ascii=False)}"
-            for name in now.locating
-            if (old := before.get(name)) and old.rstrip("/") != (new := getattr(now, name)).rstrip("/")
+            for name, old, new in places
+            if (old or "").rstrip("/") != (new or "").rstrip("/")
         ]
         if not moved or not self.ledger.entries:
             return

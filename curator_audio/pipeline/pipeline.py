@@ -16,7 +16,7 @@ from curator_audio.pipeline.after import AfterStep
 from curator_audio.pipeline.plan import Plan, Stage, make_plan
 from curator_audio.stages.source import SourceStage
 from curator_audio.stages.writer import WriterStage
-from curator_audio.storage.storage import Storage
+from curator_audio.storage.storage import Storage, absolute
 
 if TYPE_CHECKING:
     from curator_audio.executors.base import Executor
@@ -133,7 +133,7 @@ def configuration(plan: Plan, output_dir: str) -> dict[str, Any]:
             **{
                 name: _located(stage, value, output_dir)
                 for name, value in parameters(stage).items()
-                if name not in stage.free_parameters and name not in _selecting(stage)
+                if name not in stage.free_parameters and not _selects(plan.source, stage, name)
             },
         }
         for stage in plan.stages
@@ -147,8 +147,13 @@ def selection(plan: Plan) -> dict[str, Any]:
     return {source.name: {name: given[name] for name in source.selecting if name in given}}
 
 
-def _selecting(stage: Stage) -> tuple[str, ...]:
-    return stage.selecting if isinstance(stage, SourceStage) else ()
+def _selects(source: SourceStage[Any], stage: Stage, name: str) -> bool:
+    """Whether a parameter chooses partitions, or is the same place as one that does, such as a folder of audio."""
+    if stage is source:
+        return name in source.selecting
+    there = getattr(source, name) if name in source.locating else None
+    here = getattr(stage, name)
+    return isinstance(there, str) and isinstance(here, str) and absolute(here) == there
 
 
 def parameters(stage: Stage) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from curator_audio.pipeline.pipeline import Pipeline
 from curator_audio.report.dry_run import dry_run
 from curator_audio.report.result import RunResult
 from curator_audio.report.summary import summary
-from curator_audio.stages.general import CallFunctionStage
+from curator_audio.stages.general import CallFunctionStage, GetAudioDurationStage
 from curator_audio.stages.interleave import SegmentJsonReaderStage
 from curator_audio.stages.io import ManifestReaderStage, ManifestWriterStage
 from curator_audio.stages.speech import RecordingReaderStage
@@ -381,3 +381,35 @@ def test_other_channels_of_a_corpus_that_was_moved(corpus: Corpus) -> None:
     (corpus.root / "again/a/2.wav").unlink()
     with pytest.raises(ConfigurationError, match="it was not only moved: 1 of the 6 partitions done are others or not"):
         corpus.run("out", channels=["b"])
+
+
+def test_a_folder_of_audio_is_the_same_however_it_is_written_and_wherever_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text(lines(*({"audio_filepath": f"ch/{n}.wav", "n": n} for n in range(3))))
+    for folder in ("in", "other"):
+        (tmp_path / folder / "ch").mkdir(parents=True)
+        for n in range(3):
+            (tmp_path / folder / f"ch/{n}.wav").write_text(folder)
+
+    def done(audio_dir: str | None, duration_of: str | None = None) -> tuple[int, int]:
+        reader = RecordingReaderStage("in.jsonl", audio_dir=audio_dir)
+        durations = GetAudioDurationStage("audio_filepath", "duration", audio_dir=duration_of or audio_dir)
+        result = Pipeline("test", [reader, durations, ManifestWriterStage(f"{tmp_path}/out/all.jsonl")]).run(
+            LocalExecutor()
+        )
+        return result.num_done_before, len(result.entries)
+
+    assert done("in") == (0, 3)
+    for same in ("./in", "in/", str(tmp_path / "in"), "other/../in"):
+        assert done(same) == (3, 3)
+    (tmp_path / "in").rename(tmp_path / "moved")
+    assert done("moved") == (3, 3)
+    for other in ("other", None):
+        with pytest.raises(ConfigurationError, match=r"audio_dir: .*; it was not only moved: 3 of the 3"):
+            done(other)
+    with pytest.raises(
+        ConfigurationError, match=r"another configuration: get_audio_duration.audio_dir: null → \"other\""
+    ):
+        done("moved", "other")

@@ -65,7 +65,8 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
 
     name = "recording_reader"
     version = 2
-    selecting: ClassVar[tuple[str, ...]] = ("manifest_path", "channels", "limit")
+    selecting: ClassVar[tuple[str, ...]] = ("manifest_path", "audio_dir", "channels", "limit")
+    locating: ClassVar[tuple[str, ...]] = ("manifest_path", "audio_dir")
     missing: ClassVar[Mapping[str, str]] = {MISSING: "are gone", UNREACHABLE: "cannot be reached"}
     free_parameters: ClassVar[tuple[str, ...]] = RULES  # what was refused by them is a recording to be done
     _worker: WorkerInfo | None = field(default=None, init=False, repr=False)
@@ -73,6 +74,7 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_rules()
+        self.audio_dir = absolute(self.audio_dir) if self.audio_dir else None
         self._channels = Channels(self.channels, self.channel_mapping)
 
     def setup(self, worker: WorkerInfo) -> None:
@@ -90,7 +92,7 @@ class RecordingReaderStage(ReadsReferences, ManifestReaderStage):
         return has_output or super().keeps(source, has_output)
 
     def partitions(self, known: Mapping[str, Inputs] | None = None) -> Iterator[Partition]:
-        if self.audio_dir and is_local(self.audio_dir) and not self.storage.is_folder(absolute(self.audio_dir)):
+        if self.audio_dir and is_local(self.audio_dir) and not self.storage.is_folder(self.audio_dir):
             raise ConfigurationError(f"audio_dir is {self.audio_dir}, and there is no such folder; check the path")
         self._check_names()
         for partition, audio_version in self._looked_up():
