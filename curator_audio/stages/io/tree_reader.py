@@ -6,8 +6,8 @@ import hashlib
 import heapq
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import IO, Any, ClassVar
@@ -181,6 +181,9 @@ class TreeReaderStage(SourceStage[Out]):
             files = self._first(batch.items(), num_left)
             yield self._partition(name, files, is_cut=len(files) < len(batch))
             num_left -= len(files)
+
+    def as_read_before(self, partition: Partition, places: Collection[str]) -> Partition:
+        return replace(partition, inputs={place: mark for place, mark in partition.inputs.items() if place in places})
 
     def _joining(self, known: Mapping[str, Inputs], num_left: float) -> dict[str, dict[str, FileInfo]]:
         """Find the new files of groups of which a partition has a file that is still there, by that partition.

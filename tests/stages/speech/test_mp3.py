@@ -139,6 +139,22 @@ def test_what_comes_after_its_sound_was_read_makes_its_segment_anew(tmp_path: Pa
     assert run(overwrite=True) == (2, {})
 
 
+@pytest.mark.parametrize("limit", [None, 2])
+def test_a_folder_that_was_moved_may_have_more_of_a_recording(limit: int | None, tmp_path: Path) -> None:
+    def run(name: str, limit: int | None = None) -> list[str]:
+        stages = [SoundFileReaderStage(f"{tmp_path}/{name}", limit=limit), Mp3WriterStage(f"{tmp_path}/out")]
+        Pipeline("copy", stages).run(LocalExecutor())
+        return sorted(path.name for path in (tmp_path / "out").rglob("*.mp3"))
+
+    (tmp_path / "in").mkdir()
+    for k in range(3):
+        (tmp_path / f"in/a_seg_{k}.wav").write_bytes(sound())
+    assert run("in", limit) == [f"a_seg_{k}.mp3" for k in range(limit or 3)]
+    (tmp_path / "in").rename(tmp_path / "moved")
+    (tmp_path / "moved/a_seg_3.wav").write_bytes(sound())
+    assert run("moved") == [f"a_seg_{k}.mp3" for k in range(4)]
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_a_limit_cuts_no_segment_in_two(limit: int, tmp_path: Path) -> None:
     for name in "ab":
