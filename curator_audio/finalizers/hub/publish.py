@@ -22,10 +22,10 @@ from curator_audio.finalizers.hub.repository import RemoteFile, Repository, Stat
 from curator_audio.ledger import StepEntry, sha256_of
 from curator_audio.pipeline.after import AfterContext, AfterStep
 from curator_audio.pipeline.plan import Plan
-from curator_audio.stages.hub.contents import sha256_of_file
 from curator_audio.stages.hub.file_reader import PublishedFileReaderStage
 from curator_audio.stages.io.parquet_errors import as_parquet
 from curator_audio.stages.io.parquet_shard import ParquetShard
+from curator_audio.stages.io.tree_reader import sha256_of_file
 from curator_audio.stages.parameters import check_count, check_flag
 from curator_audio.stages.transfer.copying import Copying
 from curator_audio.storage.storage import Storage, is_local, join, local_path
@@ -291,7 +291,8 @@ def _is_there(storage: Storage, file: File, remote: RemoteFile | None, may_read:
     if not may_read or (file.is_users and storage.find(file.path) is None):
         return True
     if remote.sha256:
-        return remote.sha256 == sha256_of_file(storage, file.path)
+        with storage.open(file.path) as opened:
+            return remote.sha256 == sha256_of_file(opened)
     return remote.blob_id == blob_id(storage.read(file.path))
 
 

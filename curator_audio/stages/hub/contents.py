@@ -50,15 +50,6 @@ def contents_of(storage: Storage, path: str) -> tuple[str, int, int]:
     return file.digest.hexdigest(), file.num_bytes, num_examples
 
 
-def sha256_of_file(storage: Storage, path: str) -> str:
-    """The SHA-256 of a file's bytes."""
-    with storage.open(path) as opened:
-        file = _Hashing(opened)
-        while file.read(BLOCK_BYTES):
-            pass
-    return str(file.digest.hexdigest())
-
-
 class _Hashing:
     """A file that is hashed as it is read."""
 

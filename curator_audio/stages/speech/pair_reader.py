@@ -121,6 +121,7 @@ class PairReaderStage(SourceStage[AudioBatch]):
 
     def __post_init__(self) -> None:
         self._shards = SegmentParquetReaderStage(self.input_path, fields=self.fields)
+        self._seen: tuple[int, list[tuple[Any, SegmentColumns]]] | None = None
         self.input_path = self._shards.input_path
         check_limit(self.limit)
         check_count("seed", self.seed, "of at least 0", 0)
@@ -131,17 +132,22 @@ class PairReaderStage(SourceStage[AudioBatch]):
         check_number("max_reference_duration", self.max_reference_duration, allowed, least)
         check_count("segments_per_partition", self.segments_per_partition, "of at least 1", 1)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_seen": None}  # which is for the driver
+
     def setup(self, worker: WorkerInfo) -> None:
         super().setup(worker)
         self._shards.setup(worker)
+        self._seen = None  # of an earlier run
 
     def outputs(self) -> tuple[list[str], dict[str, str]]:
         return ["records"], dict(PAIR_TYPES)
 
     def sampled_fields(self) -> Fields:
         further: dict[str, str] = {}
-        is_open = self._num_shards() > LOOKED_AT
-        for schema, columns in self._looked_at():
+        num_shards, seen = self._first_shards()
+        is_open = num_shards > LOOKED_AT
+        for schema, columns in seen:
             types = further_types(schema, columns)
             is_open |= any(further.get(name, kind) != kind for name, kind in types.items())
             further |= {name: common_type(further.get(name, UNTYPED), kind) for name, kind in types.items()}
@@ -149,18 +155,20 @@ class PairReaderStage(SourceStage[AudioBatch]):
         return Fields({**PAIR_TYPES, **types}, open=is_open or EXTRA in further)
 
     def remarks(self) -> list[str]:
-        names = dict.fromkeys(name for schema, columns in self._looked_at() for name in left_out(schema, columns))
+        names = dict.fromkeys(name for schema, columns in self._first_shards()[1] for name in left_out(schema, columns))
         quoted = ", ".join(f"'{name}'" for name in names)
         return [f"pairs leave out {quoted} of {self.input_path}, for bytes stay with the segments"] if names else []
 
-    def _num_shards(self) -> int:
-        return sum(len(shard.inputs) for shard in self._shards.partitions())
+    def _first_shards(self) -> tuple[int, list[tuple[Any, SegmentColumns]]]:
+        """Return how many shards there are, and of the first ones the schema and which columns are fields of segments.
 
-    def _looked_at(self) -> list[tuple[Any, SegmentColumns]]:
-        """Return the schema of each of the first shards, and which of its columns are fields of segments."""
-        shards = [key for shard in self._shards.partitions() for key in shard.inputs]
-        (root,) = self.source_paths()
-        return list(self.storage.each(self._schema, [join(root, key) for key in shards[:LOOKED_AT]]))
+        They are looked into once a run.
+        """
+        if self._seen is None:
+            shards = [key for shard in self._shards.partitions() for key in shard.inputs]
+            schemas = self.storage.each(self._schema, [join(self.root, key) for key in shards[:LOOKED_AT]])
+            self._seen = len(shards), list(schemas)
+        return self._seen
 
     @property
     def root(self) -> str:
